@@ -1,0 +1,61 @@
+//! The engine's window on files. [`RealEnv`] is the operating system; [`SimEnv`] is a disk in memory that loses
+//! unsynced writes, tears, flips bits, fails syncs, fills up, and whose crash images can be cloned at any operation.
+
+use crate::Result;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A writable or readable file. All methods take `&self`; positions are explicit.
+pub trait File: Send + Sync {
+    /// Reads exactly `buf.len()` bytes at `offset`; an `UnexpectedEof` error if the file is shorter.
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()>;
+    /// Writes all of `data` at `offset`, extending the file where needed. Not durable until [`File::sync`].
+    fn write_at(&self, offset: u64, data: &[u8]) -> Result<()>;
+    /// Makes all earlier writes of this file (and its length) durable.
+    fn sync(&self) -> Result<()>;
+    /// Length in bytes.
+    fn len(&self) -> Result<u64>;
+    /// Whether the file is empty.
+    fn is_empty(&self) -> Result<bool> {
+        Ok(self.len()? == 0)
+    }
+    /// Reserves space for `len` bytes; may be a no-op.
+    fn allocate(&self, len: u64) -> Result<()>;
+}
+
+/// How to open a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenMode {
+    /// Existing, for reading.
+    Read,
+    /// New (fails if it exists), for reading and writing.
+    CreateNew,
+    /// Existing or new, for reading and writing, contents kept.
+    ReadWrite,
+    /// As `ReadWrite`, each write durable when it returns where the device can (`O_DIRECT|O_DSYNC`, aligned to 4 KiB).
+    Log,
+}
+
+/// Files and folders. Paths are absolute or relative to the process, as the caller opened the engine.
+pub trait Env: Send + Sync {
+    /// Opens a file.
+    fn open(&self, path: &Path, mode: OpenMode) -> Result<Arc<dyn File>>;
+    /// Creates a folder and its parents.
+    fn create_dir_all(&self, path: &Path) -> Result<()>;
+    /// Names (not paths) in a folder, sorted.
+    fn list(&self, path: &Path) -> Result<Vec<PathBuf>>;
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> Result<()>;
+    /// Atomically renames a file; durable after [`Env::sync_dir`].
+    fn rename(&self, from: &Path, to: &Path) -> Result<()>;
+    /// Makes creations, renames and removals in a folder durable.
+    fn sync_dir(&self, path: &Path) -> Result<()>;
+    /// Hard-links a file.
+    fn link(&self, from: &Path, to: &Path) -> Result<()>;
+    /// Whether the path exists.
+    fn exists(&self, path: &Path) -> Result<bool>;
+    /// Takes the folder's exclusive lock, held until the guard drops; [`crate::Error::Locked`] if another process has it.
+    fn lock(&self, path: &Path) -> Result<Box<dyn Send + Sync>>;
+}
+
+// `real.rs` has RealEnv::new(), `sim.rs` has SimEnv (see docs/protocols/simulation.md once written).
