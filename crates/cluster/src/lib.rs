@@ -1,1 +1,6 @@
-//! See Cargo.toml for what lives here.
+//! Ring, placement, topology and gossip. Sans-IO: every function takes time and randomness from its caller.
+//!
+//! Called by the replica and coordinator layers. Must never open a socket, read a clock or touch the engine.
+
+pub mod topology;
+pub use topology::types::*;
