@@ -11,13 +11,13 @@ pub const SPACE_LOCAL: u8 = 2;
 
 const KEY: [u8; 2] = [SPACE_LOCAL, 1];
 const VERSION: u8 = 1;
-const LENGTH: usize = 1 + 8 * 4;
+const LENGTH: usize = 1 + 16 + 8 * 3;
 
 /// The identity record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// Drawn by the node at its first start; registering with it again gets the same number.
-    pub uuid: u64,
+    pub uuid: [u8; 16],
     /// The cluster it belongs to; 0 before it has joined one.
     pub cluster_id: u64,
     /// Its number in that cluster; 0 before it has joined.
@@ -45,8 +45,8 @@ impl Identity {
     fn encode(&self) -> [u8; LENGTH] {
         let mut out = [0; LENGTH];
         out[0] = VERSION;
-        let fields = [self.uuid, self.cluster_id, self.node.0, self.incarnation];
-        for (slot, field) in out[1..].chunks_exact_mut(8).zip(fields) {
+        out[1..17].copy_from_slice(&self.uuid);
+        for (slot, field) in out[17..].chunks_exact_mut(8).zip([self.cluster_id, self.node.0, self.incarnation]) {
             slot.copy_from_slice(&field.to_be_bytes());
         }
         out
@@ -56,13 +56,9 @@ impl Identity {
         if bytes.len() != LENGTH || bytes[0] != VERSION {
             return None;
         }
-        let mut fields = bytes[1..].chunks_exact(8).map(|c| u64::from_be_bytes(c.try_into().unwrap_or_default()));
-        Some(Self {
-            uuid: fields.next()?,
-            cluster_id: fields.next()?,
-            node: NodeId(fields.next()?),
-            incarnation: fields.next()?,
-        })
+        let uuid = bytes[1..17].try_into().ok()?;
+        let field = |at: usize| bytes[at..at + 8].try_into().map(u64::from_be_bytes).ok();
+        Some(Self { uuid, cluster_id: field(17)?, node: NodeId(field(25)?), incarnation: field(33)? })
     }
 }
 
@@ -72,7 +68,7 @@ mod tests {
 
     #[test]
     fn round_trip_and_refusal_of_other_sizes() {
-        let id = Identity { uuid: 7, cluster_id: u64::MAX, node: NodeId(3), incarnation: 12 };
+        let id = Identity { uuid: [7; 16], cluster_id: u64::MAX, node: NodeId(3), incarnation: 12 };
         let bytes = id.encode();
         assert_eq!(Identity::decode(&bytes), Some(id));
         assert_eq!(Identity::decode(&bytes[1..]), None);
