@@ -45,15 +45,26 @@ pub struct ItemWrite {
 /// The kinds of write.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum ItemAction {
-    /// Store these attributes (encoded, without the record header) in place of the item.
-    #[prost(bytes = "bytes", tag = "3")]
-    Put(Bytes),
+    /// Store these attributes in place of the item.
+    #[prost(message, tag = "3")]
+    Put(PutAction),
     /// Remove the item.
     #[prost(message, tag = "4")]
     Delete(DeleteAction),
     /// Apply an update expression.
     #[prost(message, tag = "5")]
     Update(UpdateAction),
+}
+
+/// Stores an item.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct PutAction {
+    /// The attributes, encoded by `torc_model::codec`, without a record header.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub item: Bytes,
+    /// Its size, bytes by DynamoDB's rules.
+    #[prost(uint64, tag = "2")]
+    pub item_bytes: u64,
 }
 
 /// Removes the item; no parameters.
