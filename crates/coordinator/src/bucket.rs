@@ -1,0 +1,1 @@
+//! Quorum flows of the buckets face.

@@ -1,0 +1,31 @@
+//! What a node is handed from outside: time, randomness, network. The files come through the engine's `Env`.
+//!
+//! Timers are `tokio::time`: under the simulation its clock is paused and advanced by the world, so they are deterministic too.
+
+use bytes::Bytes;
+use std::time::Duration;
+
+/// A node's clocks. Both may drift and the wall clock may jump; nothing may rely on two nodes agreeing.
+pub trait Clock: Send + Sync + 'static {
+    /// Monotonic time since the process started.
+    fn now(&self) -> Duration;
+    /// Milliseconds since the Unix epoch, by this node's wall clock.
+    fn wall_ms(&self) -> u64;
+}
+
+/// Connection classes between two nodes, so that liveness never queues behind data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// Gossip and store liveness.
+    Liveness,
+    /// Requests, answers and consensus.
+    Data,
+    /// Snapshots and other bulk transfers, rate-limited.
+    Bulk,
+}
+
+/// Sends frames to other nodes. May lose, delay, duplicate and reorder; never blocks.
+pub trait Transport: Send + Sync + 'static {
+    /// Queues a frame for the node at `addr` (`host:port`). A full queue drops it.
+    fn send(&self, addr: &str, class: Class, frame: Bytes);
+}
