@@ -273,7 +273,7 @@ fn init() -> Topology {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn random_commands_keep_the_invariants(commands in prop::collection::vec(any_command(), 1..60)) {
