@@ -9,5 +9,5 @@ pub mod number;
 pub mod value;
 
 pub use error::{ApiError, ErrorCode};
-pub use number::Number;
+pub use number::{Number, NumberError};
 pub use value::{AttributeValue, Item};
