@@ -13,7 +13,7 @@ pub(super) fn create_meta(node: &Arc<Inner>, initial: &[NodeId]) {
     node.store.send(Input::CreateGroup(GroupSpec {
         group: META_GROUP,
         ranges: machine::meta::ranges(),
-        machine: machine::meta::machine(publisher(node)),
+        machine: machine::meta::machine(node.engine.clone(), publisher(node)),
         initial: initial.contains(&node.identity().node).then(|| initial.to_vec()),
         members: initial.to_vec(),
     }));
@@ -63,7 +63,7 @@ fn create_meta_member(node: &Arc<Inner>, meta: &Partition) {
     node.store.send(Input::CreateGroup(GroupSpec {
         group: META_GROUP,
         ranges: machine::meta::ranges(),
-        machine: machine::meta::machine(publisher(node)),
+        machine: machine::meta::machine(node.engine.clone(), publisher(node)),
         // Only the founder began with the meta group; everybody else is filled by its leader.
         initial: meta.initial.contains(&me).then(|| meta.initial.clone()),
         members: meta.replicas.clone(),

@@ -38,14 +38,14 @@ use parking_lot::Mutex;
 use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use store_task::StoreHandle;
 use tasks::Tasks;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep};
 use topology::TopologyCell;
-use torc_cluster::gossip::Gossip;
+use torc_cluster::gossip::{Gossip, GossipConfig, GossipIdentity};
 use torc_cluster::topology::Command;
 use torc_cluster::{Epoch, GroupId, NodeId, Partition, TableId};
 use torc_engine::Engine;
@@ -126,6 +126,8 @@ pub(crate) struct Inner {
     transport: Arc<dyn Transport>,
     pub(crate) engine: Engine,
     identity: Mutex<Identity>,
+    /// The number in `identity`, for those that ask often.
+    number: Arc<AtomicU64>,
     pub(crate) topology: Arc<TopologyCell>,
     pub(crate) router: Arc<Router>,
     pub(crate) meta: Arc<Meta>,
@@ -146,11 +148,16 @@ pub(crate) struct Inner {
 
 impl Node {
     /// Starts a node on an open engine: takes up its identity (founding or joining a cluster on a first start), its replicas and its tasks. Returns
-    /// once it serves.
+    /// once it serves. `attach` is called as soon as the node takes frames, so that the network can be connected.
     ///
     /// # Errors
     /// See [`NodeError`]; nothing runs then.
-    pub async fn start(config: NodeConfig, engine: Engine, ports: Ports) -> Result<Node, NodeError> {
+    pub async fn start(
+        config: NodeConfig,
+        engine: Engine,
+        ports: Ports,
+        attach: impl FnOnce(&Node),
+    ) -> Result<Node, NodeError> {
         let mut rng = ChaCha8Rng::seed_from_u64(ports.seed);
         let topology = Arc::new(TopologyCell::load(&engine)?);
         let (store_handle, store_inputs) = StoreHandle::new();
@@ -170,8 +177,9 @@ impl Node {
             identity.node = NodeId(1);
         }
 
+        let number = Arc::new(AtomicU64::new(identity.node.0));
         let inner = Arc::new_cyclic(|weak: &std::sync::Weak<Inner>| {
-            let peers = Arc::new(peers_impl::NodePeers { node: weak.clone() });
+            let peers = Arc::new(peers_impl::NodePeers { node: weak.clone(), local: number.clone() });
             let map = Arc::new(NodeMap { node: weak.clone() });
             let router = Arc::new(Router::new(peers.clone(), map, TRY_TIMEOUT));
             let meta = Arc::new(Meta::new(peers.clone(), router.clone(), topology.clone()));
@@ -202,6 +210,7 @@ impl Node {
                 stopping: AtomicBool::new(false),
                 failed: watch::channel(None).0,
                 identity: Mutex::new(identity),
+                number,
                 config,
                 clock: ports.clock,
                 transport: ports.transport,
@@ -212,6 +221,7 @@ impl Node {
             }
         });
         let node = Node { inner };
+        attach(&node);
         match node.bring_up(rng, ports.disk, first_start, founding, store_inputs, datagrams).await {
             Ok(()) => Ok(node),
             Err(error) => {
@@ -240,6 +250,7 @@ impl Node {
         if inner.identity().node.0 == 0 {
             let joined = join::join(inner, inner.identity()).await?;
             *inner.identity.lock() = joined;
+            inner.number.store(joined.node.0, Ordering::Relaxed);
             topology::store(&inner.engine, &inner.topology.get())?;
             inner.save_identity().await?;
         }
@@ -260,7 +271,8 @@ impl Node {
         .map_err(|e| NodeError::Store(e.to_string()))?;
         groups::sync(inner, founding);
         inner.tasks.spawn(store_task::run(inner.clone(), store, store_inputs));
-        let gossip = Gossip::new(inner.gossip_identity(), rng.next_u64(), inner.clock.now());
+        let who = GossipIdentity::at_boot(identity.node, inner.config.addr.clone(), identity.incarnation);
+        let gossip = Gossip::new(GossipConfig::default(), identity.cluster_id, who, rng.next_u64());
         inner.tasks.spawn(gossip_task::run(inner.clone(), gossip, datagrams));
         inner.tasks.spawn(groups::follow(inner.clone()));
         inner.tasks.spawn(catch_up(inner.clone()));

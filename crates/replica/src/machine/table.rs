@@ -1,6 +1,6 @@
 //! The machine of a table partition: items under their storage keys.
 
-use crate::store::{EvalContext, Evaluation, Machine};
+use crate::store::{EvalCtx, Evaluation, Machine, ProposeError};
 use bytes::Bytes;
 use prost::Message as _;
 use torc_cluster::{Partition, TokenRange};
@@ -56,15 +56,17 @@ struct TableMachine {
 }
 
 impl Machine for TableMachine {
-    fn evaluate(&mut self, context: &mut EvalContext<'_>, command: &Bytes) -> Result<Evaluation, String> {
-        let command = TableCommand::decode(command.clone()).map_err(|e| format!("unreadable command: {e}"))?;
+    fn evaluate(&mut self, context: &mut EvalCtx<'_>, command: &[u8]) -> Result<Evaluation, ProposeError> {
+        let invalid = |e: String| ProposeError::Invalid(e);
+        let command =
+            TableCommand::decode(command).map_err(|e| invalid(format!("unreadable command: {e}")))?;
         if !command.writes.iter().all(|w| owns(&self.partition, &w.key)) {
-            return Err("a key is not in this partition".into());
+            return Err(invalid("a key is not in this partition".into()));
         }
         let mut batch = WriteBatch::new();
         let mut outcomes = Vec::with_capacity(command.writes.len());
         for write in &command.writes {
-            outcomes.push(evaluate(context, write, command.timestamp_ms, &mut batch)?);
+            outcomes.push(evaluate(context, write, command.timestamp_ms, &mut batch).map_err(invalid)?);
         }
         let response = Bytes::from(TableOutcome { outcomes }.encode_to_vec());
         Ok(Evaluation { batch: (!batch.is_empty()).then_some(batch), response })
@@ -78,7 +80,7 @@ struct Stored {
 }
 
 fn evaluate(
-    context: &mut EvalContext<'_>,
+    context: &mut EvalCtx<'_>,
     write: &ItemWrite,
     timestamp_ms: u64,
     batch: &mut WriteBatch,
@@ -113,12 +115,11 @@ fn evaluate(
             codec::encode_header(timestamp_ms, version, *item_bytes, &mut record);
             record.extend_from_slice(item);
             outcome.new_bytes = *item_bytes;
-            put(context, batch, write, record, &mut outcome);
+            put(batch, write, record, &mut outcome);
         }
         Some(ItemAction::Delete(_)) => {
             if !needs_old || old.is_some() {
                 batch.delete(&write.key);
-                context.wrote(&write.key, None);
             }
         }
         Some(ItemAction::Update(action)) => match update(action, old_item) {
@@ -127,7 +128,7 @@ fn evaluate(
                 outcome.touched = touched;
                 let mut record = Vec::new();
                 codec::encode_record(timestamp_ms, version, &item, &mut record);
-                put(context, batch, write, record, &mut outcome);
+                put(batch, write, record, &mut outcome);
             }
             Err(error) => return Ok(refused(&error, None, &old)),
         },
@@ -138,22 +139,14 @@ fn evaluate(
 
 const CONDITION_FAILED: &str = "The conditional request failed";
 
-fn put(
-    context: &mut EvalContext<'_>,
-    batch: &mut WriteBatch,
-    write: &ItemWrite,
-    record: Vec<u8>,
-    outcome: &mut ItemOutcome,
-) {
-    let record = Bytes::from(record);
+fn put(batch: &mut WriteBatch, write: &ItemWrite, record: Vec<u8>, outcome: &mut ItemOutcome) {
     batch.put(&write.key, &record);
     if write.return_new {
-        outcome.new = Some(record.clone());
+        outcome.new = Some(Bytes::from(record));
     }
-    context.wrote(&write.key, Some(record));
 }
 
-fn read(context: &mut EvalContext<'_>, key: &[u8]) -> Result<Option<Stored>, String> {
+fn read(context: &mut EvalCtx<'_>, key: &[u8]) -> Result<Option<Stored>, String> {
     let Some(record) = context.get(key).map_err(|e| e.to_string())? else { return Ok(None) };
     let (header, _) = codec::decode_header(&record).map_err(|e| format!("unreadable record: {e}"))?;
     Ok(Some(Stored { record, header }))

@@ -147,7 +147,7 @@ impl World {
                 let node = node.clone();
                 net.attach(&addr, Some(Arc::new(move |class, frame| node.deliver(class, frame))));
             };
-            Ok(Node::start_with(config, engine, ports, attach).await?)
+            Ok(Node::start(config, engine, ports, attach).await?)
         }));
     }
 
