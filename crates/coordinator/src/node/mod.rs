@@ -346,6 +346,11 @@ impl Node {
         &self.inner.engine
     }
 
+    /// Why the node can't go on, if it can't.
+    pub fn failure(&self) -> Option<String> {
+        self.inner.failed.borrow().clone()
+    }
+
     /// Resolves with the reason when the node can't go on (its disk failed): the process should exit, and a supervisor restart it.
     pub async fn failed(&self) -> String {
         let mut failed = self.inner.failed.subscribe();

@@ -123,9 +123,8 @@ fn evaluate(
             }
         }
         Some(ItemAction::Update(action)) => match update(action, old_item) {
-            Ok((item, touched)) => {
+            Ok(item) => {
                 outcome.new_bytes = size::item_size(&item) as u64;
-                outcome.touched = touched;
                 let mut record = Vec::new();
                 codec::encode_record(timestamp_ms, version, &item, &mut record);
                 put(batch, write, record, &mut outcome);
@@ -156,20 +155,19 @@ fn decode(record: &[u8]) -> Result<Item, String> {
     codec::decode_record(record).map(|(_, item)| item).map_err(|e| format!("unreadable record: {e}"))
 }
 
-fn update(action: &UpdateAction, old: Option<Item>) -> Result<(Item, Bytes), ApiError> {
+fn update(action: &UpdateAction, old: Option<Item>) -> Result<Item, ApiError> {
     let unreadable = |what: &str| ApiError::new(ErrorCode::InternalServerError, format!("unreadable {what}"));
     let base = match old {
         Some(item) => item,
         None => codec::decode_item(&action.key_attributes).map_err(|_| unreadable("key attributes"))?,
     };
     if action.update.is_empty() {
-        return Ok((base, Bytes::new()));
+        return Ok(base);
     }
     let update = Update::decode(&action.update).map_err(|_| unreadable("update"))?;
     let applied = update.apply(&base)?;
     size::check_updated_item_size(&applied.item)?;
-    let touched = Bytes::new();
-    Ok((applied.item, touched))
+    Ok(applied.item)
 }
 
 fn refused(error: &ApiError, item: Option<Bytes>, old: &Option<Stored>) -> ItemOutcome {
