@@ -1,3 +1,26 @@
+<<<<<<< HEAD
 #[allow(dead_code)]
 mod transport;
 fn main() {}
+=======
+//! The `torc` binary.
+mod bench;
+
+use clap::Parser;
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    bench: bench::BenchArgs,
+}
+
+fn main() -> std::process::ExitCode {
+    match bench::main(Cli::parse().bench) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("{error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+>>>>>>> doors
