@@ -1,10 +1,7 @@
-<<<<<<< HEAD
-#[allow(dead_code)]
-mod transport;
-fn main() {}
-=======
 //! The `torc` binary.
 mod bench;
+mod node;
+mod transport;
 
 use clap::Parser;
 
@@ -23,4 +20,3 @@ fn main() -> std::process::ExitCode {
         }
     }
 }
->>>>>>> doors
