@@ -270,15 +270,27 @@ impl State {
         }
     }
 
-    /// Whether the space thread has something to do: a spare to prepare once half of the segment is used, or files to delete.
+    /// Whether the space thread has something to do: zeros to write ahead, files to delete, or a spare to prepare once
+    /// half of the segment is used.
     pub(super) fn wants_space(&self, context: &Context) -> bool {
+        !self.trash.is_empty() || self.wants_spare(context) || self.wants_filling()
+    }
+
+    fn wants_spare(&self, context: &Context) -> bool {
         let half_used = self.open.start >= context.options.segment_bytes() / 2;
-        !self.trash.is_empty() || (half_used && self.spares.is_empty() && !self.no_space_ahead)
+        half_used && self.spares.is_empty() && !self.no_space_ahead
+    }
+
+    /// Whether the segment being written has no real blocks yet for a part that is still to come.
+    pub(super) fn wants_filling(&self) -> bool {
+        // Only once the writer has come to that segment.
+        self.durable_table == self.active
+            && self.segments.get(&self.active).is_some_and(|s| !s.file.is_filled())
     }
 
     /// The slot of the spare to prepare, if one is wanted.
-    pub(super) fn reserve_slot(&mut self) -> Option<u64> {
-        if !self.spares.is_empty() || self.no_space_ahead {
+    pub(super) fn reserve_slot(&mut self, context: &Context) -> Option<u64> {
+        if !self.wants_spare(context) {
             return None;
         }
         self.next_slot += 1;

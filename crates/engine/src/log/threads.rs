@@ -223,10 +223,11 @@ impl Shared {
                 if state.closed || state.failed {
                     return;
                 }
-                (std::mem::take(&mut state.trash), state.reserve_slot())
+                (std::mem::take(&mut state.trash), state.reserve_slot(&self.context))
             };
             self.delete(&trash);
             drop(trash);
+            self.fill_ahead();
             if let Some(slot) = slot {
                 let prepared = self.prepare(slot);
                 let mut state = self.state.lock();
@@ -241,6 +242,24 @@ impl Shared {
                     }
                 }
             }
+        }
+    }
+
+    /// Gives the segment in use real blocks, in steps between which the sync thread goes first.
+    fn fill_ahead(&self) {
+        loop {
+            let mut writer = self.writer.lock();
+            let (stop, wanted) = {
+                let state = self.state.lock();
+                (state.closed || state.failed, state.wants_filling())
+            };
+            if stop || !wanted {
+                return;
+            }
+            if !writer.fill_ahead() {
+                return;
+            }
+            parking_lot::MutexGuard::unlock_fair(writer);
         }
     }
 
@@ -306,13 +325,15 @@ impl Handle {
         if state.active == 0 {
             state.start_segment(&context)?;
         }
+        let resumed =
+            state.segments.get(&state.active).map(|s| Writer::resume(s.file.clone(), state.open.start));
         let shared = Arc::new(Shared {
             context,
             durable: AtomicU64::new(state.durable),
             state: Mutex::new(state),
             work: Condvar::new(),
             space: Condvar::new(),
-            writer: Mutex::default(),
+            writer: Mutex::new(resumed.unwrap_or_default()),
             waiters: Mutex::default(),
             progress: Condvar::new(),
             listeners: Mutex::default(),
