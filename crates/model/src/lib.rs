@@ -10,6 +10,7 @@
 //! | [`key`] | order-preserving keys, engine keys, tokens |
 //! | [`size`], [`limits`] | sizes, capacity units, every limit |
 //! | [`expr`] | expressions |
+//! | [`schema`] | tables, indexes, and the checks of keys |
 //! | [`error`] | errors in the wire shape |
 
 pub mod codec;
@@ -19,6 +20,7 @@ pub mod json;
 pub mod key;
 pub mod limits;
 pub mod number;
+pub mod schema;
 pub mod size;
 #[cfg(test)]
 mod test_support;
