@@ -172,7 +172,7 @@ fn update(action: &UpdateAction, old: Option<Item>) -> Result<Item, ApiError> {
 
 fn refused(error: &ApiError, item: Option<Bytes>, old: &Option<Stored>) -> ItemOutcome {
     ItemOutcome {
-        error: Some(ItemError { code: error.code.name().to_string(), message: error.message.clone(), item }),
+        error: Some(ItemError { code: error.code.type_name().to_string(), message: error.message.clone(), item }),
         old_bytes: old.as_ref().map_or(0, |s| s.header.item_size),
         ..ItemOutcome::default()
     }

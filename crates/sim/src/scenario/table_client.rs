@@ -161,7 +161,7 @@ pub async fn write(
     let outcome = match answer {
         Ok(Ok(done)) => match done.error {
             None => Outcome::DoneOver(done.old.and_then(|r| value_of(&r))),
-            Some(error) if error.code == "ConditionalCheckFailedException" => {
+            Some(error) if error.code.ends_with("ConditionalCheckFailedException") => {
                 Outcome::ConditionFailedOn(error.item.and_then(|r| value_of(&r)))
             }
             Some(_) => Outcome::Unknown,
