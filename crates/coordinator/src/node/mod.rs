@@ -49,7 +49,7 @@ use torc_cluster::gossip::{Gossip, GossipConfig, GossipIdentity};
 use torc_cluster::topology::Command;
 use torc_cluster::{Epoch, GroupId, NodeId, Partition, TableId};
 use torc_engine::Engine;
-use torc_replica::store::{PlantedBugs, Store, StoreConfig};
+use torc_replica::store::{Config, Limits, PlantedBugs, Store, Timing};
 
 /// How long one try of a request may take before another replica is asked.
 const TRY_TIMEOUT: Duration = Duration::from_millis(900);
@@ -71,8 +71,10 @@ pub struct NodeConfig {
     pub weight: u32,
     /// Nodes to ask for membership; empty founds a new cluster (on a first start).
     pub join: Vec<String>,
-    /// Consensus timing and limits.
-    pub store: StoreConfig,
+    /// Consensus intervals.
+    pub timing: Timing,
+    /// Consensus bounds.
+    pub limits: Limits,
     /// Deliberate faults, for the simulation's proof that it would notice them.
     pub planted: PlantedBugs,
 }
@@ -103,9 +105,6 @@ pub enum NodeError {
     /// The log could not be synced.
     #[error(transparent)]
     Log(#[from] LogFailed),
-    /// The consensus store could not be opened.
-    #[error("the consensus store can't be opened: {0}")]
-    Store(String),
     /// No address to join by.
     #[error("no node to join was named")]
     NoSeeds,
@@ -222,7 +221,7 @@ impl Node {
         });
         let node = Node { inner };
         attach(&node);
-        match node.bring_up(rng, ports.disk, first_start, founding, store_inputs, datagrams).await {
+        match node.bring_up(rng, ports.disk, first_start, store_inputs, datagrams).await {
             Ok(()) => Ok(node),
             Err(error) => {
                 node.crash();
@@ -236,7 +235,6 @@ impl Node {
         mut rng: ChaCha8Rng,
         disk: Option<Arc<dyn DiskPacer>>,
         first_start: bool,
-        founding: bool,
         store_inputs: mpsc::UnboundedReceiver<torc_replica::store::Input>,
         datagrams: mpsc::UnboundedReceiver<(NodeId, Bytes)>,
     ) -> Result<(), NodeError> {
@@ -258,18 +256,13 @@ impl Node {
         tracing::info!(node = %identity.node, cluster = format_args!("{:016x}", identity.cluster_id),
             incarnation = identity.incarnation, epoch = %inner.topology.epoch(), "node starts");
 
-        let store = Store::open(
-            identity.node,
-            identity.incarnation,
-            first_start,
-            inner.engine.clone(),
-            inner.config.store.clone(),
-            inner.config.planted.clone(),
-            rng.next_u64(),
-            inner.clock.now(),
-        )
-        .map_err(|e| NodeError::Store(e.to_string()))?;
-        groups::sync(inner, founding);
+        let mut config = Config::new(identity.node, identity.incarnation, first_start, rng.next_u64());
+        config.timing = inner.config.timing;
+        config.limits = inner.config.limits;
+        config.planted = inner.config.planted;
+        let store = Store::new(config, inner.engine.clone(), inner.clock.now());
+        groups::sweep(inner, &store)?;
+        groups::sync(inner);
         inner.tasks.spawn(store_task::run(inner.clone(), store, store_inputs));
         let who = GossipIdentity::at_boot(identity.node, inner.config.addr.clone(), identity.incarnation);
         let gossip = Gossip::new(GossipConfig::default(), identity.cluster_id, who, rng.next_u64());
@@ -287,7 +280,8 @@ impl Node {
     /// Founds the cluster. A crash in the middle leaves an identity without a topology; the next start goes on here.
     async fn found(&self, rng: &mut ChaCha8Rng) -> Result<(), NodeError> {
         let inner = &self.inner;
-        groups::create_meta(inner, &[inner.identity().node]);
+        let me = inner.identity().node;
+        groups::create_meta(inner, vec![me], vec![me]);
         let mut token_key = [0; 16];
         rng.fill_bytes(&mut token_key);
         let cluster_id = inner.identity().cluster_id;

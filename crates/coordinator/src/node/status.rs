@@ -6,6 +6,7 @@ use torc_cluster::topology::TableKind;
 use torc_cluster::{GroupId, META_GROUP, NodeId, NodeInfo, TableId};
 use torc_engine::Engine;
 use torc_replica::machine;
+use torc_replica::store::KeyRange;
 use xxhash_rust::xxh3::Xxh3;
 
 /// How often a digest is tried again because writes went on meanwhile.
@@ -188,13 +189,13 @@ impl Node {
 /// Hash and number of the keys in some ranges.
 fn digest(
     engine: &Engine,
-    ranges: &[(bytes::Bytes, bytes::Bytes)],
+    ranges: &[KeyRange],
 ) -> Result<(u128, u64), torc_engine::Error> {
     let snapshot = engine.snapshot();
     let mut hash = Xxh3::new();
     let mut keys = 0;
-    for (start, end) in ranges {
-        for item in engine.scan(start, end, false, Some(&snapshot)) {
+    for range in ranges {
+        for item in engine.scan(&range.start, &range.end, false, Some(&snapshot)) {
             let item = item?;
             for part in [&item.key, &item.value] {
                 hash.update(&(part.len() as u64).to_be_bytes());

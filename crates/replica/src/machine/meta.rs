@@ -1,6 +1,6 @@
 //! The machine of the meta group: the topology as a state machine. Layout of its records: docs/formats/topology.md.
 
-use crate::store::{EvalCtx, Evaluation, Machine, ProposeError};
+use crate::store::{EvalCtx, Evaluation, KeyRange, Machine, ProposeError};
 use bytes::Bytes;
 use std::sync::Arc;
 use torc_cluster::Epoch;
@@ -25,8 +25,9 @@ pub fn machine(engine: Engine, publish: Publish) -> Box<dyn Machine> {
 }
 
 /// The engine keys of the meta group.
-pub fn ranges() -> Vec<(Bytes, Bytes)> {
-    vec![(Bytes::from_static(&[space::META]), Bytes::from_static(&[space::META + 1]))]
+pub fn ranges() -> Vec<KeyRange> {
+    let bound = |byte: &'static [u8]| Bytes::from_static(byte);
+    vec![KeyRange { start: bound(&[space::META]), end: bound(&[space::META + 1]) }]
 }
 
 struct MetaMachine {

@@ -1,6 +1,6 @@
 //! The machine of a table partition: items under their storage keys.
 
-use crate::store::{EvalCtx, Evaluation, Machine, ProposeError};
+use crate::store::{EvalCtx, Evaluation, KeyRange, Machine, ProposeError};
 use bytes::Bytes;
 use prost::Message as _;
 use torc_cluster::{Partition, TokenRange};
@@ -18,8 +18,8 @@ pub fn machine(partition: Partition) -> Box<dyn Machine> {
     Box::new(TableMachine { partition })
 }
 
-/// The engine keys of a partition, as half-open ranges.
-pub fn ranges(partition: &Partition) -> Vec<(Bytes, Bytes)> {
+/// The engine keys of a partition.
+pub fn ranges(partition: &Partition) -> Vec<KeyRange> {
     [space::TABLE, space::INDEX, space::STREAM]
         .into_iter()
         .map(|space| range_in(space, partition.table.0, partition.range))
@@ -27,14 +27,14 @@ pub fn ranges(partition: &Partition) -> Vec<(Bytes, Bytes)> {
 }
 
 /// The keys of a token range of a table in one space.
-pub fn range_in(space: u8, table: u64, range: TokenRange) -> (Bytes, Bytes) {
+pub fn range_in(space: u8, table: u64, range: TokenRange) -> KeyRange {
     let start = token_prefix(space, table, range.start).to_vec();
     let end = match range.end.checked_add(1) {
         Some(next) => token_prefix(space, table, next).to_vec(),
         // The table's prefix holds its number, which is never all ones, so it has a successor.
         None => prefix_successor(&table_prefix(space, table)).unwrap_or_else(|| vec![space + 1]),
     };
-    (start.into(), end.into())
+    KeyRange { start: start.into(), end: end.into() }
 }
 
 /// Whether a storage key lies in the partition.
@@ -48,7 +48,7 @@ pub fn owns(partition: &Partition, key: &[u8]) -> bool {
 
 /// The first key that the partition may hold: something to read when any read will do.
 pub fn first_key(partition: &Partition) -> Bytes {
-    range_in(space::TABLE, partition.table.0, partition.range).0
+    range_in(space::TABLE, partition.table.0, partition.range).start
 }
 
 struct TableMachine {

@@ -20,7 +20,7 @@ use torc_coordinator::node::{Node, NodeConfig, Ports};
 use torc_coordinator::ports::DiskPacer;
 use torc_engine::env::SimEnv;
 use torc_engine::{Background, Engine, Options};
-use torc_replica::store::{PlantedBugs, StoreSettings};
+use torc_replica::store::{Limits, PlantedBugs, Timing};
 use trace::Trace;
 
 /// Where a node's engine lives on its simulated disk.
@@ -122,7 +122,8 @@ impl World {
             zone: machine.zone.clone(),
             weight: 1,
             join: if index == 0 { Vec::new() } else { vec![first] },
-            store: StoreSettings::default(),
+            timing: Timing::default(),
+        limits: Limits::default(),
             planted: self.planted,
         };
         let ports = Ports {

@@ -21,7 +21,7 @@ use torc_coordinator::node::{Node, NodeConfig, Ports};
 use torc_coordinator::ports::Class;
 use torc_engine::env::RealEnv;
 use torc_engine::{Engine, Options};
-use torc_replica::store::{PlantedBugs, StoreSettings};
+use torc_replica::store::{Limits, PlantedBugs, Timing};
 
 /// How a node is started.
 #[derive(Clone, Debug)]
@@ -83,7 +83,8 @@ async fn serve_node(args: StartArgs) -> anyhow::Result<()> {
         zone: args.zone.clone(),
         weight: args.weight,
         join: args.join.clone(),
-        store: StoreSettings::default(),
+        timing: Timing::default(),
+        limits: Limits::default(),
         planted: PlantedBugs::default(),
     };
     let engine = open_engine(&args.data, args.memory_bytes)?;
