@@ -464,7 +464,7 @@ impl Store {
         }
         if let Some(request) = frame.liveness {
             if let Some(granted) = sh.liveness.on_request(from, incarnation, &request, sh.now_ms) {
-                sh.grants.push((from, granted.grant));
+                sh.grants.push((from, granted));
                 for resigned in &request.resigned {
                     if let Some(group) = self.groups.get_mut(&GroupId(resigned.group)) {
                         group.on_resigned(sh, from, resigned.term);

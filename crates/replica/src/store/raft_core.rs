@@ -270,8 +270,8 @@ impl RaftCore {
     }
 
     /// The ready's entries and state are in the log (not necessarily durable).
-    pub(crate) fn appended(&mut self, ready: Ready) {
-        if !ready.entries().is_empty() {
+    pub(crate) fn appended(&mut self, ready: Ready, had_entries: bool) {
+        if had_entries {
             self.unsynced += 1;
         }
         self.raw.advance_append_async(ready);
