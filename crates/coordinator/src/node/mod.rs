@@ -24,7 +24,6 @@ pub mod topology;
 use crate::ports::{Class, Clock, DiskPacer, Transport};
 use crate::tables::Tables;
 use crate::tables::route::{PartitionMap, Router};
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use calls::Calls;
 use durable::{Durable, LogFailed};
@@ -139,7 +138,6 @@ pub(crate) struct Inner {
     pub(crate) durable: Durable,
     pub(crate) tasks: Tasks,
     behind: watch::Sender<Epoch>,
-    addresses: ArcSwap<std::collections::BTreeMap<NodeId, String>>,
     disk: Notify,
     stopping: AtomicBool,
     failed: watch::Sender<Option<String>>,
@@ -204,7 +202,6 @@ impl Node {
                 durable,
                 tasks: Tasks::default(),
                 behind: watch::channel(Epoch(0)).0,
-                addresses: ArcSwap::default(),
                 disk: Notify::new(),
                 stopping: AtomicBool::new(false),
                 failed: watch::channel(None).0,
@@ -415,6 +412,10 @@ impl Inner {
                 rises
             });
         }
+    }
+
+    pub(crate) async fn serve_bucket(&self, _body: torc_wire::peer::RequestBody) -> torc_wire::peer::ResponseBody {
+        store_task::redirect(torc_wire::peer::RedirectReason::Invalid, None, "buckets are not wired yet")
     }
 
     /// Something was written: the simulated disk, if there is one, has work.
