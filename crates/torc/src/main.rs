@@ -1,3 +1,22 @@
-#[allow(dead_code)]
+//! The `torc` binary.
+mod bench;
+mod node;
 mod transport;
-fn main() {}
+
+use clap::Parser;
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    bench: bench::BenchArgs,
+}
+
+fn main() -> std::process::ExitCode {
+    match bench::main(Cli::parse().bench) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("{error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}

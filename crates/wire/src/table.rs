@@ -31,7 +31,7 @@ pub struct ItemWrite {
     /// Answer with the item as it was before.
     #[prost(bool, tag = "6")]
     pub return_old: bool,
-    /// Answer with the item as it is after, and (for updates) the paths that changed.
+    /// Answer with the item as it is after.
     #[prost(bool, tag = "7")]
     pub return_new: bool,
     /// If the condition fails, answer with the item.
@@ -45,15 +45,26 @@ pub struct ItemWrite {
 /// The kinds of write.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum ItemAction {
-    /// Store these attributes (encoded, without the record header) in place of the item.
-    #[prost(bytes = "bytes", tag = "3")]
-    Put(Bytes),
+    /// Store these attributes in place of the item.
+    #[prost(message, tag = "3")]
+    Put(PutAction),
     /// Remove the item.
     #[prost(message, tag = "4")]
     Delete(DeleteAction),
     /// Apply an update expression.
     #[prost(message, tag = "5")]
     Update(UpdateAction),
+}
+
+/// Stores an item.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct PutAction {
+    /// The attributes, encoded by `torc_model::codec`, without a record header.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub item: Bytes,
+    /// Its size, bytes by DynamoDB's rules.
+    #[prost(uint64, tag = "2")]
+    pub item_bytes: u64,
 }
 
 /// Removes the item; no parameters.
@@ -97,9 +108,6 @@ pub struct ItemOutcome {
     /// Item size after, bytes by DynamoDB's rules.
     #[prost(uint64, tag = "5")]
     pub new_bytes: u64,
-    /// For updates with `return_new` or `return_old`: the touched paths, encoded by `torc_model::expr`.
-    #[prost(bytes = "bytes", tag = "6")]
-    pub touched: Bytes,
 }
 
 /// Why a write was refused.

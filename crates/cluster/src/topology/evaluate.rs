@@ -147,6 +147,7 @@ impl Topology {
                     group: GroupId(group),
                     table: id,
                     range,
+                    initial: replicas.clone(),
                     replicas,
                     changed: Epoch(0),
                 })

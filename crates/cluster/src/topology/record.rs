@@ -114,6 +114,8 @@ pub(super) struct PartitionMessage {
     replicas: Vec<u64>,
     #[prost(uint64, tag = "6")]
     changed: u64,
+    #[prost(uint64, repeated, tag = "7")]
+    initial: Vec<u64>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -303,6 +305,7 @@ impl From<&Partition> for PartitionMessage {
             end: partition.range.end,
             replicas: partition.replicas.iter().map(|id| id.0).collect(),
             changed: partition.changed.0,
+            initial: partition.initial.iter().map(|id| id.0).collect(),
         }
     }
 }
@@ -320,6 +323,7 @@ impl TryFrom<PartitionMessage> for Partition {
             range: TokenRange { start: record.start, end: record.end },
             replicas: record.replicas.into_iter().map(NodeId).collect(),
             changed: Epoch(record.changed),
+            initial: record.initial.into_iter().map(NodeId).collect(),
         })
     }
 }

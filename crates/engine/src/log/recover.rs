@@ -25,6 +25,9 @@ const READERS: usize = 4;
 /// Reads the folder. The first segment is not yet started if there was none.
 pub(super) fn recover(context: &Context) -> Result<State> {
     context.env.create_dir_all(&context.dir)?;
+    // A killed process may have left names that are not durable: a deleted segment must not come back once its generation
+    // number has been given away again.
+    context.env.sync_dir(&context.dir)?;
     let mut state = State::new();
     let mut used: BTreeMap<u64, (SegmentHeader, Arc<SegmentFile>)> = BTreeMap::new();
     for name in context.env.list(&context.dir)? {

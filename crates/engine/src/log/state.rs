@@ -225,6 +225,11 @@ impl State {
         (std::mem::take(&mut self.sealed), self.next_lsn - 1)
     }
 
+    /// Appends in the open batch.
+    pub(super) fn gathered(&self) -> usize {
+        self.open.units.len()
+    }
+
     pub(super) fn has_pending(&self) -> bool {
         !self.sealed.is_empty() || !self.open.units.is_empty()
     }
