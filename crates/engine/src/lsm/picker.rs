@@ -318,8 +318,15 @@ mod tests {
             ),
             (
                 "level 0 does not pass over a level in use",
-                &[(0, "a", "z", 9), (0, "a", "z", 9), (0, "a", "z", 9), (0, "a", "z", 9), (3, "k", "l", 9)],
-                "Merge 0/3 0/2 0/1 0/0 3/4 to 3",
+                &[
+                    (0, "a", "z", 9),
+                    (0, "a", "z", 9),
+                    (0, "a", "z", 9),
+                    (0, "a", "z", 9),
+                    (0, "a", "z", 9),
+                    (3, "k", "l", 9),
+                ],
+                "Merge 0/4 0/3 0/2 0/1 0/0 3/5 to 3",
             ),
         ];
         for (name, files, want) in cases {

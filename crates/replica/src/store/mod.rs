@@ -223,10 +223,12 @@ struct Waiting {
     after: After,
 }
 
-/// A pass that the log had no space for.
-struct Stuck {
-    records: Vec<Record>,
-    prepared: Vec<(GroupId, Prepared)>,
+/// A pass that the disk had no space for. Until it has, the store takes nothing in.
+enum Stuck {
+    /// Not in the log.
+    Append(Vec<Record>, Vec<(GroupId, Prepared)>),
+    /// In the log; what it committed is not in the engine.
+    Apply,
 }
 
 /// All consensus groups of one node.
@@ -332,8 +334,11 @@ impl Store {
     /// Retries a pass that found the disk full. False if it still is.
     fn unstick(&mut self) -> Result<bool, StoreError> {
         let Some(stuck) = self.stuck.take() else { return Ok(true) };
-        if self.append(stuck.records, stuck.prepared)? {
-            self.apply_pass()?;
+        let appended = match stuck {
+            Stuck::Append(records, prepared) => self.append(records, prepared)?,
+            Stuck::Apply => true,
+        };
+        if appended && self.apply_pass()? {
             return Ok(true);
         }
         // Nothing can be written: neither votes nor entries. What only changes the plan is kept for later.
@@ -406,6 +411,8 @@ impl Store {
 
     fn drop_group(&mut self, id: GroupId, ranges: Vec<KeyRange>) -> Result<(), StoreError> {
         let sh = &mut self.shared;
+        self.groups_changed = true;
+        sh.peers_changed = true;
         let ranges = match self.groups.remove(&id) {
             Some(mut group) => {
                 group.stop_core(sh);
@@ -418,12 +425,13 @@ impl Store {
             batch.delete_range(&range.start, &range.end);
         }
         batch.put(&applied_key(id), group::DROPPED);
-        sh.engine.write(&batch)?;
+        if let Err(error) = sh.engine.write(&batch) {
+            // The stream stays, so that the group shows up in `stored_groups` after a restart and is dropped then.
+            return if matches!(error, torc_engine::Error::DiskFull { .. }) { Ok(()) } else { Err(error.into()) };
+        }
         sh.late_records.push(Record::Drop { stream: id.0 });
         sh.dirty.remove(&id);
         sh.touched.remove(&id);
-        sh.peers_changed = true;
-        self.groups_changed = true;
         Ok(())
     }
 
@@ -548,7 +556,7 @@ impl Store {
             match self.shared.engine.log().append(&records) {
                 Ok(lsn) => self.last_lsn = lsn,
                 Err(torc_engine::Error::DiskFull { .. }) => {
-                    self.stuck = Some(Stuck { records, prepared });
+                    self.stuck = Some(Stuck::Append(records, prepared));
                     return Ok(false);
                 }
                 Err(error) => return Err(error.into()),
@@ -570,17 +578,24 @@ impl Store {
         self.waiting.push_back(Waiting { lsn: self.last_lsn, at_ms: self.shared.now_ms, group, after });
     }
 
-    fn apply_pass(&mut self) -> Result<(), StoreError> {
+    /// Applies what the pass committed, and reports it. False if the disk is full: it is kept.
+    fn apply_pass(&mut self) -> Result<bool, StoreError> {
         if !self.shared.apply.is_empty() {
-            self.shared.engine.apply(&self.shared.apply)?;
-            self.shared.apply.clear();
+            match self.shared.engine.apply(&self.shared.apply) {
+                Ok(()) => self.shared.apply.clear(),
+                Err(torc_engine::Error::DiskFull { .. }) => {
+                    self.stuck = Some(Stuck::Apply);
+                    return Ok(false);
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         for (id, applied) in std::mem::take(&mut self.applied) {
             if let Some(group) = self.groups.get_mut(&id) {
                 group.report_applied(&mut self.shared, applied);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn start_wanted_snapshots(&mut self) {

@@ -298,8 +298,12 @@ impl Group {
             batch.delete_range(&range.start, &range.end);
         }
         batch.delete(&applied_key(self.id));
-        sh.engine.write(&batch)?;
-        sh.control(from, FrameClass::Bulk, self.id, ControlBody::SnapshotAck(ack));
+        match sh.engine.write(&batch) {
+            Ok(_) => sh.control(from, FrameClass::Bulk, self.id, ControlBody::SnapshotAck(ack)),
+            // This replica will ask again.
+            Err(torc_engine::Error::DiskFull { .. }) => self.receiver = None,
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 
@@ -313,8 +317,6 @@ impl Group {
             return Ok(());
         }
         if chunk.seq == receiver.next_seq {
-            receiver.next_seq += 1;
-            receiver.progress_ms = sh.now_ms;
             let mut batch = WriteBatch::new();
             for (key, value) in chunk.keys.iter().zip(&chunk.values) {
                 batch.put(key, value);
@@ -323,7 +325,14 @@ impl Group {
                 let position = (receiver.begin.index, receiver.begin.index_term);
                 batch.put(&applied_key(self.id), &encode_position(position));
             }
-            sh.engine.write(&batch)?;
+            match sh.engine.write(&batch) {
+                Ok(_) => {}
+                // Not acknowledged, so the sender repeats it.
+                Err(torc_engine::Error::DiskFull { .. }) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+            receiver.next_seq += 1;
+            receiver.progress_ms = sh.now_ms;
             if chunk.last {
                 receiver.phase = Phase::Installing;
                 return self.install_snapshot(sh);

@@ -143,10 +143,6 @@ impl GroupStorage {
         self.truncated
     }
 
-    pub(crate) fn last(&self) -> u64 {
-        self.last
-    }
-
     pub(crate) fn term_at(&self, index: u64) -> Option<u64> {
         if index < self.truncated.0 || index > self.last { None } else { self.terms.get(index) }
     }
