@@ -38,28 +38,34 @@ pub struct StartArgs {
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct StartFlags {
     /// Folder for everything the node keeps [default: torc-data]
-    #[arg(long, value_name = "DIR", env = "TORC_DATA")]
+    #[arg(long, value_name = "DIR", env = "TORC_DATA", hide_env_values = true)]
     data: Option<PathBuf>,
     /// Where clients connect: DynamoDB, buckets, status [default: 127.0.0.1:8000]
-    #[arg(long, value_name = "ADDR:PORT", env = "TORC_LISTEN")]
+    #[arg(long, value_name = "ADDR:PORT", env = "TORC_LISTEN", hide_env_values = true)]
     listen: Option<String>,
     /// Where other nodes connect [default: 127.0.0.1:7000]
-    #[arg(long, value_name = "ADDR:PORT", env = "TORC_CLUSTER")]
+    #[arg(long, value_name = "ADDR:PORT", env = "TORC_CLUSTER", hide_env_values = true)]
     cluster: Option<String>,
     /// What other nodes are told to connect to, if not the --cluster address
-    #[arg(long, value_name = "HOST:PORT", env = "TORC_ADVERTISE")]
+    #[arg(long, value_name = "HOST:PORT", env = "TORC_ADVERTISE", hide_env_values = true)]
     advertise: Option<String>,
     /// Availability zone; the copies of a partition lie in different zones [default: zone-a]
-    #[arg(long, value_name = "NAME", env = "TORC_ZONE")]
+    #[arg(long, value_name = "NAME", env = "TORC_ZONE", hide_env_values = true)]
     zone: Option<String>,
     /// Nodes of the cluster to join (their --cluster addresses); without it a new cluster begins
-    #[arg(long, value_name = "HOST:PORT[,..]", value_delimiter = ',', env = "TORC_JOIN")]
+    #[arg(
+        long,
+        value_name = "HOST:PORT[,..]",
+        value_delimiter = ',',
+        env = "TORC_JOIN",
+        hide_env_values = true
+    )]
     join: Vec<String>,
     /// Configuration file (TOML) with the same names as these flags; flags win
-    #[arg(long, value_name = "FILE", env = "TORC_CONFIG")]
+    #[arg(long, value_name = "FILE", env = "TORC_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
     /// Which events go to the log, e.g. warn or info,torc_replica=debug [default: info]
-    #[arg(long, value_name = "FILTER", env = "TORC_LOG")]
+    #[arg(long, value_name = "FILTER", env = "TORC_LOG", hide_env_values = true)]
     log: Option<String>,
     /// Log as JSON, one event a line
     #[arg(long)]
