@@ -9,8 +9,6 @@ mod kv;
 mod start;
 pub mod terminal;
 
-pub use start::StartArgs;
-
 use crate::{bench, demo, status};
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -56,7 +54,7 @@ pub fn run() -> ExitCode {
 
 fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Start(flags) => crate::node::run(flags.resolve()?),
+        Command::Start(flags) => start::main(flags),
         Command::Demo(args) => demo::main(args),
         Command::Status(args) => status::main(&args),
         Command::Bench(args) => bench::main(args),

@@ -1,38 +1,25 @@
 //! `torc start`: flags, the configuration file, and what they come to.
 
+use crate::node::StartArgs;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
 
 const DEFAULT_DATA: &str = "torc-data";
 const DEFAULT_LISTEN: &str = "127.0.0.1:8000";
 const DEFAULT_CLUSTER: &str = "127.0.0.1:7000";
 const DEFAULT_ZONE: &str = "zone-a";
 const DEFAULT_LOG: &str = "info";
+const DEFAULT_MEMORY: &str = "256M";
+/// Less does not hold the memtables.
+const MIN_MEMORY_BYTES: usize = 16 << 20;
 /// Longest zone name, bytes; it travels with every node record.
 const MAX_ZONE_BYTES: usize = 64;
-
-/// A node's settings: flags over the configuration file over defaults, checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StartArgs {
-    /// Folder of everything the node keeps; created when missing.
-    pub data: PathBuf,
-    /// Where clients connect.
-    pub listen: SocketAddr,
-    /// Where other nodes connect.
-    pub cluster: SocketAddr,
-    /// What other nodes are told to connect to, `HOST:PORT`.
-    pub advertise: String,
-    /// Availability zone.
-    pub zone: String,
-    /// Nodes of the cluster to join, `HOST:PORT` each; empty for a new cluster, and ignored once the node is a member.
-    pub join: Vec<String>,
-    /// Which events go to the log, in the syntax of `tracing_subscriber::EnvFilter`.
-    pub log: String,
-    /// Log as JSON, one event a line.
-    pub log_json: bool,
-}
+const MAX_WEIGHT: u32 = 100;
+const MAX_THREADS: usize = 1024;
 
 /// `torc start` as typed.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -46,33 +33,36 @@ pub struct StartFlags {
     /// Where other nodes connect [default: 127.0.0.1:7000]
     #[arg(long, value_name = "ADDR:PORT", env = "TORC_CLUSTER", hide_env_values = true)]
     cluster: Option<String>,
-    /// What other nodes are told to connect to, if not the --cluster address
-    #[arg(long, value_name = "HOST:PORT", env = "TORC_ADVERTISE", hide_env_values = true)]
+    /// Host name or address that others are told, if not the one listened on
+    #[arg(long, value_name = "HOST", env = "TORC_ADVERTISE", hide_env_values = true)]
     advertise: Option<String>,
     /// Availability zone; the copies of a partition lie in different zones [default: zone-a]
     #[arg(long, value_name = "NAME", env = "TORC_ZONE", hide_env_values = true)]
     zone: Option<String>,
     /// Nodes of the cluster to join (their --cluster addresses); without it a new cluster begins
-    #[arg(
-        long,
-        value_name = "HOST:PORT[,..]",
-        value_delimiter = ',',
-        env = "TORC_JOIN",
-        hide_env_values = true
-    )]
+    #[arg(long, value_name = "HOST:PORT[,..]", value_delimiter = ',', env = "TORC_JOIN", hide_env_values = true)]
     join: Vec<String>,
+    /// Share of the data, against other nodes' weights [default: 1]
+    #[arg(long, value_name = "N")]
+    weight: Option<u32>,
+    /// Memory for memtables and caches, e.g. 512M or 4G [default: 256M]
+    #[arg(long, value_name = "SIZE", env = "TORC_MEMORY", hide_env_values = true)]
+    memory: Option<String>,
+    /// Threads that serve [default: one a core]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
     /// Configuration file (TOML) with the same names as these flags; flags win
     #[arg(long, value_name = "FILE", env = "TORC_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
-    /// Which events go to the log, e.g. warn or info,torc_replica=debug [default: info]
+    /// Which events go to the log on standard error, e.g. warn or info,torc_replica=debug [default: info]
     #[arg(long, value_name = "FILTER", env = "TORC_LOG", hide_env_values = true)]
     log: Option<String>,
     /// Log as JSON, one event a line
     #[arg(long)]
     log_json: bool,
-    /// Listen on addresses that other machines can reach, without authentication or encryption
+    /// Print no banner
     #[arg(long)]
-    insecure: bool,
+    quiet: bool,
 }
 
 /// The configuration file. A name that is not known is an error: a misspelt setting must not be ignored.
@@ -85,61 +75,81 @@ struct File {
     advertise: Option<String>,
     zone: Option<String>,
     join: Vec<String>,
+    weight: Option<u32>,
+    memory: Option<String>,
+    threads: Option<usize>,
     log: Option<String>,
     log_json: bool,
-    insecure: bool,
+    quiet: bool,
+}
+
+/// Where events go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct LogArgs {
+    filter: String,
+    json: bool,
+}
+
+/// Runs a node until it is told to stop.
+pub fn main(flags: StartFlags) -> Result<ExitCode> {
+    let (args, log) = flags.resolve()?;
+    start_log(&log)?;
+    crate::node::run(args)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn start_log(args: &LogArgs) -> Result<()> {
+    let filter = EnvFilter::try_new(&args.filter)
+        .with_context(|| format!("--log {:?} is not a filter, for example warn or info,torc_replica=debug", args.filter))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = super::terminal::Paint::stderr().enabled();
+    let started = if args.json { log.json().try_init() } else { log.with_ansi(colours).try_init() };
+    started.map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))
 }
 
 impl StartFlags {
     /// Joins flags, file and defaults. The errors name the setting and say what to write instead.
-    pub fn resolve(self) -> Result<StartArgs> {
+    fn resolve(self) -> Result<(StartArgs, LogArgs)> {
         let file = match &self.config {
             Some(path) => read_config(path)?,
             None => File::default(),
-        };
-        let listen = address("listen", self.listen.or(file.listen), DEFAULT_LISTEN)?;
-        let cluster = address("cluster", self.cluster.or(file.cluster), DEFAULT_CLUSTER)?;
-        let insecure = self.insecure || file.insecure;
-        for (name, address) in [("listen", listen), ("cluster", cluster)] {
-            if !address.ip().is_loopback() && !insecure {
-                bail!(
-                    "--{name} {address} can be reached from other machines, and this version has no authentication yet: \
-                     use an address in 127.0.0.0/8, or say --insecure if the network is closed to others"
-                );
-            }
-        }
-        let advertise = match self.advertise.or(file.advertise) {
-            Some(advertise) => host_port("advertise", &advertise)?,
-            None if cluster.ip().is_unspecified() => {
-                bail!(
-                    "--cluster {cluster} names no address that other nodes could use: say which with --advertise HOST:PORT"
-                )
-            }
-            None => cluster.to_string(),
         };
         let zone = self.zone.or(file.zone).unwrap_or_else(|| DEFAULT_ZONE.to_owned());
         if zone.is_empty() || zone.len() > MAX_ZONE_BYTES || !zone.bytes().all(|b| b.is_ascii_graphic()) {
             bail!("--zone {zone:?} is not a zone name: 1 to {MAX_ZONE_BYTES} visible ASCII characters");
         }
+        let weight = self.weight.or(file.weight).unwrap_or(1);
+        if !(1..=MAX_WEIGHT).contains(&weight) {
+            bail!("--weight {weight} is not between 1 and {MAX_WEIGHT}");
+        }
+        let threads = self.threads.or(file.threads).unwrap_or(0);
+        if threads > MAX_THREADS {
+            bail!("--threads {threads} is more than {MAX_THREADS}");
+        }
+        let advertise = self.advertise.or(file.advertise);
+        if let Some(host) = advertise.as_deref().filter(|host| host.is_empty() || host.contains(['/', ' ', '@'])) {
+            bail!("--advertise {host:?} is not a host name or address; the port is that of --listen and --cluster");
+        }
         let join = if self.join.is_empty() { file.join } else { self.join };
-        let join = join.iter().map(|seed| host_port("join", seed)).collect::<Result<Vec<_>>>()?;
-        Ok(StartArgs {
+        let args = StartArgs {
             data: self.data.or(file.data).unwrap_or_else(|| DEFAULT_DATA.into()),
-            listen,
-            cluster,
-            zone,
-            // Its own address among the seeds is harmless in a shared file, and useless.
-            join: join.into_iter().filter(|seed| *seed != advertise).collect(),
+            listen: address("listen", self.listen.or(file.listen), DEFAULT_LISTEN)?,
+            cluster: address("cluster", self.cluster.or(file.cluster), DEFAULT_CLUSTER)?,
             advertise,
-            log: self.log.or(file.log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),
-            log_json: self.log_json || file.log_json,
-        })
+            zone,
+            weight,
+            join: join.iter().map(|seed| host_port(seed)).collect::<Result<Vec<_>>>()?,
+            quiet: self.quiet || file.quiet,
+            threads,
+            memory_bytes: memory(&self.memory.or(file.memory).unwrap_or_else(|| DEFAULT_MEMORY.to_owned()))?,
+        };
+        let filter = self.log.or(file.log).unwrap_or_else(|| DEFAULT_LOG.to_owned());
+        Ok((args, LogArgs { filter, json: self.log_json || file.log_json }))
     }
 }
 
 fn read_config(path: &Path) -> Result<File> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read the configuration {}", path.display()))?;
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the configuration {}", path.display()))?;
     toml::from_str(&text).with_context(|| format!("the configuration {} is not valid", path.display()))
 }
 
@@ -152,15 +162,28 @@ fn address(name: &str, text: Option<String>, default: &str) -> Result<SocketAddr
 }
 
 /// Checks the form only: the name may resolve later, when that node is up.
-fn host_port(name: &str, text: &str) -> Result<String> {
+fn host_port(text: &str) -> Result<String> {
     let text = text.trim();
-    let port = text
-        .rsplit_once(':')
-        .filter(|(host, _)| !host.is_empty())
-        .and_then(|(_, port)| port.parse::<u16>().ok());
+    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse::<u16>().ok());
     match port {
         Some(1..) => Ok(text.to_owned()),
-        _ => bail!("--{name} {text:?} is not HOST:PORT, for example {DEFAULT_CLUSTER}"),
+        _ => bail!("--join {text:?} is not HOST:PORT, for example {DEFAULT_CLUSTER}"),
+    }
+}
+
+/// Bytes, or with a suffix K, M or G (powers of 1024).
+fn memory(text: &str) -> Result<usize> {
+    let (digits, shift) = match text.trim_end_matches(['b', 'B', 'i']).char_indices().last() {
+        Some((at, 'K' | 'k')) => (&text[..at], 10),
+        Some((at, 'M' | 'm')) => (&text[..at], 20),
+        Some((at, 'G' | 'g')) => (&text[..at], 30),
+        _ => (text, 0),
+    };
+    let bytes = digits.trim().parse::<usize>().ok().and_then(|number| number.checked_mul(1 << shift));
+    match bytes {
+        Some(bytes) if bytes >= MIN_MEMORY_BYTES => Ok(bytes),
+        Some(_) => bail!("--memory {text} is too little: at least {}M", MIN_MEMORY_BYTES >> 20),
+        None => bail!("--memory {text:?} is not a size, for example 512M or 4G"),
     }
 }
 
@@ -175,30 +198,39 @@ mod tests {
         flags: StartFlags,
     }
 
-    fn resolve(text: &str) -> Result<StartArgs> {
+    fn resolve(text: &str) -> Result<(StartArgs, LogArgs)> {
         Wrapper::parse_from(std::iter::once("start").chain(text.split_whitespace())).flags.resolve()
     }
 
     #[test]
     fn defaults_are_a_single_node_on_loopback() {
-        let args = resolve("").unwrap();
+        let (args, log) = resolve("").unwrap();
         assert_eq!(args.listen.to_string(), "127.0.0.1:8000");
-        assert_eq!(
-            (args.cluster.to_string(), args.advertise),
-            ("127.0.0.1:7000".to_owned(), "127.0.0.1:7000".to_owned())
-        );
+        assert_eq!(args.cluster.to_string(), "127.0.0.1:7000");
         assert_eq!((args.data, args.join), (PathBuf::from("torc-data"), vec![]));
+        assert_eq!((args.memory_bytes, args.weight, args.threads), (256 << 20, 1, 0));
+        assert_eq!(log, LogArgs { filter: "info".to_owned(), json: false });
     }
 
     #[test]
     fn flags_win_over_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("torc.toml");
-        std::fs::write(&path, "zone = 'b'\nlisten = '127.0.0.1:9000'\njoin = ['127.0.0.1:7001', '127.0.0.1:7000']\nlog-json = true\n")
-            .unwrap();
-        let args = resolve(&format!("--config {} --listen 127.0.0.1:9001", path.display())).unwrap();
-        assert_eq!((args.zone.as_str(), args.listen.port(), args.log_json), ("b", 9001, true));
-        assert_eq!(args.join, ["127.0.0.1:7001"], "its own address is no seed");
+        let text = "zone = 'b'\nlisten = '127.0.0.1:9000'\njoin = ['127.0.0.1:7001', 'other:7000']\nlog-json = true\n";
+        std::fs::write(&path, text).unwrap();
+        let (args, log) = resolve(&format!("--config {} --listen 127.0.0.1:9001", path.display())).unwrap();
+        assert_eq!((args.zone.as_str(), args.listen.port(), log.json), ("b", 9001, true));
+        assert_eq!(args.join, ["127.0.0.1:7001", "other:7000"]);
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [("16777216", 16 << 20), ("32M", 32 << 20), ("2g", 2 << 30), ("64MiB", 64 << 20), ("20000kB", 20_000 << 10)] {
+            assert_eq!(memory(text).unwrap(), bytes, "{text}");
+        }
+        for text in ["", "M", "1M", "-1G", "1.5G", "many", "99999999999G", "ü"] {
+            assert!(memory(text).is_err(), "{text}");
+        }
     }
 
     #[test]
@@ -209,12 +241,12 @@ mod tests {
         let misspelt = format!("--config {}", misspelt.display());
         for (flags, word) in [
             ("--listen 8000", "ADDR:PORT"),
-            ("--listen 0.0.0.0:8000", "--insecure"),
-            ("--cluster 0.0.0.0:7000 --insecure", "--advertise"),
             ("--join nowhere", "HOST:PORT"),
             ("--join host:0", "HOST:PORT"),
-            ("--advertise :7000", "HOST:PORT"),
+            ("--advertise http://host", "host name"),
             ("--zone ü", "zone name"),
+            ("--weight 0", "between 1"),
+            ("--memory 3", "at least 16M"),
             ("--config /nonexistent.toml", "/nonexistent.toml"),
             (misspelt.as_str(), "zonne"),
         ] {

@@ -76,7 +76,9 @@ impl Screen {
         text += "\nTry, in another terminal:\n";
         if let Some(address) = nodes.addresses().first() {
             text += &format!(
-                "  aws dynamodb scan --endpoint-url http://{address} --table-name Music --max-items 3\n"
+                "  aws dynamodb query --endpoint-url http://{address} --table-name Music --max-items 3 \\\n    \
+                 --key-condition-expression 'Artist = :a' \\\n    \
+                 --expression-attribute-values '{{\":a\":{{\"S\":\"Nina Simone\"}}}}'\n"
             );
         }
         if let Some(pid) = victim {
