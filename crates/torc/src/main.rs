@@ -5,6 +5,7 @@ mod cli;
 mod demo;
 mod node;
 mod status;
+mod transport;
 
 fn main() -> std::process::ExitCode {
     cli::run()

@@ -1,5 +1,14 @@
 //! The engine's window on files. [`RealEnv`] is the operating system; [`SimEnv`] is a disk in memory that loses
 //! unsynced writes, tears, flips bits, fails syncs, fills up, and whose crash images can be cloned at any operation.
+//!
+//! Everything in this crate that touches a file calls through [`Env`]; the shell hands a [`RealEnv`] in, the simulation a
+//! [`SimEnv`] for each node. Nothing here may read a clock or draw randomness of its own: a simulated disk is seeded.
+
+mod real;
+mod sim;
+
+pub use real::RealEnv;
+pub use sim::SimEnv;
 
 use crate::Result;
 use std::path::{Path, PathBuf};
@@ -40,7 +49,7 @@ pub enum OpenMode {
 pub trait Env: Send + Sync {
     /// Opens a file.
     fn open(&self, path: &Path, mode: OpenMode) -> Result<Arc<dyn File>>;
-    /// Creates a folder and its parents.
+    /// Creates a folder and its parents, where missing, durably.
     fn create_dir_all(&self, path: &Path) -> Result<()>;
     /// Names (not paths) in a folder, sorted.
     fn list(&self, path: &Path) -> Result<Vec<PathBuf>>;
@@ -54,8 +63,14 @@ pub trait Env: Send + Sync {
     fn link(&self, from: &Path, to: &Path) -> Result<()>;
     /// Whether the path exists.
     fn exists(&self, path: &Path) -> Result<bool>;
-    /// Takes the folder's exclusive lock, held until the guard drops; [`crate::Error::Locked`] if another process has it.
+    /// Takes an existing folder's exclusive lock (a file `LOCK` in it, on a real disk), held until the guard drops; [`crate::Error::Locked`] if another process has it.
     fn lock(&self, path: &Path) -> Result<Box<dyn Send + Sync>>;
 }
 
-// `real.rs` has RealEnv::new(), `sim.rs` has SimEnv (see docs/protocols/simulation.md once written).
+fn io_error(op: &'static str, path: &Path, source: std::io::Error) -> crate::Error {
+    use std::io::ErrorKind;
+    match source.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => crate::Error::DiskFull { path: path.to_owned() },
+        _ => crate::Error::Io { op, path: path.to_owned(), source },
+    }
+}

@@ -40,7 +40,13 @@ pub struct StartFlags {
     #[arg(long, value_name = "NAME", env = "TORC_ZONE", hide_env_values = true)]
     zone: Option<String>,
     /// Nodes of the cluster to join (their --cluster addresses); without it a new cluster begins
-    #[arg(long, value_name = "HOST:PORT[,..]", value_delimiter = ',', env = "TORC_JOIN", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "HOST:PORT[,..]",
+        value_delimiter = ',',
+        env = "TORC_JOIN",
+        hide_env_values = true
+    )]
     join: Vec<String>,
     /// Share of the data, against other nodes' weights [default: 1]
     #[arg(long, value_name = "N")]
@@ -99,8 +105,9 @@ pub fn main(flags: StartFlags) -> Result<ExitCode> {
 }
 
 fn start_log(args: &LogArgs) -> Result<()> {
-    let filter = EnvFilter::try_new(&args.filter)
-        .with_context(|| format!("--log {:?} is not a filter, for example warn or info,torc_replica=debug", args.filter))?;
+    let filter = EnvFilter::try_new(&args.filter).with_context(|| {
+        format!("--log {:?} is not a filter, for example warn or info,torc_replica=debug", args.filter)
+    })?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let colours = super::terminal::Paint::stderr().enabled();
     let started = if args.json { log.json().try_init() } else { log.with_ansi(colours).try_init() };
@@ -127,8 +134,12 @@ impl StartFlags {
             bail!("--threads {threads} is more than {MAX_THREADS}");
         }
         let advertise = self.advertise.or(file.advertise);
-        if let Some(host) = advertise.as_deref().filter(|host| host.is_empty() || host.contains(['/', ' ', '@'])) {
-            bail!("--advertise {host:?} is not a host name or address; the port is that of --listen and --cluster");
+        if let Some(host) =
+            advertise.as_deref().filter(|host| host.is_empty() || host.contains(['/', ' ', '@']))
+        {
+            bail!(
+                "--advertise {host:?} is not a host name or address; the port is that of --listen and --cluster"
+            );
         }
         let join = if self.join.is_empty() { file.join } else { self.join };
         let args = StartArgs {
@@ -149,7 +160,8 @@ impl StartFlags {
 }
 
 fn read_config(path: &Path) -> Result<File> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the configuration {}", path.display()))?;
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the configuration {}", path.display()))?;
     toml::from_str(&text).with_context(|| format!("the configuration {} is not valid", path.display()))
 }
 
@@ -164,7 +176,10 @@ fn address(name: &str, text: Option<String>, default: &str) -> Result<SocketAddr
 /// Checks the form only: the name may resolve later, when that node is up.
 fn host_port(text: &str) -> Result<String> {
     let text = text.trim();
-    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse::<u16>().ok());
+    let port = text
+        .rsplit_once(':')
+        .filter(|(host, _)| !host.is_empty())
+        .and_then(|(_, port)| port.parse::<u16>().ok());
     match port {
         Some(1..) => Ok(text.to_owned()),
         _ => bail!("--join {text:?} is not HOST:PORT, for example {DEFAULT_CLUSTER}"),
@@ -225,7 +240,13 @@ mod tests {
 
     #[test]
     fn sizes() {
-        for (text, bytes) in [("16777216", 16 << 20), ("32M", 32 << 20), ("2g", 2 << 30), ("64MiB", 64 << 20), ("20000kB", 20_000 << 10)] {
+        for (text, bytes) in [
+            ("16777216", 16 << 20),
+            ("32M", 32 << 20),
+            ("2g", 2 << 30),
+            ("64MiB", 64 << 20),
+            ("20000kB", 20_000 << 10),
+        ] {
             assert_eq!(memory(text).unwrap(), bytes, "{text}");
         }
         for text in ["", "M", "1M", "-1G", "1.5G", "many", "99999999999G", "ü"] {

@@ -1,0 +1,134 @@
+//! Keeping the replicas on this node in step with the topology: groups that should be here and are not are created, groups that are
+//! gone from the topology are dropped, and each group's leader is told which members it should walk towards.
+
+use super::{Inner, topology};
+use std::sync::Arc;
+use torc_cluster::topology::{TableKind, Topology};
+use torc_cluster::{META_GROUP, NodeId, Partition, TableId};
+use torc_engine::WriteBatch;
+use torc_model::key::{decode_item_key, prefix_successor, space, table_prefix};
+use torc_replica::machine;
+use torc_replica::store::{GroupSpec, Input, Store};
+
+/// Creates or opens the meta group.
+pub(super) fn create_meta(node: &Arc<Inner>, initial: Vec<NodeId>, replicas: Vec<NodeId>) {
+    node.store.send(Input::CreateGroup(Box::new(GroupSpec {
+        group: META_GROUP,
+        ranges: machine::meta::ranges(),
+        machine: machine::meta::machine(node.engine.clone(), publisher(node)),
+        initial,
+        replicas,
+    })));
+}
+
+/// The meta machine tells the node of each applied topology.
+fn publisher(node: &Arc<Inner>) -> machine::meta::Publish {
+    let node = Arc::downgrade(node);
+    Box::new(move |topology| {
+        if let Some(node) = node.upgrade() {
+            node.topology.publish(topology);
+        }
+    })
+}
+
+/// Brings the groups in step with the topology of this moment.
+pub(super) fn sync(node: &Arc<Inner>) {
+    let topology = node.topology.get();
+    if topology.cluster_id() == 0 {
+        return;
+    }
+    let me = node.identity().node;
+    let meta = topology::meta_partition(&topology);
+    if meta.replicas.contains(&me) {
+        create_meta(node, meta.initial, meta.replicas.clone());
+    }
+    node.store.send(Input::SetMembers { group: META_GROUP, replicas: meta.replicas });
+    for partition in topology.all_partitions() {
+        let consensus = topology.table(partition.table).is_some_and(|t| matches!(t.kind, TableKind::Table(_)));
+        if consensus && partition.replicas.contains(&me) {
+            create(node, partition);
+        }
+        if consensus {
+            let replicas = partition.replicas.clone();
+            node.store.send(Input::SetMembers { group: partition.group, replicas });
+        }
+    }
+    for (group, _) in node.store.views() {
+        if group != META_GROUP && topology.partition_by_group(group).is_none() {
+            node.store.send(Input::DropGroup { group, ranges: Vec::new() });
+        }
+    }
+}
+
+fn create(node: &Arc<Inner>, partition: &Partition) {
+    node.store.send(Input::CreateGroup(Box::new(GroupSpec {
+        group: partition.group,
+        ranges: machine::table::ranges(partition),
+        machine: machine::table::machine(partition.clone()),
+        initial: partition.initial.clone(),
+        replicas: partition.replicas.clone(),
+    })));
+}
+
+/// Removes what a table that was dropped while this node was down has left here: its logs and its data. The topology is stored before a group is created
+/// from it, so whatever it does not know is old.
+pub(super) fn sweep(node: &Arc<Inner>, store: &Store) -> Result<(), torc_engine::Error> {
+    let topology = node.topology.get();
+    if topology.cluster_id() == 0 {
+        return Ok(());
+    }
+    for group in store.stored_groups() {
+        if group != META_GROUP && topology.partition_by_group(group).is_none() {
+            node.store.send(Input::DropGroup { group, ranges: Vec::new() });
+        }
+    }
+    let mut batch = WriteBatch::new();
+    for space in [space::TABLE, space::INDEX, space::STREAM, space::BUCKET] {
+        let end = [space + 1];
+        let mut from = vec![space];
+        while let Some(item) = node.engine.scan(&from, &end, false, None).next().transpose()? {
+            let Some(key) = decode_item_key(&item.key) else { break };
+            let prefix = table_prefix(space, key.table_id).to_vec();
+            let next = prefix_successor(&prefix).unwrap_or_else(|| end.to_vec());
+            if topology.table(TableId(key.table_id)).is_none() {
+                batch.delete_range(&prefix, &next);
+            }
+            from = next;
+        }
+    }
+    if !batch.is_empty() {
+        node.engine.write(&batch)?;
+    }
+    Ok(())
+}
+
+/// Follows the topology for as long as the node runs.
+pub(super) async fn follow(node: Arc<Inner>) {
+    let mut epoch = node.topology.watch();
+    epoch.mark_changed();
+    while epoch.changed().await.is_ok() {
+        epoch.borrow_and_update();
+        let topology: Arc<Topology> = node.topology.get();
+        // Stored before any group is created from it: the log keeps the order, so a restart that finds a group finds its partition.
+        if let Err(error) = topology::store(&node.engine, &topology) {
+            tracing::error!(%error, "the topology could not be stored");
+            node.fail(error.to_string());
+            return;
+        }
+        node.disk_work();
+        sync(&node);
+        spread(&node, &topology);
+    }
+}
+
+/// Tells every other node of the new epoch, so that they fetch at once and not at the next heartbeat.
+fn spread(node: &Arc<Inner>, topology: &Topology) {
+    let leads_meta = node.store.view(META_GROUP).is_some_and(|v| v.is_leader());
+    if !leads_meta {
+        return;
+    }
+    let me = node.identity().node;
+    for peer in topology.nodes().filter(|n| n.id != me) {
+        super::frames::send(node, peer.id, crate::ports::Class::Data, torc_wire::peer::Frame::default());
+    }
+}
