@@ -1,1 +1,3 @@
 //! See Cargo.toml for what lives here.
+
+pub mod bucket;
