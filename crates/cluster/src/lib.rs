@@ -2,5 +2,10 @@
 //!
 //! Called by the replica and coordinator layers. Must never open a socket, read a clock or touch the engine.
 
+pub mod gossip;
+pub mod limits;
+pub mod ring;
 pub mod topology;
-pub use topology::types::*;
+
+pub use ring::Ring;
+pub use topology::*;

@@ -24,6 +24,12 @@ pub enum Class {
     Bulk,
 }
 
+/// The pace of a disk whose engine has no threads of its own: the simulation's. Asked before each unit of disk work.
+pub trait DiskPacer: Send + Sync + 'static {
+    /// How long the next unit takes; `None` while the disk is stalled.
+    fn next_delay(&self) -> Option<Duration>;
+}
+
 /// Sends frames to other nodes. May lose, delay, duplicate and reorder; never blocks.
 pub trait Transport: Send + Sync + 'static {
     /// Queues a frame for the node at `addr` (`host:port`). A full queue drops it.

@@ -14,5 +14,5 @@ pub mod lsm;
 
 pub use env::Env;
 pub use error::{Error, Result};
-pub use log::{Lsn, Log};
-pub use lsm::{Background, Engine, Options, ScanItem, Scan, Snapshot, WriteBatch};
+pub use log::{Log, Lsn};
+pub use lsm::{Background, Engine, Options, Scan, ScanItem, Snapshot, WriteBatch};

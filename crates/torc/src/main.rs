@@ -1,1 +1,3 @@
+#[allow(dead_code)]
+mod transport;
 fn main() {}

@@ -4,3 +4,4 @@
 pub mod bucket;
 pub mod peer;
 pub mod raft;
+pub mod table;

@@ -238,6 +238,9 @@ pub struct TopologyFetch {
     /// The epoch the caller has.
     #[prost(uint64, tag = "1")]
     pub have: u64,
+    /// Only the meta group's leader may answer, and only while it certainly leads.
+    #[prost(bool, tag = "2")]
+    pub strong: bool,
 }
 
 /// See [`ResponseBody::Topology`].
@@ -255,8 +258,8 @@ pub struct TopologyReply {
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Join {
     /// Drawn once by the node and kept in its folder, so that a retry gets the same number.
-    #[prost(uint64, tag = "1")]
-    pub uuid: u64,
+    #[prost(bytes = "bytes", tag = "1")]
+    pub uuid: Bytes,
     /// Where other nodes reach it.
     #[prost(string, tag = "2")]
     pub addr: String,

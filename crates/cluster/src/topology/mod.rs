@@ -1,3 +1,275 @@
 //! The cluster's shape as a state machine: nodes, tables, buckets, partitions. Held by the `meta` consensus group; every node keeps an immutable copy.
+//!
+//! A [`Command`] is evaluated against a [`Topology`] into [`Change`]s, one record each; applying the changes gives the next topology. The changes are what is stored and what
+//! travels between nodes. Called by the meta group's apply, and read by every layer above. Must never read a clock, draw a random number or touch storage: the same command on the same
+//! topology gives the same changes on every node.
 
+mod change;
+mod command;
+mod command_record;
+mod evaluate;
+mod invariants;
+mod reconcile;
+mod record;
+mod table;
 pub mod types;
+
+pub use change::{Change, DecodeError, Settings};
+pub use command::{Command, Response, TopologyError};
+pub use invariants::{Violation, check_invariants, placement_warnings};
+pub use reconcile::reconcile;
+pub use table::{BucketConfig, BucketPolicy, CrdtKind, Level, Table, TableKind, TableSpec, TableStatus};
+pub use types::*;
+
+use crate::ring::Ring;
+use std::{collections::BTreeMap, sync::Arc};
+
+/// A node with the identity of its data folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeRecord {
+    /// The node.
+    pub info: NodeInfo,
+    /// Drawn once, when its data folder was made.
+    pub uuid: [u8; 16],
+}
+
+/// One version of the cluster's shape. A value: cloning is cheap, what two versions share is shared.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Topology {
+    epoch: Epoch,
+    settings: Arc<Settings>,
+    nodes: Arc<BTreeMap<NodeId, Arc<NodeRecord>>>,
+    tables: Arc<BTreeMap<TableId, Arc<Table>>>,
+    table_names: Arc<BTreeMap<String, TableId>>,
+    bucket_names: Arc<BTreeMap<String, TableId>>,
+    /// Of each table, by range.
+    partitions: Arc<BTreeMap<TableId, Arc<Vec<Arc<Partition>>>>>,
+    groups: Arc<BTreeMap<GroupId, TableId>>,
+}
+
+impl Topology {
+    /// The epoch: the meta group's log index of the last change.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Cluster-wide settings. `cluster_id` is 0 until the cluster is initialised.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The cluster's number, 0 until it is initialised.
+    pub fn cluster_id(&self) -> u64 {
+        self.settings.cluster_id
+    }
+
+    /// The key of the token hash.
+    pub fn token_key(&self) -> &[u8; 16] {
+        &self.settings.token_key
+    }
+
+    /// The nodes meant to be in the meta group.
+    pub fn meta_members(&self) -> &[NodeId] {
+        &self.settings.meta_members
+    }
+
+    /// A node by number.
+    pub fn node(&self, id: NodeId) -> Option<&NodeInfo> {
+        self.nodes.get(&id).map(|record| &record.info)
+    }
+
+    /// The node whose data folder has this identity.
+    pub fn node_by_uuid(&self, uuid: &[u8; 16]) -> Option<&NodeInfo> {
+        self.nodes.values().find(|record| record.uuid == *uuid).map(|record| &record.info)
+    }
+
+    /// Every node, by number.
+    pub fn nodes(&self) -> impl ExactSizeIterator<Item = &NodeInfo> {
+        self.nodes.values().map(|record| &record.info)
+    }
+
+    /// A table or bucket by number.
+    pub fn table(&self, id: TableId) -> Option<&Arc<Table>> {
+        self.tables.get(&id)
+    }
+
+    /// A table of items by name.
+    pub fn table_by_name(&self, name: &str) -> Option<&Arc<Table>> {
+        self.tables.get(self.table_names.get(name)?)
+    }
+
+    /// A bucket by name.
+    pub fn bucket_by_name(&self, name: &str) -> Option<&Arc<Table>> {
+        self.tables.get(self.bucket_names.get(name)?)
+    }
+
+    /// Tables and buckets, by number.
+    pub fn tables(&self) -> impl ExactSizeIterator<Item = &Arc<Table>> {
+        self.tables.values()
+    }
+
+    /// Tables of items, by name, those after `after` if given: what `ListTables` walks.
+    pub fn tables_by_name<'a>(&'a self, after: Option<&str>) -> impl Iterator<Item = &'a Arc<Table>> {
+        by_name(&self.table_names, after).filter_map(|id| self.tables.get(id))
+    }
+
+    /// Buckets, by name, those after `after` if given.
+    pub fn buckets_by_name<'a>(&'a self, after: Option<&str>) -> impl Iterator<Item = &'a Arc<Table>> {
+        by_name(&self.bucket_names, after).filter_map(|id| self.tables.get(id))
+    }
+
+    /// The partitions of a table or bucket, by range. Empty for an unknown one.
+    pub fn partitions(&self, table: TableId) -> &[Arc<Partition>] {
+        self.partitions.get(&table).map_or(&[], |all| all.as_slice())
+    }
+
+    /// The partition that holds a token of a table or bucket.
+    pub fn partition(&self, table: TableId, token: u64) -> Option<&Arc<Partition>> {
+        let all = self.partitions(table);
+        let after = all.partition_point(|partition| partition.range.start <= token);
+        all.get(after.checked_sub(1)?).filter(|partition| partition.range.contains(token))
+    }
+
+    /// A partition by its group.
+    pub fn partition_by_group(&self, group: GroupId) -> Option<&Arc<Partition>> {
+        self.partitions(*self.groups.get(&group)?).iter().find(|partition| partition.group == group)
+    }
+
+    /// Every partition, by table and range.
+    pub fn all_partitions(&self) -> impl Iterator<Item = &Arc<Partition>> {
+        self.partitions.values().flat_map(|all| all.iter())
+    }
+
+    /// The partitions that a node is meant to hold.
+    pub fn partitions_on(&self, node: NodeId) -> impl Iterator<Item = &Arc<Partition>> {
+        self.all_partitions().filter(move |partition| partition.replicas.contains(&node))
+    }
+
+    /// The ring of the registered nodes. Built anew: keep it if you walk it often.
+    pub fn ring(&self) -> Ring {
+        Ring::new(self.settings.token_key, self.nodes())
+    }
+
+    /// Rebuilds a topology from a full dump, in any order.
+    pub fn from_changes<'a>(epoch: Epoch, changes: impl IntoIterator<Item = &'a Change>) -> Topology {
+        let mut topology = Topology::default();
+        topology.apply_in_place(epoch, changes);
+        topology
+    }
+
+    /// A full dump: the records that make this topology, in the order of their keys.
+    pub fn to_changes(&self) -> Vec<Change> {
+        let mut changes = Vec::new();
+        if self.settings.cluster_id != 0 {
+            changes.push(Change::Settings(Settings::clone(&self.settings)));
+        }
+        changes.extend(self.nodes.values().map(|node| Change::UpsertNode(NodeRecord::clone(node))));
+        changes.extend(self.tables.values().map(|table| Change::UpsertTable(Table::clone(table))));
+        let mut partitions: Vec<Change> = self
+            .all_partitions()
+            .map(|partition| Change::UpsertPartition(Partition::clone(partition)))
+            .collect();
+        partitions.sort_by_cached_key(Change::key);
+        changes.extend(partitions);
+        changes
+    }
+
+    /// The topology after these changes. Total: deleting what is not there changes nothing, so that a node that already holds a record is not upset by
+    /// getting it again. A partition whose `changed` is 0 gets this epoch.
+    pub fn apply_changes(&self, epoch: Epoch, changes: &[Change]) -> Topology {
+        let mut next = self.clone();
+        next.apply_in_place(epoch, changes);
+        next
+    }
+
+    fn apply_in_place<'a>(&mut self, epoch: Epoch, changes: impl IntoIterator<Item = &'a Change>) {
+        self.epoch = epoch;
+        for change in changes {
+            match change {
+                Change::Settings(settings) => self.settings = Arc::new(settings.clone()),
+                Change::UpsertNode(node) => {
+                    Arc::make_mut(&mut self.nodes).insert(node.info.id, Arc::new(node.clone()));
+                }
+                Change::DeleteNode(id) => {
+                    Arc::make_mut(&mut self.nodes).remove(id);
+                }
+                Change::UpsertTable(table) => self.put_table(table.clone()),
+                Change::DeleteTable(id) => self.remove_table(*id),
+                Change::UpsertPartition(partition) => {
+                    let mut partition = partition.clone();
+                    if partition.changed == Epoch(0) {
+                        partition.changed = epoch;
+                    }
+                    self.put_partition(partition);
+                }
+                Change::DeletePartition { table, group } => self.remove_partition(*table, *group),
+            }
+        }
+    }
+
+    fn names_mut(&mut self, kind: &TableKind) -> &mut BTreeMap<String, TableId> {
+        Arc::make_mut(match kind {
+            TableKind::Table(_) => &mut self.table_names,
+            TableKind::Bucket(_) => &mut self.bucket_names,
+        })
+    }
+
+    fn put_table(&mut self, table: Table) {
+        self.forget_name(table.id);
+        self.names_mut(&table.kind).insert(table.name.clone(), table.id);
+        Arc::make_mut(&mut self.tables).insert(table.id, Arc::new(table));
+    }
+
+    fn remove_table(&mut self, id: TableId) {
+        self.forget_name(id);
+        Arc::make_mut(&mut self.tables).remove(&id);
+    }
+
+    fn forget_name(&mut self, id: TableId) {
+        if let Some(old) = self.tables.get(&id).cloned() {
+            self.names_mut(&old.kind).remove(&old.name);
+        }
+    }
+
+    fn put_partition(&mut self, partition: Partition) {
+        let (table, group) = (partition.table, partition.group);
+        if self.groups.get(&group) != Some(&table) {
+            Arc::make_mut(&mut self.groups).insert(group, table);
+        }
+        let all = Arc::make_mut(Arc::make_mut(&mut self.partitions).entry(table).or_default());
+        // The common case first: nothing but the replicas of a known partition changed.
+        match all.iter().position(|old| old.group == group) {
+            Some(at) if all[at].range == partition.range => all[at] = Arc::new(partition),
+            known => {
+                if let Some(at) = known {
+                    all.remove(at);
+                }
+                let at = all.partition_point(|other| (other.range, other.group) < (partition.range, group));
+                all.insert(at, Arc::new(partition));
+            }
+        }
+    }
+
+    fn remove_partition(&mut self, table: TableId, group: GroupId) {
+        if self.groups.get(&group) == Some(&table) {
+            Arc::make_mut(&mut self.groups).remove(&group);
+        }
+        let partitions = Arc::make_mut(&mut self.partitions);
+        if let Some(all) = partitions.get_mut(&table) {
+            let all = Arc::make_mut(all);
+            all.retain(|partition| partition.group != group);
+            if all.is_empty() {
+                partitions.remove(&table);
+            }
+        }
+    }
+}
+
+fn by_name<'a>(
+    names: &'a BTreeMap<String, TableId>,
+    after: Option<&str>,
+) -> impl Iterator<Item = &'a TableId> {
+    use std::ops::Bound;
+    let from = after.map_or(Bound::Unbounded, |name| Bound::Excluded(name.to_owned()));
+    names.range::<String, _>((from, Bound::Unbounded)).map(|(_, id)| id)
+}

@@ -65,6 +65,9 @@ pub struct Partition {
     pub range: TokenRange,
     /// The nodes meant to hold it, in preference order. The group's actual members walk towards this.
     pub replicas: Vec<NodeId>,
+    /// The members that the group began with. A node among them starts its replica with this membership; any other starts
+    /// empty and is filled by the leader. Never changes.
+    pub initial: Vec<NodeId>,
     /// Epoch of the last change to this partition.
     pub changed: Epoch,
 }

@@ -1,5 +1,14 @@
 //! The engine's window on files. [`RealEnv`] is the operating system; [`SimEnv`] is a disk in memory that loses
 //! unsynced writes, tears, flips bits, fails syncs, fills up, and whose crash images can be cloned at any operation.
+//!
+//! Everything in this crate that touches a file calls through [`Env`]; the shell hands a [`RealEnv`] in, the simulation a
+//! [`SimEnv`] for each node. Nothing here may read a clock or draw randomness of its own: a simulated disk is seeded.
+
+mod real;
+mod sim;
+
+pub use real::RealEnv;
+pub use sim::SimEnv;
 
 use crate::Result;
 use std::path::{Path, PathBuf};
@@ -58,4 +67,10 @@ pub trait Env: Send + Sync {
     fn lock(&self, path: &Path) -> Result<Box<dyn Send + Sync>>;
 }
 
-// `real.rs` has RealEnv::new(), `sim.rs` has SimEnv (see docs/protocols/simulation.md once written).
+fn io_error(op: &'static str, path: &Path, source: std::io::Error) -> crate::Error {
+    use std::io::ErrorKind;
+    match source.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => crate::Error::DiskFull { path: path.to_owned() },
+        _ => crate::Error::Io { op, path: path.to_owned(), source },
+    }
+}

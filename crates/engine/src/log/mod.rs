@@ -4,9 +4,28 @@
 //! payload)`. Appending an index at or below a stream's last index replaces that index and everything after it (as a consensus
 //! log does when a new leader overwrites a tail). Each stream also has one small *state blob* (hard state, truncation
 //! record …): the last one written wins, and it survives recycling of the segment that it was written in.
+//!
+//! The segments start with a table of all streams, so that old segments are kept only for the entries they hold. The layout is
+//! in `docs/formats/log.md`. An append finds its place under one lock ([`state`]); encoding and checksums come before it and writing
+//! after it ([`segment`]); [`recover`] reads it back. The log must never report durable what is not, and never go on after a
+//! failed sync.
 
-use crate::Result;
+mod format;
+mod options;
+mod recent;
+mod recover;
+mod segment;
+mod state;
+mod streams;
+mod threads;
+
+pub use options::{LogFaults, LogMetrics, LogOptions};
+
+use crate::{Env, Result};
 use bytes::Bytes;
+use std::path::Path;
+use std::sync::Arc;
+use threads::{Handle, Shared};
 
 /// Log sequence number: position in the node's log, in append order. Durable up to [`Log::durable_lsn`].
 pub type Lsn = u64;
@@ -18,13 +37,34 @@ pub const ENGINE_STREAM: u64 = 0;
 #[derive(Clone, Debug)]
 pub enum Record {
     /// An entry of a stream.
-    Entry { stream: u64, index: u64, payload: Bytes },
+    Entry {
+        /// The stream; it begins to exist with its first record.
+        stream: u64,
+        /// Place in the stream. Any but `u64::MAX`.
+        index: u64,
+        /// The entry itself.
+        payload: Bytes,
+    },
     /// The stream's state blob (at most 4 KiB), replacing the last.
-    State { stream: u64, blob: Bytes },
-    /// Entries of the stream up to and including `through` are no longer needed; their segments may be recycled.
-    TruncatePrefix { stream: u64, through: u64 },
+    State {
+        /// The stream.
+        stream: u64,
+        /// The new blob.
+        blob: Bytes,
+    },
+    /// Entries of the stream up to and including `through` are no longer needed; their segments may be recycled. Beyond
+    /// the last index it moves that too, as a consensus log does when a snapshot replaces it.
+    TruncatePrefix {
+        /// The stream.
+        stream: u64,
+        /// Last index given up. Any but `u64::MAX`.
+        through: u64,
+    },
     /// The stream is gone: entries and state.
-    Drop { stream: u64 },
+    Drop {
+        /// The stream.
+        stream: u64,
+    },
 }
 
 /// What the log holds of one stream.
@@ -40,56 +80,137 @@ pub struct StreamInfo {
 
 /// The log. Cheap to clone; thread-safe.
 #[derive(Clone)]
-pub struct Log;
+pub struct Log {
+    handle: Arc<Handle>,
+}
 
 impl Log {
+    /// Opens or creates the log in `dir` and reads back what it holds. The caller holds the folder's lock.
+    ///
+    /// # Errors
+    /// [`crate::Error::Corrupt`] if anything but the end of the newest segment, which a crash may have cut short, does not match;
+    /// [`crate::Error::Version`]; [`crate::Error::DiskFull`] if there is no room for a first segment.
+    pub fn open(env: Arc<dyn Env>, dir: &Path, options: LogOptions) -> Result<Self> {
+        Ok(Self { handle: Arc::new(Handle::open(env, dir, options)?) })
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.handle.shared
+    }
+
     /// Appends all records in order, as one unit: after a crash either all of them are there or none. Returns at once; durable when
     /// [`Log::durable_lsn`] has reached the returned number. Entries are readable immediately.
     ///
     /// # Errors
-    /// [`crate::Error::Poisoned`] after a failed sync; [`crate::Error::DiskFull`].
+    /// [`crate::Error::Poisoned`] after a failed sync; [`crate::Error::DiskFull`], and then nothing was appended: records without
+    /// entries are taken a while longer, so that truncating can make room. An [`crate::Error::Io`] of kind `InvalidInput` for a state
+    /// blob over 4 KiB, an index of `u64::MAX` or more than 512 MiB.
     pub fn append(&self, records: &[Record]) -> Result<Lsn> {
-        let _ = records;
-        todo!()
+        self.shared().append(records, true)
     }
-    /// Appends durable nothing new, but writes buffered data: used by `Background::Manual`. Writes and syncs everything appended so far; returns the new durable number. With
-    /// `Background::Threads` the log's own thread does this.
-    pub fn sync_step(&self) -> Result<Lsn> {
-        todo!()
+
+    /// As [`Log::append`], but asks for no sync of its own: the records become durable with the next `append`, or once 1 MiB
+    /// waits. A crash of the process can lose what is not yet durable.
+    pub fn append_buffered(&self, records: &[Record]) -> Result<Lsn> {
+        self.shared().append(records, false)
     }
-    /// Whether anything appended is not yet durable.
-    pub fn has_pending(&self) -> bool {
-        todo!()
-    }
-    /// Everything at or below this number survives a crash.
-    pub fn durable_lsn(&self) -> Lsn {
-        todo!()
-    }
-    /// Called with the new durable number after every sync (from the log's thread, or from `sync_step`), and with an error once if a sync fails.
-    pub fn on_durable(&self, listener: std::sync::Arc<dyn Fn(Result<Lsn>) + Send + Sync>) {
-        let _ = listener;
-        todo!()
-    }
-    /// Blocks until `lsn` is durable. Not for `Background::Manual`.
-    pub fn wait(&self, lsn: Lsn) -> Result<()> {
-        let _ = lsn;
-        todo!()
-    }
-    /// All streams that exist.
-    pub fn streams(&self) -> Vec<(u64, StreamInfo)> {
-        todo!()
-    }
-    /// One stream, if it exists.
-    pub fn stream(&self, stream: u64) -> Option<StreamInfo> {
-        let _ = stream;
-        todo!()
-    }
-    /// Entries `low..high` in order, stopping early once `max_bytes` of payload are collected (always at least one).
+
+    /// Writes and syncs everything appended so far; returns the new durable number. For [`crate::Background::Manual`]: with
+    /// [`crate::Background::Threads`] the log's own thread does this.
     ///
     /// # Errors
-    /// `Corrupt` if an index in the range is not held.
+    /// A failed write or sync, and from then on [`crate::Error::Poisoned`].
+    pub fn sync_step(&self) -> Result<Lsn> {
+        self.shared().sync_step()
+    }
+
+    /// Whether anything appended is not yet durable.
+    pub fn has_pending(&self) -> bool {
+        self.shared().has_pending()
+    }
+
+    /// Everything at or below this number survives a crash.
+    pub fn durable_lsn(&self) -> Lsn {
+        self.shared().durable_lsn()
+    }
+
+    /// Called with the new durable number after every sync (from the log's thread, or from `sync_step`), and with an error
+    /// once if a write or sync fails. The listener must be quick and must not call [`Log::sync_step`] or [`Log::wait`].
+    pub fn on_durable(&self, listener: Arc<dyn Fn(Result<Lsn>) + Send + Sync>) {
+        self.shared().on_durable(listener);
+    }
+
+    /// Blocks until `lsn` is durable. With [`crate::Background::Manual`] it runs the sync itself.
+    ///
+    /// # Errors
+    /// [`crate::Error::Poisoned`] if that will never be.
+    pub fn wait(&self, lsn: Lsn) -> Result<()> {
+        self.shared().wait(lsn)
+    }
+
+    /// All streams that exist.
+    pub fn streams(&self) -> Vec<(u64, StreamInfo)> {
+        self.shared().state.lock().streams.all()
+    }
+
+    /// One stream, if it exists.
+    pub fn stream(&self, stream: u64) -> Option<StreamInfo> {
+        self.shared().state.lock().streams.info(stream)
+    }
+
+    /// Entries `low..high` in order, stopping early before `max_bytes` of payload are exceeded (always at least one).
+    /// [`ENGINE_STREAM`] may skip indexes; what it skipped is left out.
+    ///
+    /// # Errors
+    /// `Corrupt` if an index in the range is not held, or its bytes on disk are damaged.
     pub fn entries(&self, stream: u64, low: u64, high: u64, max_bytes: u64) -> Result<Vec<(u64, Bytes)>> {
-        let _ = (stream, low, high, max_bytes);
-        todo!()
+        self.shared().entries(stream, low, high, max_bytes)
+    }
+
+    /// Streams with entries that were written before the newest `segments_from_end` segments were begun: they hold back
+    /// recycling. The layer above flushes and truncates them, or appends their entries anew.
+    pub fn pinned_by(&self, segments_from_end: usize) -> Vec<u64> {
+        self.shared().state.lock().pinned_by(segments_from_end)
+    }
+
+    /// Counters and sizes.
+    pub fn metrics(&self) -> LogMetrics {
+        self.shared().state.lock().metrics()
+    }
+
+    /// Makes everything appended durable, refuses further appends and stops the log's threads. Reading goes on.
+    ///
+    /// # Errors
+    /// Those of [`Log::sync_step`].
+    pub fn close(&self) -> Result<()> {
+        self.handle.close()
     }
 }
+
+impl std::fmt::Debug for Log {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Log").field("durable_lsn", &self.durable_lsn()).finish_non_exhaustive()
+    }
+}
+
+/// Refuses what the format cannot hold.
+fn check(records: &[Record]) -> std::result::Result<(), &'static str> {
+    for record in records {
+        match record {
+            Record::Entry { index: u64::MAX, .. } | Record::TruncatePrefix { through: u64::MAX, .. } => {
+                return Err("the index u64::MAX cannot be used");
+            }
+            Record::State { blob, .. } if blob.len() > format::MAX_STATE_BYTES => {
+                return Err("a state blob is at most 4096 bytes");
+            }
+            _ => {}
+        }
+    }
+    if format::unit_len(records) > format::MAX_APPEND_BYTES {
+        return Err("an append is at most 512 MiB");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+//! Frames in and out: everything that crosses the network between two nodes passes here.
+
+use super::Inner;
+use super::serve;
+use crate::ports::Class;
+use bytes::Bytes;
+use prost::Message as _;
+use std::sync::Arc;
+use torc_cluster::{Epoch, NodeId};
+use torc_wire::peer::{Answer, Frame, PeerResponse, RequestBody};
+
+/// Takes a frame from the network. Anything malformed, foreign or misaddressed is dropped.
+pub(super) fn deliver(node: &Arc<Inner>, class: Class, bytes: Bytes) {
+    let frame = match Frame::decode(bytes) {
+        Ok(frame) => frame,
+        Err(error) => {
+            tracing::warn!(%error, "a frame that can't be read was dropped");
+            return;
+        }
+    };
+    if frame.from == 0 {
+        join_request(node, frame);
+        return;
+    }
+    let identity = node.identity();
+    if frame.to == 0 || identity.node.0 == 0 {
+        // The answer to this node's own wish to join, before it has a number.
+        for answer in frame.responses {
+            if let Some(response) = answer.response {
+                node.calls.complete(answer.id, response);
+            }
+        }
+        return;
+    }
+    if frame.cluster_id != identity.cluster_id || frame.to != identity.node.0 {
+        tracing::debug!(from = frame.from, cluster = frame.cluster_id, "a frame for another cluster or node was dropped");
+        return;
+    }
+    let from = NodeId(frame.from);
+    node.liveness.heard(from);
+    node.note_epoch(from, Epoch(frame.epoch));
+    if !frame.raft.is_empty() {
+        node.store.raft_frame(from, class, frame.raft);
+    }
+    if !frame.gossip.is_empty() {
+        node.gossip.datagram(from, frame.gossip);
+    }
+    for answer in frame.responses {
+        if let Some(response) = answer.response {
+            node.calls.complete(answer.id, response);
+        }
+    }
+    for call in frame.requests {
+        if let Some(request) = call.request {
+            serve::serve_remote(node, from, call.id, request);
+        }
+    }
+}
+
+/// A node without a number asks for one; nothing else is accepted from it.
+fn join_request(node: &Arc<Inner>, frame: Frame) {
+    for call in frame.requests {
+        let Some(RequestBody::Join(join)) = call.request.and_then(|r| r.body) else { continue };
+        let (inner, addr) = (node.clone(), frame.from_addr.clone());
+        node.tasks.spawn(async move {
+            let response = super::join::admit(&inner, join).await;
+            let answer = Answer { id: call.id, response: Some(PeerResponse { body: Some(response) }) };
+            let identity = inner.identity();
+            let frame = Frame {
+                cluster_id: identity.cluster_id,
+                from: identity.node.0,
+                epoch: inner.topology.epoch().0,
+                from_addr: inner.config.addr.clone(),
+                responses: vec![answer],
+                ..Frame::default()
+            };
+            inner.transport.send(&addr, Class::Data, Bytes::from(frame.encode_to_vec()));
+        });
+    }
+}
+
+/// Sends whatever the outbox holds, whenever it holds something.
+pub(super) async fn flush_outbox(node: Arc<Inner>) {
+    loop {
+        node.outbox.wait().await;
+        for (to, pending) in node.outbox.drain() {
+            let frame =
+                Frame { requests: pending.requests, responses: pending.responses, ..Frame::default() };
+            send(&node, to, Class::Data, frame);
+        }
+    }
+}
+
+/// Addresses a frame and hands it to the transport. A peer without a known address gets nothing.
+pub(super) fn send(node: &Inner, to: NodeId, class: Class, mut frame: Frame) {
+    let Some(addr) = node.address(to) else { return };
+    let identity = node.identity();
+    frame.cluster_id = identity.cluster_id;
+    frame.from = identity.node.0;
+    frame.to = to.0;
+    frame.epoch = node.topology.epoch().0;
+    node.transport.send(&addr, class, Bytes::from(frame.encode_to_vec()));
+}

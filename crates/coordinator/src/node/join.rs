@@ -1,0 +1,104 @@
+//! Becoming a member: the first node founds the cluster, every other asks a member for a number.
+
+use super::identity::Identity;
+use super::topology::{from_reply, reply};
+use super::{Inner, NodeError};
+use crate::ports::Class;
+use bytes::Bytes;
+use prost::Message as _;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
+use torc_cluster::NodeId;
+use torc_cluster::topology::{Command, Response};
+use torc_wire::peer::{
+    Call, Frame, Join, Joined, PeerRequest, Redirect, RedirectReason, RequestBody, ResponseBody,
+};
+
+/// How long one seed has to answer before the next is asked.
+const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(200);
+const REGISTER_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Asks the seeds in turn until one of them has this node registered. Returns the identity to keep, with the topology published.
+pub(super) async fn join(node: &Arc<Inner>, mut identity: Identity) -> Result<Identity, NodeError> {
+    let mut seeds = node.config.join.iter().cycle();
+    let mut tries = 0u64;
+    loop {
+        let Some(seed) = seeds.next() else { return Err(NodeError::NoSeeds) };
+        if let Some(joined) = ask(node, seed, &identity).await {
+            identity.cluster_id = joined.cluster_id;
+            identity.node = NodeId(joined.node);
+            if let Some(topology) = joined.topology.as_ref().and_then(from_reply) {
+                node.topology.publish(Arc::new(topology));
+            }
+            return Ok(identity);
+        }
+        tries += 1;
+        if tries.is_multiple_of(10) {
+            tracing::warn!(seeds = ?node.config.join, "no seed has let this node join yet; still trying");
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn ask(node: &Arc<Inner>, seed: &str, identity: &Identity) -> Option<Joined> {
+    let request = PeerRequest {
+        body: Some(RequestBody::Join(Join {
+            uuid: Bytes::copy_from_slice(&identity.uuid),
+            addr: node.config.addr.clone(),
+            api_addr: node.config.api_addr.clone(),
+            zone: node.config.zone.clone(),
+            weight: node.config.weight,
+        })),
+    };
+    let (id, _guard, answer) = node.calls.register(NodeId(0));
+    let frame = Frame {
+        from_addr: node.config.addr.clone(),
+        requests: vec![Call { id, deadline_ms: ASK_TIMEOUT.as_millis() as u32, request: Some(request) }],
+        ..Frame::default()
+    };
+    node.transport.send(seed, Class::Data, Bytes::from(frame.encode_to_vec()));
+    match timeout(ASK_TIMEOUT, answer).await.ok()?.ok()?.ok()?.body? {
+        ResponseBody::Joined(joined) => Some(joined),
+        ResponseBody::Redirect(redirect) => {
+            tracing::debug!(seed, detail = redirect.detail, "a seed could not let this node join");
+            None
+        }
+        _ => None,
+    }
+}
+
+/// A member's side of [`join`].
+pub(super) async fn admit(node: &Arc<Inner>, join: Join) -> ResponseBody {
+    match register(node, join).await {
+        Ok(joined) => ResponseBody::Joined(joined),
+        Err(detail) => ResponseBody::Redirect(Redirect {
+            reason: RedirectReason::Busy.into(),
+            node: 0,
+            epoch: node.topology.epoch().0,
+            detail,
+        }),
+    }
+}
+
+async fn register(node: &Arc<Inner>, join: Join) -> Result<Joined, String> {
+    let uuid = join.uuid.as_ref().try_into().map_err(|_| "a node identity has 16 bytes".to_string())?;
+    let command = Command::RegisterNode {
+        addr: join.addr,
+        api_addr: join.api_addr,
+        zone: join.zone,
+        weight: join.weight,
+        uuid,
+    };
+    let deadline = Instant::now() + REGISTER_DEADLINE;
+    match node.meta.execute(&command, deadline).await {
+        Ok(Response::NodeRegistered(id)) => Ok(Joined {
+            cluster_id: node.identity().cluster_id,
+            node: id.0,
+            topology: Some(reply(&node.topology.get(), 0)),
+        }),
+        Ok(other) => Err(format!("unexpected answer {other:?}")),
+        Err(error) => Err(error.to_string()),
+    }
+}

@@ -1,0 +1,526 @@
+//! One node: identity, topology, consensus groups, bucket replicas and the flows over them, wired together.
+//!
+//! The binary starts one per process with real clocks, files and sockets; the simulation starts many in one process with simulated
+//! ones. Frames come in through [`Node::deliver`] and leave through the [`Transport`]. It must never reach around the ports.
+
+pub mod calls;
+pub mod durable;
+mod frames;
+mod gossip_task;
+pub mod groups;
+pub mod identity;
+mod join;
+mod liveness;
+pub mod meta;
+mod meta_leader;
+mod outbox;
+mod peers_impl;
+mod serve;
+pub mod status;
+mod store_task;
+pub mod tasks;
+pub mod topology;
+
+use crate::ports::{Class, Clock, DiskPacer, Transport};
+use crate::tables::Tables;
+use crate::tables::route::{PartitionMap, Router};
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use calls::Calls;
+use durable::{Durable, LogFailed};
+use futures::future::BoxFuture;
+use gossip_task::GossipQueue;
+use identity::Identity;
+use liveness::Liveness;
+use meta::{Meta, MetaError};
+use outbox::Outbox;
+use parking_lot::Mutex;
+use rand::{Rng, RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use store_task::StoreHandle;
+use tasks::Tasks;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{Instant, sleep};
+use topology::TopologyCell;
+use torc_cluster::gossip::Gossip;
+use torc_cluster::topology::Command;
+use torc_cluster::{Epoch, GroupId, NodeId, Partition, TableId};
+use torc_engine::Engine;
+use torc_replica::store::{PlantedBugs, Store, StoreConfig};
+
+/// How long one try of a request may take before another replica is asked.
+const TRY_TIMEOUT: Duration = Duration::from_millis(900);
+/// How long an operation may take in all.
+const OPERATION_DEADLINE: Duration = Duration::from_secs(4);
+/// How long a shutting-down node waits for its leaderships to be taken over.
+const HANDOVER: Duration = Duration::from_secs(2);
+
+/// Settings of a node.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// Where other nodes reach it, `host:port`.
+    pub addr: String,
+    /// Where clients reach it, `host:port`.
+    pub api_addr: String,
+    /// Availability zone.
+    pub zone: String,
+    /// Capacity weight, at least 1.
+    pub weight: u32,
+    /// Nodes to ask for membership; empty founds a new cluster (on a first start).
+    pub join: Vec<String>,
+    /// Consensus timing and limits.
+    pub store: StoreConfig,
+    /// Deliberate faults, for the simulation's proof that it would notice them.
+    pub planted: PlantedBugs,
+}
+
+/// What a node is handed.
+pub struct Ports {
+    /// Clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Network.
+    pub transport: Arc<dyn Transport>,
+    /// The disk's pace, for an engine opened with `Background::Manual`; `None` with one that has threads.
+    pub disk: Option<Arc<dyn DiskPacer>>,
+    /// Seed of every random choice the node makes.
+    pub seed: u64,
+}
+
+/// Why a node could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] torc_engine::Error),
+    /// A record of the node's own is damaged.
+    #[error(
+        "the node's own {0} record is damaged: restore the folder from a copy, or remove it and let the node join anew"
+    )]
+    LocalRecord(&'static str),
+    /// The log could not be synced.
+    #[error(transparent)]
+    Log(#[from] LogFailed),
+    /// The consensus store could not be opened.
+    #[error("the consensus store can't be opened: {0}")]
+    Store(String),
+    /// No address to join by.
+    #[error("no node to join was named")]
+    NoSeeds,
+    /// The cluster could not be founded.
+    #[error("the cluster could not be founded: {0}")]
+    Found(String),
+}
+
+/// A running node. Cheap to clone.
+#[derive(Clone)]
+pub struct Node {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) config: NodeConfig,
+    pub(crate) clock: Arc<dyn Clock>,
+    transport: Arc<dyn Transport>,
+    pub(crate) engine: Engine,
+    identity: Mutex<Identity>,
+    pub(crate) topology: Arc<TopologyCell>,
+    pub(crate) router: Arc<Router>,
+    pub(crate) meta: Arc<Meta>,
+    tables: Tables,
+    calls: Calls,
+    outbox: Outbox,
+    store: StoreHandle,
+    gossip: GossipQueue,
+    pub(crate) liveness: Liveness,
+    pub(crate) durable: Durable,
+    pub(crate) tasks: Tasks,
+    behind: watch::Sender<Epoch>,
+    addresses: ArcSwap<std::collections::BTreeMap<NodeId, String>>,
+    disk: Notify,
+    stopping: AtomicBool,
+    failed: watch::Sender<Option<String>>,
+}
+
+impl Node {
+    /// Starts a node on an open engine: takes up its identity (founding or joining a cluster on a first start), its replicas and its tasks. Returns
+    /// once it serves.
+    ///
+    /// # Errors
+    /// See [`NodeError`]; nothing runs then.
+    pub async fn start(config: NodeConfig, engine: Engine, ports: Ports) -> Result<Node, NodeError> {
+        let mut rng = ChaCha8Rng::seed_from_u64(ports.seed);
+        let topology = Arc::new(TopologyCell::load(&engine)?);
+        let (store_handle, store_inputs) = StoreHandle::new();
+        let (gossip_queue, datagrams) = GossipQueue::new();
+
+        let known = Identity::load(&engine)?;
+        let first_start = known.is_none();
+        let mut identity = known.unwrap_or_else(|| {
+            let mut uuid = [0; 16];
+            rng.fill_bytes(&mut uuid);
+            Identity { uuid, cluster_id: 0, node: NodeId(0), incarnation: 0 }
+        });
+        identity.incarnation += 1;
+        let founding = identity.cluster_id == 0 && config.join.is_empty();
+        if founding {
+            identity.cluster_id = rng.random_range(1..=u64::MAX);
+            identity.node = NodeId(1);
+        }
+
+        let inner = Arc::new_cyclic(|weak: &std::sync::Weak<Inner>| {
+            let peers = Arc::new(peers_impl::NodePeers { node: weak.clone() });
+            let map = Arc::new(NodeMap { node: weak.clone() });
+            let router = Arc::new(Router::new(peers.clone(), map, TRY_TIMEOUT));
+            let meta = Arc::new(Meta::new(peers.clone(), router.clone(), topology.clone()));
+            let for_store = weak.clone();
+            let durable = Durable::subscribe(&engine, move |result| {
+                if let Some(node) = for_store.upgrade() {
+                    node.store.persisted(result);
+                }
+            });
+            Inner {
+                tables: Tables::new(
+                    router.clone(),
+                    topology.clone(),
+                    meta.clone(),
+                    ports.clock.clone(),
+                    OPERATION_DEADLINE,
+                ),
+                calls: Calls::new(identity.incarnation),
+                outbox: Outbox::default(),
+                store: store_handle,
+                gossip: gossip_queue,
+                liveness: Liveness::new(ports.clock.clone()),
+                durable,
+                tasks: Tasks::default(),
+                behind: watch::channel(Epoch(0)).0,
+                addresses: ArcSwap::default(),
+                disk: Notify::new(),
+                stopping: AtomicBool::new(false),
+                failed: watch::channel(None).0,
+                identity: Mutex::new(identity),
+                config,
+                clock: ports.clock,
+                transport: ports.transport,
+                engine,
+                topology,
+                router,
+                meta,
+            }
+        });
+        let node = Node { inner };
+        match node.bring_up(rng, ports.disk, first_start, founding, store_inputs, datagrams).await {
+            Ok(()) => Ok(node),
+            Err(error) => {
+                node.crash();
+                Err(error)
+            }
+        }
+    }
+
+    async fn bring_up(
+        &self,
+        mut rng: ChaCha8Rng,
+        disk: Option<Arc<dyn DiskPacer>>,
+        first_start: bool,
+        founding: bool,
+        store_inputs: mpsc::UnboundedReceiver<torc_replica::store::Input>,
+        datagrams: mpsc::UnboundedReceiver<(NodeId, Bytes)>,
+    ) -> Result<(), NodeError> {
+        let inner = &self.inner;
+        if let Some(pacer) = disk {
+            inner.tasks.spawn(manual_disk(inner.clone(), pacer));
+        }
+        inner.tasks.spawn(frames::flush_outbox(inner.clone()));
+        // The incarnation must be on disk before anybody hears of it.
+        inner.save_identity().await?;
+        if inner.identity().node.0 == 0 {
+            let joined = join::join(inner, inner.identity()).await?;
+            *inner.identity.lock() = joined;
+            topology::store(&inner.engine, &inner.topology.get())?;
+            inner.save_identity().await?;
+        }
+        let identity = inner.identity();
+        tracing::info!(node = %identity.node, cluster = format_args!("{:016x}", identity.cluster_id),
+            incarnation = identity.incarnation, epoch = %inner.topology.epoch(), "node starts");
+
+        let store = Store::open(
+            identity.node,
+            identity.incarnation,
+            first_start,
+            inner.engine.clone(),
+            inner.config.store.clone(),
+            inner.config.planted.clone(),
+            rng.next_u64(),
+            inner.clock.now(),
+        )
+        .map_err(|e| NodeError::Store(e.to_string()))?;
+        groups::sync(inner, founding);
+        inner.tasks.spawn(store_task::run(inner.clone(), store, store_inputs));
+        let gossip = Gossip::new(inner.gossip_identity(), rng.next_u64(), inner.clock.now());
+        inner.tasks.spawn(gossip_task::run(inner.clone(), gossip, datagrams));
+        inner.tasks.spawn(groups::follow(inner.clone()));
+        inner.tasks.spawn(catch_up(inner.clone()));
+        inner.tasks.spawn(meta_leader::run(inner.clone()));
+        if inner.topology.get().cluster_id() == 0 {
+            self.found(&mut rng).await?;
+        }
+        inner.tasks.spawn(keep_registered(inner.clone()));
+        Ok(())
+    }
+
+    /// Founds the cluster. A crash in the middle leaves an identity without a topology; the next start goes on here.
+    async fn found(&self, rng: &mut ChaCha8Rng) -> Result<(), NodeError> {
+        let inner = &self.inner;
+        groups::create_meta(inner, &[inner.identity().node]);
+        let mut token_key = [0; 16];
+        rng.fill_bytes(&mut token_key);
+        let cluster_id = inner.identity().cluster_id;
+        let deadline = Instant::now() + Duration::from_secs(30);
+        for command in [Command::InitCluster { cluster_id, token_key }, inner.registration()] {
+            inner
+                .meta
+                .execute(&command, deadline)
+                .await
+                .map_err(|e: MetaError| NodeError::Found(e.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// A frame from the network.
+    pub fn deliver(&self, class: Class, frame: Bytes) {
+        frames::deliver(&self.inner, class, frame);
+    }
+
+    /// The connection to an address broke: requests on their way to it end now, their outcome unknown.
+    pub fn disconnected(&self, addr: &str) {
+        let topology = self.inner.topology.get();
+        if let Some(peer) = topology.nodes().find(|n| n.addr == addr) {
+            self.inner.liveness.broken(peer.id);
+            self.inner.calls.fail_all_to(peer.id);
+        }
+    }
+
+    /// The Tables face.
+    pub fn tables(&self) -> &Tables {
+        &self.inner.tables
+    }
+
+    /// The meta group's client.
+    pub fn meta(&self) -> &Arc<Meta> {
+        &self.inner.meta
+    }
+
+    /// The topology as this node knows it.
+    pub fn topology(&self) -> Arc<torc_cluster::topology::Topology> {
+        self.inner.topology.get()
+    }
+
+    /// Wall clock of this node, milliseconds since the Unix epoch.
+    pub fn wall_ms(&self) -> u64 {
+        self.inner.clock.wall_ms()
+    }
+
+    /// This node's number.
+    pub fn id(&self) -> NodeId {
+        self.inner.identity().node
+    }
+
+    /// The engine below.
+    pub fn engine(&self) -> &Engine {
+        &self.inner.engine
+    }
+
+    /// Resolves with the reason when the node can't go on (its disk failed): the process should exit, and a supervisor restart it.
+    pub async fn failed(&self) -> String {
+        let mut failed = self.inner.failed.subscribe();
+        let reason = failed.wait_for(Option::is_some).await.ok().and_then(|r| r.clone());
+        reason.unwrap_or_else(|| "the node is gone".into())
+    }
+
+    /// Hands leaderships over, stops taking writes and ends every task. The engine stays open.
+    pub async fn shutdown(&self) {
+        self.inner.stopping.store(true, Ordering::Relaxed);
+        self.inner.store.send(torc_replica::store::Input::TransferLeaders);
+        let until = Instant::now() + HANDOVER;
+        while Instant::now() < until && self.leads_with_others() {
+            sleep(Duration::from_millis(20)).await;
+        }
+        self.crash();
+    }
+
+    fn leads_with_others(&self) -> bool {
+        let topology = self.inner.topology.get();
+        self.inner.store.views().iter().any(|(group, view)| {
+            view.is_leader()
+                && topology::partition_by_group(&topology, *group).is_some_and(|p| p.replicas.len() > 1)
+        })
+    }
+
+    /// Ends every task at once, as a killed process would.
+    pub fn crash(&self) {
+        self.inner.tasks.abort_all();
+    }
+}
+
+impl Inner {
+    pub(crate) fn identity(&self) -> Identity {
+        *self.identity.lock()
+    }
+
+    async fn save_identity(&self) -> Result<(), NodeError> {
+        let lsn = self.identity().store(&self.engine)?;
+        self.disk_work();
+        Ok(self.durable.wait(lsn).await?)
+    }
+
+    /// The registration as this node would have it now.
+    fn registration(&self) -> Command {
+        Command::RegisterNode {
+            addr: self.config.addr.clone(),
+            api_addr: self.config.api_addr.clone(),
+            zone: self.config.zone.clone(),
+            weight: self.config.weight,
+            uuid: self.identity().uuid,
+        }
+    }
+
+    /// Where a peer is reached.
+    fn address(&self, node: NodeId) -> Option<String> {
+        self.topology.get().node(node).map(|n| n.addr.clone())
+    }
+
+    /// A peer spoke of an epoch; if it is newer, this node fetches.
+    fn note_epoch(&self, _from: NodeId, epoch: Epoch) {
+        if epoch > self.topology.epoch() {
+            self.behind.send_if_modified(|behind| {
+                let rises = epoch > *behind;
+                if rises {
+                    *behind = epoch;
+                }
+                rises
+            });
+        }
+    }
+
+    /// Something was written: the simulated disk, if there is one, has work.
+    pub(crate) fn disk_work(&self) {
+        self.disk.notify_one();
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    fn fail(&self, reason: String) {
+        self.failed.send_replace(Some(reason));
+        self.tasks.abort_all();
+    }
+}
+
+/// The node's partition map for its router.
+struct NodeMap {
+    node: std::sync::Weak<Inner>,
+}
+
+impl PartitionMap for NodeMap {
+    fn find(&self, table: TableId, token: u64) -> Option<(Partition, Epoch)> {
+        let topology = self.node.upgrade()?.topology.get();
+        topology.partition(table, token).map(|p| (Partition::clone(p), topology.epoch()))
+    }
+
+    fn by_group(&self, group: GroupId) -> Option<(Partition, Epoch)> {
+        let node = self.node.upgrade()?;
+        let topology = node.topology.get();
+        let mut partition = topology::partition_by_group(&topology, group)?;
+        if partition.replicas.is_empty() {
+            // The founding node talks to itself before there is a topology.
+            partition.replicas.push(node.identity().node);
+        }
+        Some((partition, topology.epoch()))
+    }
+
+    fn refresh(&self, at_least: Epoch) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            if let Some(node) = self.node.upgrade() {
+                node.meta.refresh(at_least).await;
+            }
+        })
+    }
+}
+
+/// Fetches the topology whenever a peer spoke of a newer one.
+async fn catch_up(node: Arc<Inner>) {
+    let mut behind = node.behind.subscribe();
+    loop {
+        let wanted = *behind.borrow_and_update();
+        if wanted > node.topology.epoch() {
+            node.meta.refresh(wanted).await;
+            if wanted > node.topology.epoch() {
+                sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        }
+        if behind.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Tells the cluster when this node comes back with another address, zone or weight.
+async fn keep_registered(node: Arc<Inner>) {
+    loop {
+        let identity = node.identity();
+        let topology = node.topology.get();
+        let current = topology.node(identity.node).is_some_and(|n| {
+            n.addr == node.config.addr
+                && n.api_addr == node.config.api_addr
+                && n.zone == node.config.zone
+                && n.weight == node.config.weight
+        });
+        if current {
+            return;
+        }
+        let deadline = Instant::now() + OPERATION_DEADLINE;
+        match node.meta.execute(&node.registration(), deadline).await {
+            Ok(_) => return,
+            Err(error) => tracing::warn!(%error, "can't register with the cluster yet"),
+        }
+        sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// How long a stalled disk is left alone before it is looked at again.
+const STALL_POLL: Duration = Duration::from_millis(5);
+/// Pause after background work failed (a full disk): it is tried again, since space may return.
+const BACKGROUND_RETRY: Duration = Duration::from_millis(100);
+
+/// Does the disk work of an engine without threads, each unit after the pacer's delay.
+async fn manual_disk(node: Arc<Inner>, pacer: Arc<dyn DiskPacer>) {
+    loop {
+        if node.engine.log().has_pending() {
+            match pacer.next_delay() {
+                Some(delay) => sleep(delay).await,
+                None => {
+                    sleep(STALL_POLL).await;
+                    continue;
+                }
+            }
+            if let Err(error) = node.engine.log().sync_step() {
+                return node.fail(error.to_string());
+            }
+        }
+        match node.engine.background_step() {
+            Ok(true) => tokio::task::yield_now().await,
+            Ok(false) if node.engine.log().has_pending() => {}
+            Ok(false) => node.disk.notified().await,
+            Err(error) => {
+                tracing::debug!(%error, "background work failed");
+                sleep(BACKGROUND_RETRY).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Calls to other nodes over the outbox, and to this node in place.
+
+use super::Inner;
+use crate::peers::{PeerError, Peers};
+use futures::future::BoxFuture;
+use std::sync::Weak;
+use std::time::Duration;
+use torc_cluster::NodeId;
+use torc_wire::peer::{Call, PeerRequest, PeerResponse};
+
+/// The node's own way to its peers. Weak, because the flows that hold it are held by the node.
+pub(super) struct NodePeers {
+    pub(super) node: Weak<Inner>,
+    pub(super) local: NodeId,
+}
+
+impl Peers for NodePeers {
+    fn local(&self) -> NodeId {
+        self.local
+    }
+
+    fn call(
+        &self,
+        to: NodeId,
+        request: PeerRequest,
+        deadline: Duration,
+    ) -> BoxFuture<'_, Result<PeerResponse, PeerError>> {
+        Box::pin(async move {
+            let Some(node) = self.node.upgrade() else { return Err(PeerError::Unreachable(to)) };
+            if to == self.local {
+                let served = super::serve::serve(&node, request);
+                return tokio::time::timeout(deadline, served).await.map_err(|_| PeerError::Timeout(to));
+            }
+            if !node.liveness.is_reachable(to) || node.address(to).is_none() {
+                return Err(PeerError::Unreachable(to));
+            }
+            let (id, _guard, answer) = node.calls.register(to);
+            let deadline_ms = u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX);
+            node.outbox.request(to, Call { id, deadline_ms, request: Some(request) });
+            match tokio::time::timeout(deadline, answer).await {
+                Ok(Ok(result)) => result,
+                Ok(Err(_)) | Err(_) => Err(PeerError::Timeout(to)),
+            }
+        })
+    }
+
+    fn is_alive(&self, node: NodeId) -> bool {
+        node == self.local || self.node.upgrade().is_some_and(|inner| inner.liveness.is_alive(node))
+    }
+}

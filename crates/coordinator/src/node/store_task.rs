@@ -1,0 +1,202 @@
+//! The loop that owns the node's consensus groups: takes what has arrived, runs one turn of the store, sends what came out.
+
+use super::durable::LogFailed;
+use super::{Inner, frames};
+use crate::ports::Class;
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use prost::Message as _;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use torc_cluster::{GroupId, NodeId};
+use torc_engine::Lsn;
+use torc_replica::store::{GroupView, Input, ProposeError, Store};
+use torc_wire::peer::{
+    Answer, Frame, PeerResponse, Proposed, Redirect, RedirectReason, ResponseBody,
+};
+
+/// How often the store's clock is moved when nothing else happens.
+const TICK: Duration = Duration::from_millis(20);
+/// Most inputs of one turn, so that a flood of proposals can't keep heartbeats waiting.
+const TURN_INPUTS: usize = 1024;
+
+/// Where an outcome goes.
+pub(super) enum ReplyTo {
+    /// A task of this node.
+    Local(oneshot::Sender<ResponseBody>),
+    /// A call of another node.
+    Peer { node: NodeId, call: u64 },
+}
+
+/// The way into the store loop.
+pub(super) struct StoreHandle {
+    inputs: mpsc::UnboundedSender<Input>,
+    waiting: Mutex<Waiting>,
+    views: RwLock<BTreeMap<GroupId, Arc<GroupView>>>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    next: u64,
+    replies: BTreeMap<u64, ReplyTo>,
+}
+
+impl StoreHandle {
+    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Input>) {
+        let (inputs, receiver) = mpsc::unbounded_channel();
+        (Self { inputs, waiting: Mutex::default(), views: RwLock::default() }, receiver)
+    }
+
+    /// Queues an input. The loop ends only with the node, so there is nobody to tell when it is gone.
+    pub(super) fn send(&self, input: Input) {
+        let _ = self.inputs.send(input);
+    }
+
+    pub(super) fn raft_frame(&self, from: NodeId, _class: Class, frame: Bytes) {
+        match torc_wire::raft::RaftFrame::decode(frame) {
+            Ok(frame) => self.send(Input::Frame { from, frame }),
+            Err(error) => tracing::warn!(%from, %error, "a consensus frame that can't be read was dropped"),
+        }
+    }
+
+    pub(super) fn persisted(&self, result: Result<Lsn, LogFailed>) {
+        self.send(match result {
+            Ok(lsn) => Input::Persisted(lsn),
+            Err(LogFailed) => Input::PersistFailed,
+        });
+    }
+
+    fn register(&self, reply: ReplyTo) -> u64 {
+        let mut waiting = self.waiting.lock();
+        waiting.next += 1;
+        let token = waiting.next;
+        waiting.replies.insert(token, reply);
+        token
+    }
+
+    /// Proposes a command; the outcome goes to `reply`.
+    pub(super) fn propose(&self, group: GroupId, command: Bytes, reply: ReplyTo) {
+        let token = self.register(reply);
+        self.send(Input::Propose { group, command, token });
+    }
+
+    /// Waits until every write acknowledged before the call is applied here, if this node leads the group.
+    pub(super) async fn read_barrier(&self, group: GroupId) -> Result<(), ResponseBody> {
+        let (sender, receiver) = oneshot::channel();
+        let token = self.register(ReplyTo::Local(sender));
+        self.send(Input::ReadBarrier { group, token });
+        match receiver.await {
+            Ok(ResponseBody::Proposed(_)) => Ok(()),
+            Ok(other) => Err(other),
+            Err(_stopped) => Err(redirect(RedirectReason::Busy, None, "shutting down")),
+        }
+    }
+
+    /// The shared view of a group that lives here.
+    pub(super) fn view(&self, group: GroupId) -> Option<Arc<GroupView>> {
+        self.views.read().get(&group).cloned()
+    }
+
+    /// All views.
+    pub(super) fn views(&self) -> Vec<(GroupId, Arc<GroupView>)> {
+        self.views.read().iter().map(|(g, v)| (*g, v.clone())).collect()
+    }
+
+    fn take(&self, token: u64) -> Option<ReplyTo> {
+        self.waiting.lock().replies.remove(&token)
+    }
+}
+
+/// A refusal.
+pub(super) fn redirect(reason: RedirectReason, node: Option<NodeId>, detail: &str) -> ResponseBody {
+    ResponseBody::Redirect(Redirect {
+        reason: reason.into(),
+        node: node.map_or(0, |n| n.0),
+        epoch: 0,
+        detail: detail.to_string(),
+    })
+}
+
+pub(super) async fn run(node: Arc<Inner>, mut store: Store, mut inputs: mpsc::UnboundedReceiver<Input>) {
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            _ = tick.tick() => store.push(Input::Tick),
+            input = inputs.recv() => match input {
+                Some(input) => store.push(input),
+                None => return,
+            },
+        }
+        for _ in 1..TURN_INPUTS {
+            match inputs.try_recv() {
+                Ok(input) => store.push(input),
+                Err(_) => break,
+            }
+        }
+        turn(&node, &mut store);
+    }
+}
+
+fn turn(node: &Arc<Inner>, store: &mut Store) {
+    let outputs = match store.turn(node.clock.now()) {
+        Ok(outputs) => outputs,
+        Err(error) => {
+            // The store's memory and disk may disagree now: going on could acknowledge what is not stored.
+            tracing::error!(%error, "the store failed; this node stops serving");
+            node.fail(error.to_string());
+            return;
+        }
+    };
+    node.disk_work();
+    for (to, class, frame) in outputs.frames {
+        let pending = if class == torc_replica::store::FrameClass::Data { node.outbox.take(to) } else { Default::default() };
+        let class = match class {
+            torc_replica::store::FrameClass::Liveness => Class::Liveness,
+            torc_replica::store::FrameClass::Data => Class::Data,
+            torc_replica::store::FrameClass::Bulk => Class::Bulk,
+        };
+        let frame = Frame {
+            raft: Bytes::from(frame.encode_to_vec()),
+            requests: pending.requests,
+            responses: pending.responses,
+            ..Frame::default()
+        };
+        frames::send(node, to, class, frame);
+    }
+    for (token, outcome) in outputs.replies {
+        let Some(reply) = node.store.take(token) else { continue };
+        let body = match outcome {
+            Ok(response) => ResponseBody::Proposed(Proposed { response }),
+            Err(error) => refusal(error),
+        };
+        match reply {
+            ReplyTo::Local(sender) => {
+                let _ = sender.send(body);
+            }
+            ReplyTo::Peer { node: to, call } => {
+                let response = Some(PeerResponse { body: Some(body) });
+                node.outbox.respond(to, Answer { id: call, response });
+            }
+        }
+    }
+    if outputs.groups_changed {
+        *node.store.views.write() = store.views();
+    }
+    for (group, leader) in outputs.leaders {
+        node.router.learn_leader(group, leader);
+    }
+}
+
+fn refusal(error: ProposeError) -> ResponseBody {
+    match error {
+        ProposeError::NotLeader { hint } => redirect(RedirectReason::NotLeader, hint, ""),
+        ProposeError::NoSuchGroup => redirect(RedirectReason::WrongPartition, None, "the group does not live here"),
+        ProposeError::Ambiguous => redirect(RedirectReason::Ambiguous, None, "leadership was lost in the middle"),
+        ProposeError::Busy => redirect(RedirectReason::Busy, None, "too much in flight"),
+        ProposeError::Invalid(detail) => redirect(RedirectReason::Invalid, None, &detail),
+    }
+}

@@ -1,0 +1,251 @@
+//! Finding the replica that can serve a request, and trying again out of the client's sight where that is safe.
+//!
+//! A write is tried again only when it is certain that the last try did nothing. When that is not certain the caller is told
+//! ([`RouteError::Ambiguous`]): writing twice could undo somebody else's write in between.
+
+use crate::peers::{PeerError, Peers};
+use futures::future::BoxFuture;
+use parking_lot::RwLock;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+use torc_cluster::{Epoch, GroupId, NodeId, Partition};
+use torc_wire::peer::{PeerRequest, PeerResponse, Redirect, RedirectReason, ResponseBody};
+
+/// First pause after a replica said that it does not lead and knew nobody who does; doubles up to [`MAX_BACKOFF`].
+const MIN_BACKOFF: Duration = Duration::from_millis(4);
+const MAX_BACKOFF: Duration = Duration::from_millis(64);
+
+/// Whether a request may be sent again when its fate is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// Reads: any number of times.
+    Safe,
+    /// Writes: only if it certainly did nothing.
+    OnlyIfUndone,
+}
+
+/// Why no answer could be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RouteError {
+    /// Nothing was done; trying later may work.
+    #[error("no replica could serve the request in time ({0})")]
+    Unavailable(String),
+    /// A write may or may not have happened.
+    #[error("the outcome of the write is unknown ({0})")]
+    Ambiguous(String),
+    /// The table is gone.
+    #[error("the table or bucket no longer exists")]
+    Gone,
+    /// A replica's storage failed; nothing was served.
+    #[error("storage failure: {0}")]
+    Storage(String),
+}
+
+/// The partition map as a router sees it.
+pub trait PartitionMap: Send + Sync {
+    /// The partition that holds a token now, with the epoch of the map.
+    fn find(&self, table: torc_cluster::TableId, token: u64) -> Option<(Partition, Epoch)>;
+    /// Any partition by its group (the meta group included).
+    fn by_group(&self, group: GroupId) -> Option<(Partition, Epoch)>;
+    /// Fetches the topology until it is at least this epoch, or a little time has passed.
+    fn refresh(&self, at_least: Epoch) -> BoxFuture<'_, ()>;
+}
+
+/// Which key a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The partition of a table or bucket that holds a token.
+    Token(torc_cluster::TableId, u64),
+    /// A group by number.
+    Group(GroupId),
+}
+
+/// Sends requests to leaders and replicas.
+pub struct Router {
+    peers: Arc<dyn Peers>,
+    map: Arc<dyn PartitionMap>,
+    leaders: RwLock<BTreeMap<GroupId, NodeId>>,
+    /// How long one try may take before another replica is asked.
+    try_timeout: Duration,
+}
+
+impl Router {
+    /// A router that knows no leaders yet.
+    pub fn new(peers: Arc<dyn Peers>, map: Arc<dyn PartitionMap>, try_timeout: Duration) -> Self {
+        Self { peers, map, leaders: RwLock::default(), try_timeout }
+    }
+
+    /// Records who leads a group, as an answer or the local store says.
+    pub fn learn_leader(&self, group: GroupId, leader: NodeId) {
+        if self.leaders.read().get(&group) != Some(&leader) {
+            self.leaders.write().insert(group, leader);
+        }
+    }
+
+    /// The last known leader of a group.
+    pub fn leader(&self, group: GroupId) -> Option<NodeId> {
+        self.leaders.read().get(&group).copied()
+    }
+
+    fn forget_leader(&self, group: GroupId, leader: NodeId) {
+        let mut leaders = self.leaders.write();
+        if leaders.get(&group) == Some(&leader) {
+            leaders.remove(&group);
+        }
+    }
+
+    fn locate(&self, target: Target) -> Option<(Partition, Epoch)> {
+        match target {
+            Target::Token(table, token) => self.map.find(table, token),
+            Target::Group(group) => self.map.by_group(group),
+        }
+    }
+
+    /// Sends a request to the leader of the target's group, following redirects, until `deadline`.
+    pub async fn to_leader(
+        &self,
+        target: Target,
+        repeat: Repeat,
+        deadline: Instant,
+        make: impl Fn(&Partition, Epoch) -> PeerRequest + Send + Sync,
+    ) -> Result<PeerResponse, RouteError> {
+        let mut backoff = MIN_BACKOFF;
+        let mut rotation = 0;
+        let mut last = String::from("no try was made");
+        loop {
+            let (partition, epoch) = self.locate(target).ok_or(RouteError::Gone)?;
+            let now = Instant::now();
+            if now >= deadline {
+                return Err(RouteError::Unavailable(last));
+            }
+            let node = match self.leader(partition.group).filter(|l| self.peers.is_alive(*l)) {
+                Some(leader) => leader,
+                None => self.candidate(&partition, &mut rotation),
+            };
+            let wait = self.try_timeout.min(deadline - now);
+            match self.peers.call(node, make(&partition, epoch), wait).await {
+                Ok(response) => match self.judge(&partition, node, response, repeat) {
+                    Verdict::Answer(response) => return Ok(response),
+                    Verdict::Fail(error) => return Err(error),
+                    Verdict::Follow => continue,
+                    Verdict::Refresh(epoch, why) => {
+                        last = why;
+                        self.map.refresh(epoch).await;
+                    }
+                    Verdict::Retry(why) => last = why,
+                },
+                Err(error @ PeerError::Unreachable(_)) => {
+                    self.forget_leader(partition.group, node);
+                    last = error.to_string();
+                }
+                Err(error @ PeerError::Timeout(_)) => {
+                    self.forget_leader(partition.group, node);
+                    if repeat == Repeat::OnlyIfUndone {
+                        return Err(RouteError::Ambiguous(error.to_string()));
+                    }
+                    last = error.to_string();
+                }
+            }
+            sleep(backoff.min(deadline.saturating_duration_since(Instant::now()))).await;
+            backoff = (backoff * 2).min(MAX_BACKOFF);
+        }
+    }
+
+    /// Sends a request that any replica may serve: the local one first, then the others that are alive, then those that are not known to be.
+    pub async fn to_any(
+        &self,
+        target: Target,
+        deadline: Instant,
+        make: impl Fn(&Partition, Epoch) -> PeerRequest + Send + Sync,
+    ) -> Result<PeerResponse, RouteError> {
+        let mut last = String::from("no try was made");
+        let mut backoff = MIN_BACKOFF;
+        loop {
+            let (partition, epoch) = self.locate(target).ok_or(RouteError::Gone)?;
+            let mut order = partition.replicas.clone();
+            let local = self.peers.local();
+            order.sort_by_key(|n| (*n != local, !self.peers.is_alive(*n)));
+            for node in order {
+                let now = Instant::now();
+                if now >= deadline {
+                    return Err(RouteError::Unavailable(last));
+                }
+                let wait = self.try_timeout.min(deadline - now);
+                match self.peers.call(node, make(&partition, epoch), wait).await {
+                    Ok(response) => match self.judge(&partition, node, response, Repeat::Safe) {
+                        Verdict::Answer(response) => return Ok(response),
+                        Verdict::Fail(error) => return Err(error),
+                        Verdict::Follow => {}
+                        Verdict::Refresh(epoch, why) => {
+                            last = why;
+                            self.map.refresh(epoch).await;
+                        }
+                        Verdict::Retry(why) => last = why,
+                    },
+                    Err(error) => last = error.to_string(),
+                }
+            }
+            sleep(backoff.min(deadline.saturating_duration_since(Instant::now()))).await;
+            backoff = (backoff * 2).min(MAX_BACKOFF);
+        }
+    }
+
+    /// Whom to ask when the leader is not known: replicas in preference order, one after the other, those alive first.
+    fn candidate(&self, partition: &Partition, rotation: &mut usize) -> NodeId {
+        let alive: Vec<NodeId> =
+            partition.replicas.iter().copied().filter(|n| self.peers.is_alive(*n)).collect();
+        let pool = if alive.is_empty() { &partition.replicas } else { &alive };
+        let node = pool.get(*rotation % pool.len().max(1)).copied().unwrap_or_else(|| self.peers.local());
+        *rotation += 1;
+        node
+    }
+
+    fn judge(&self, partition: &Partition, node: NodeId, response: PeerResponse, repeat: Repeat) -> Verdict {
+        let redirect = match response.body {
+            Some(ResponseBody::Redirect(redirect)) => redirect,
+            Some(_) => {
+                return Verdict::Answer(response);
+            }
+            None => return Verdict::Retry(format!("{node} sent an answer this version does not know")),
+        };
+        let why = format!("{node}: {}", describe(&redirect));
+        match RedirectReason::try_from(redirect.reason).unwrap_or(RedirectReason::Unknown) {
+            RedirectReason::NotLeader => {
+                let hint = NodeId(redirect.node);
+                if redirect.node != 0 && hint != node && self.peers.is_alive(hint) {
+                    let known = self.leader(partition.group);
+                    self.learn_leader(partition.group, hint);
+                    // Two replicas that each name the other would be asked for ever without a pause.
+                    if known != Some(hint) { Verdict::Follow } else { Verdict::Retry(why) }
+                } else {
+                    self.forget_leader(partition.group, node);
+                    Verdict::Retry(why)
+                }
+            }
+            RedirectReason::WrongPartition => Verdict::Refresh(Epoch(redirect.epoch), why),
+            RedirectReason::Ambiguous if repeat == Repeat::OnlyIfUndone => {
+                Verdict::Fail(RouteError::Ambiguous(why))
+            }
+            RedirectReason::Storage => Verdict::Fail(RouteError::Storage(why)),
+            RedirectReason::Ambiguous
+            | RedirectReason::Busy
+            | RedirectReason::Invalid
+            | RedirectReason::Unknown => Verdict::Retry(why),
+        }
+    }
+}
+
+enum Verdict {
+    Answer(PeerResponse),
+    Fail(RouteError),
+    Follow,
+    Refresh(Epoch, String),
+    Retry(String),
+}
+
+fn describe(redirect: &Redirect) -> String {
+    let reason = RedirectReason::try_from(redirect.reason).unwrap_or(RedirectReason::Unknown);
+    if redirect.detail.is_empty() { format!("{reason:?}") } else { format!("{reason:?}: {}", redirect.detail) }
+}

@@ -1,0 +1,336 @@
+//! Opening: from segment files to what the log held when it stopped.
+//!
+//! The newest segment with a whole table says what older segments hold; replaying it gives the streams; then the older
+//! segments that still hold live entries are read to find those. A batch cut short at the end is where the log ends.
+//! Anything else that does not match is refused.
+
+use super::format::{
+    BATCH_HEADER, BLOCK, BatchHeader, BatchKind, Header, RecordView, SEGMENT_HEADER, SegmentHeader, Table,
+    decode_units,
+};
+use super::segment::{Context, SegmentFile, slot_of};
+use super::state::{Segment, State};
+use super::streams::{Place, Streams};
+use crate::env::OpenMode;
+use crate::{Background, Error, Lsn, Result};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Read ahead when scanning, bytes.
+const WINDOW: u64 = 1 << 20;
+/// Segments read at once.
+const READERS: usize = 4;
+
+/// Reads the folder. The first segment is not yet started if there was none.
+pub(super) fn recover(context: &Context) -> Result<State> {
+    context.env.create_dir_all(&context.dir)?;
+    let mut state = State::new();
+    let mut used: BTreeMap<u64, (SegmentHeader, Arc<SegmentFile>)> = BTreeMap::new();
+    for name in context.env.list(&context.dir)? {
+        let Some(slot) = slot_of(&name) else { continue };
+        state.next_slot = state.next_slot.max(slot + 1);
+        let path = context.dir.join(&name);
+        let file = context.env.open(&path, OpenMode::Log)?;
+        let len = file.len()?;
+        let mut bytes = [0; SEGMENT_HEADER];
+        file.read_at(0, &mut bytes[..SEGMENT_HEADER.min(len as usize)])?;
+        let header = SegmentHeader::decode(&bytes);
+        // A used segment's name was made durable before its header was written.
+        let segment = Arc::new(SegmentFile::new(path, file, len, header != Header::Blank));
+        match header {
+            Header::Blank => state.spares.push(segment),
+            Header::Valid(header) => {
+                state.max_generation = state.max_generation.max(header.generation);
+                let path = segment.path.clone();
+                if let Some((header, _)) = used.insert(header.generation, (header, segment)) {
+                    let detail = format!("two segments of generation {}", header.generation);
+                    return Err(Error::Corrupt { what: "log segment", path, offset: 0, detail });
+                }
+            }
+            Header::Version(found) => {
+                return Err(Error::Version {
+                    path: segment.path.clone(),
+                    found,
+                    supported: super::format::VERSION,
+                });
+            }
+            Header::Damaged => return Err(damaged(&segment, 0, "segment header")),
+        }
+    }
+
+    let newest = newest_table(context, &mut used, &mut state.spares)?;
+    if let Some(newest) = newest {
+        replay(context, &mut state, newest, &mut used)?;
+    }
+    state.spares.extend(used.into_values().map(|(_, segment)| segment));
+    while state.spares.len() > context.options.spare_segments {
+        state.trash.extend(state.spares.pop());
+    }
+    Ok(state)
+}
+
+/// The newest segment whose table is whole.
+struct Newest {
+    header: SegmentHeader,
+    file: Arc<SegmentFile>,
+    table: Table,
+    table_end: u64,
+    next_lsn: Lsn,
+    /// Where a later segment, cut short while being started, says that this one ended.
+    least_end: u64,
+}
+
+fn newest_table(
+    context: &Context,
+    used: &mut BTreeMap<u64, (SegmentHeader, Arc<SegmentFile>)>,
+    spares: &mut Vec<Arc<SegmentFile>>,
+) -> Result<Option<Newest>> {
+    // A segment with a header but no whole table was being started when the power went; it held nothing.
+    let mut follows: Option<(u64, u64, Arc<SegmentFile>)> = None;
+    while let Some((generation, (header, file))) = used.pop_last() {
+        let mut scanner = Scanner::new(context, &file, &header)?;
+        match scanner.batch(BLOCK)? {
+            Some((batch, payload)) => {
+                if batch.kind != BatchKind::Table {
+                    return Err(damaged(&file, BLOCK, "table"));
+                }
+                let table = Table::decode(payload).ok_or_else(|| damaged(&file, BLOCK, "table"))?;
+                let (table_end, next_lsn) = (BLOCK + batch.span(), batch.first_lsn);
+                let least_end = match follows {
+                    Some((previous, end, _)) if previous == generation => end,
+                    Some((previous, _, later)) => return Err(lost(&later, previous)),
+                    None => 0,
+                };
+                return Ok(Some(Newest { header, file, table, table_end, next_lsn, least_end }));
+            }
+            None => {
+                scanner.refuse_if_more_follows(BLOCK)?;
+                let (previous, mut end) = (header.previous, header.previous_end);
+                if let Some((earlier, earlier_end, later)) = follows {
+                    if earlier != previous {
+                        return Err(lost(&later, earlier));
+                    }
+                    end = end.max(earlier_end);
+                }
+                follows = Some((previous, end, file.clone()));
+                spares.push(file);
+            }
+        }
+    }
+    match follows {
+        Some((previous, _, later)) if previous != 0 => Err(lost(&later, previous)),
+        _ => Ok(None),
+    }
+}
+
+fn replay(
+    context: &Context,
+    state: &mut State,
+    newest: Newest,
+    used: &mut BTreeMap<u64, (SegmentHeader, Arc<SegmentFile>)>,
+) -> Result<()> {
+    let Newest { header, file, table, table_end, next_lsn, least_end } = newest;
+    let generation = header.generation;
+    let mut streams = Streams::from_table(&table).ok_or_else(|| damaged(&file, BLOCK, "table"))?;
+
+    let mut scanner = Scanner::new(context, &file, &header)?;
+    let (mut end, mut next_lsn) = (table_end, next_lsn);
+    while scanner.units(&mut end, &mut next_lsn, &mut |record, place| match record {
+        RecordView::Entry { stream, index, .. } => streams.entry(stream, index, generation, place),
+        RecordView::State { stream, blob } => streams.state(stream, Bytes::copy_from_slice(blob)),
+        RecordView::TruncatePrefix { stream, through } => streams.truncate_prefix(stream, through),
+        RecordView::Drop { stream } => streams.drop_stream(stream),
+    })? {}
+    scanner.refuse_if_more_follows(end)?;
+    if end < least_end {
+        return Err(damaged(&file, end, "batch"));
+    }
+
+    let mut older = Vec::new();
+    for (generation, end) in table.segments.iter().filter(|(g, _)| streams.live(*g) > 0) {
+        let Some((header, segment)) = used.remove(generation) else { return Err(lost(&file, *generation)) };
+        state.segments.insert(*generation, Segment { file: segment.clone(), end: *end, dead_at: 0 });
+        older.push((header, segment, *end));
+    }
+    for ((header, segment, end), entries) in older.iter().zip(read_older(context, &older)?) {
+        for (stream, index, place) in entries {
+            streams.found(stream, index, header.generation, place);
+        }
+        if let Some((stream, index)) = streams.missing(header.generation) {
+            let detail = format!("entry {index} of stream {stream} is not there");
+            return Err(Error::Corrupt {
+                what: "log segment",
+                path: segment.path.clone(),
+                offset: *end,
+                detail,
+            });
+        }
+    }
+
+    // What was read may still be only in the operating system's memory.
+    file.file.sync()?;
+    // A crash can undo an allocation that nothing was written into; without it the disk may fill up under a batch.
+    let _ = file.grow(context.options.segment_bytes());
+    streams.take_emptied();
+    state.streams = streams;
+    state.segments.insert(generation, Segment { file, end: 0, dead_at: next_lsn - 1 });
+    state.active = generation;
+    state.active_salt = header.salt;
+    state.durable_table = generation;
+    state.open.start = end;
+    state.next_lsn = next_lsn;
+    state.durable = next_lsn - 1;
+    Ok(())
+}
+
+type Found = Vec<(u64, u64, Place)>;
+
+/// The entries of each older segment, in order.
+fn read_older(context: &Context, older: &[(SegmentHeader, Arc<SegmentFile>, u64)]) -> Result<Vec<Found>> {
+    let read = |(header, file, end): &(SegmentHeader, Arc<SegmentFile>, u64)| -> Result<Found> {
+        let mut scanner = Scanner::new(context, file, header)?;
+        let Some((table, _)) = scanner.batch(BLOCK)? else { return Err(damaged(file, BLOCK, "table")) };
+        let (mut at, mut next_lsn) = (BLOCK + table.span(), table.first_lsn);
+        let mut found = Vec::new();
+        while at < *end {
+            let more = scanner.units(&mut at, &mut next_lsn, &mut |record, place| {
+                if let RecordView::Entry { stream, index, .. } = record {
+                    found.push((stream, index, place));
+                }
+            })?;
+            if !more {
+                return Err(damaged(file, at, "batch"));
+            }
+        }
+        Ok(found)
+    };
+    if context.options.background == Background::Manual || older.len() < 2 {
+        return older.iter().map(read).collect();
+    }
+    let share = older.len().div_ceil(READERS);
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = older
+            .chunks(share)
+            .map(|part| scope.spawn(move || part.iter().map(read).collect::<Result<Vec<_>>>()))
+            .collect();
+        let mut all = Vec::new();
+        for reader in readers {
+            match reader.join() {
+                Ok(part) => all.extend(part?),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        Ok(all)
+    })
+}
+
+fn damaged(segment: &SegmentFile, offset: u64, what: &'static str) -> Error {
+    let detail = "checksum or layout does not match, and the log does not end here".to_owned();
+    Error::Corrupt { what, path: segment.path.clone(), offset, detail }
+}
+
+fn lost(because: &SegmentFile, generation: u64) -> Error {
+    let detail = format!("refers to segment generation {generation}, which is not there");
+    Error::Corrupt { what: "log segment", path: because.path.clone(), offset: 0, detail }
+}
+
+/// Reads batches of one segment through a window.
+struct Scanner<'a> {
+    segment: &'a SegmentFile,
+    generation: u64,
+    salt: u64,
+    len: u64,
+    window: Vec<u8>,
+    window_at: u64,
+    trust_any_generation: bool,
+}
+
+impl<'a> Scanner<'a> {
+    fn new(context: &Context, segment: &'a SegmentFile, header: &SegmentHeader) -> Result<Self> {
+        Ok(Self {
+            segment,
+            generation: header.generation,
+            salt: header.salt,
+            len: segment.file.len()?,
+            window: Vec::new(),
+            window_at: 0,
+            trust_any_generation: context.options.faults.wrong_recycle_generation,
+        })
+    }
+
+    /// Makes the window cover `len` bytes at `offset`; false if the file is shorter.
+    fn load(&mut self, offset: u64, len: u64) -> Result<bool> {
+        let Some(end) = offset.checked_add(len).filter(|end| *end <= self.len) else { return Ok(false) };
+        if offset < self.window_at || end > self.window_at + self.window.len() as u64 {
+            let size = len.max(WINDOW).min(self.len - offset);
+            self.window.resize(size as usize, 0);
+            self.window_at = offset;
+            self.segment.file.read_at(offset, &mut self.window)?;
+        }
+        Ok(true)
+    }
+
+    fn loaded(&self, offset: u64, len: u64) -> &[u8] {
+        let start = (offset - self.window_at) as usize;
+        &self.window[start..start + len as usize]
+    }
+
+    /// The header of a batch of this generation written at `offset`, whatever its payload.
+    fn header(&mut self, offset: u64) -> Result<Option<BatchHeader>> {
+        if !self.load(offset, BATCH_HEADER as u64)? {
+            return Ok(None);
+        }
+        let header = BatchHeader::decode(self.loaded(offset, BATCH_HEADER as u64), self.salt);
+        Ok(header
+            .filter(|h| h.offset == offset && (h.generation == self.generation || self.trust_any_generation)))
+    }
+
+    /// The whole batch at `offset`.
+    fn batch(&mut self, offset: u64) -> Result<Option<(BatchHeader, &[u8])>> {
+        let Some(header) = self.header(offset)? else { return Ok(None) };
+        if !self.load(offset, header.span())? {
+            return Ok(None);
+        }
+        let payload = self.loaded(offset + BATCH_HEADER as u64, u64::from(header.payload_len));
+        Ok((crc32c::crc32c(payload) == header.payload_crc).then_some((header, payload)))
+    }
+
+    /// Hands every record of the batch at `at` to `each` and moves on; false if no whole batch is there.
+    fn units(
+        &mut self,
+        at: &mut u64,
+        next_lsn: &mut Lsn,
+        each: &mut dyn FnMut(RecordView<'_>, Place),
+    ) -> Result<bool> {
+        let (segment, trust) = (self.segment, self.trust_any_generation);
+        let Some((header, payload)) = self.batch(*at)? else { return Ok(false) };
+        let in_order = header.kind == BatchKind::Units && (trust || header.first_lsn == *next_lsn);
+        let payload_at = *at + BATCH_HEADER as u64;
+        let parsed = decode_units(payload, header.units, |start, record| {
+            let len = if let RecordView::Entry { payload, .. } = &record { payload.len() } else { 0 };
+            let offset = u32::try_from(payload_at + start as u64).ok()?;
+            each(record, Place { offset, len: len as u32 });
+            Some(())
+        });
+        if !in_order || parsed.is_none() {
+            return Err(damaged(segment, *at, "batch"));
+        }
+        *at += header.span();
+        *next_lsn += u64::from(header.units);
+        Ok(true)
+    }
+
+    /// The log ends at `end` unless a later batch says that `end` was already durable when it was written.
+    fn refuse_if_more_follows(&mut self, end: u64) -> Result<()> {
+        // The inside of a batch cut short is payload, not batches.
+        let mut at = end + self.header(end)?.map_or(BLOCK, |h| h.span());
+        while self.load(at, BATCH_HEADER as u64)? {
+            if self.header(at)?.is_some_and(|h| h.durable_through > end) {
+                return Err(damaged(self.segment, end, "batch"));
+            }
+            at += BLOCK;
+        }
+        Ok(())
+    }
+}

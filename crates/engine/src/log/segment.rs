@@ -1,0 +1,202 @@
+//! Segment files: creating, naming, and the writes that go to them.
+
+use super::format::{BATCH_HEADER, BLOCK, BatchHeader, BatchKind, SegmentHeader};
+use super::options::LogOptions;
+use crate::env::{File, OpenMode};
+use crate::{Env, Lsn, Result};
+use bytes::Bytes;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// What never changes while the log is open.
+pub(super) struct Context {
+    pub(super) env: Arc<dyn Env>,
+    pub(super) dir: PathBuf,
+    pub(super) options: LogOptions,
+}
+
+/// An open segment file, whatever it holds.
+pub(super) struct SegmentFile {
+    pub(super) path: PathBuf,
+    pub(super) file: Arc<dyn File>,
+    /// Space reserved, bytes.
+    capacity: AtomicU64,
+    /// Whether its name is durable.
+    named: AtomicBool,
+}
+
+impl SegmentFile {
+    pub(super) fn new(path: PathBuf, file: Arc<dyn File>, capacity: u64, named: bool) -> Self {
+        Self { path, file, capacity: AtomicU64::new(capacity), named: AtomicBool::new(named) }
+    }
+
+    /// Creates the file of a slot and reserves its space. On failure nothing stays.
+    pub(super) fn create(context: &Context, slot: u64, bytes: u64) -> Result<Self> {
+        let path = context.dir.join(file_name(slot));
+        let file = context.env.open(&path, OpenMode::Log)?;
+        if let Err(error) = file.allocate(bytes) {
+            let _ = context.env.remove(&path);
+            return Err(error);
+        }
+        Ok(Self::new(path, file, bytes, false))
+    }
+
+    pub(super) fn capacity(&self) -> u64 {
+        self.capacity.load(Ordering::Relaxed)
+    }
+
+    /// Reserves more space.
+    pub(super) fn grow(&self, bytes: u64) -> Result<()> {
+        if bytes > self.capacity() {
+            self.file.allocate(bytes)?;
+            self.capacity.store(bytes, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Makes the file's name durable.
+    pub(super) fn sync_name(&self, context: &Context) -> Result<()> {
+        if !self.named.load(Ordering::Acquire) {
+            context.env.sync_dir(&context.dir)?;
+            self.named.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Writes zeros over the whole file, so that the device has real blocks for it and later writes change no metadata.
+    pub(super) fn fill(&self) -> Result<()> {
+        let mut buffer = AlignedBuffer::default();
+        let mut offset = 0;
+        while offset < self.capacity() {
+            let len = (self.capacity() - offset).min(1 << 20);
+            self.file.write_at(offset, buffer.zeroed(len as usize))?;
+            offset += len;
+        }
+        self.file.sync()
+    }
+}
+
+/// Name of a slot's file.
+pub(super) fn file_name(slot: u64) -> String {
+    format!("{slot:08}.seg")
+}
+
+/// The slot of a file name, if it is one.
+pub(super) fn slot_of(name: &std::path::Path) -> Option<u64> {
+    name.to_str()?.strip_suffix(".seg")?.parse().ok()
+}
+
+/// A write decided under the lock, carried out after it.
+pub(super) enum WriteOp {
+    /// Takes a segment into use: its header, then its table.
+    Start { segment: Arc<SegmentFile>, header: SegmentHeader, table: Vec<u8>, next_lsn: Lsn },
+    /// The appends gathered since the last one.
+    Batch { segment: Arc<SegmentFile>, header: BatchHeader, salt: u64, units: Vec<Bytes> },
+}
+
+/// Carries out writes, one at a time, in order.
+#[derive(Default)]
+pub(super) struct Writer {
+    buffer: AlignedBuffer,
+}
+
+impl Writer {
+    /// Writes and syncs; returns the bytes written.
+    pub(super) fn perform(&mut self, context: &Context, op: &WriteOp) -> Result<u64> {
+        match op {
+            WriteOp::Start { segment, header, table, next_lsn } => {
+                segment.sync_name(context)?;
+                let block = self.buffer.zeroed(BLOCK as usize);
+                let encoded = header.encode();
+                block[..encoded.len()].copy_from_slice(&encoded);
+                // Durable before anything else of this generation is written: a generation seen on disk is never given
+                // to a second segment, so no batch of it can be left over from an attempt cut short.
+                segment.file.write_at(0, block)?;
+                sync(context, segment)?;
+                let batch = BatchHeader {
+                    generation: header.generation,
+                    offset: BLOCK,
+                    durable_through: BLOCK,
+                    first_lsn: *next_lsn,
+                    units: 0,
+                    payload_len: table.len() as u32,
+                    payload_crc: crc32c::crc32c(table),
+                    kind: BatchKind::Table,
+                };
+                self.write_batch(segment, &batch, header.salt, &[table])?;
+                sync(context, segment)?;
+                Ok(BLOCK + batch.span())
+            }
+            WriteOp::Batch { segment, header, salt, units } => {
+                let mut header = header.clone();
+                header.payload_crc = units.iter().fold(0, |crc, unit| crc32c::crc32c_append(crc, unit));
+                if context.options.faults.wrong_recycle_generation {
+                    header.generation = 0;
+                }
+                self.write_batch(segment, &header, *salt, units)?;
+                sync(context, segment)?;
+                Ok(header.span())
+            }
+        }
+    }
+
+    fn write_batch<T: AsRef<[u8]>>(
+        &mut self,
+        segment: &SegmentFile,
+        header: &BatchHeader,
+        salt: u64,
+        parts: &[T],
+    ) -> Result<()> {
+        let block = self.buffer.prepare(header.span() as usize);
+        block[..BATCH_HEADER].copy_from_slice(&header.encode(salt));
+        let mut at = BATCH_HEADER;
+        for part in parts.iter().map(AsRef::as_ref) {
+            block[at..at + part.len()].copy_from_slice(part);
+            at += part.len();
+        }
+        block[at..].fill(0);
+        segment.file.write_at(header.offset, block)?;
+        self.buffer.shrink();
+        Ok(())
+    }
+}
+
+fn sync(context: &Context, segment: &SegmentFile) -> Result<()> {
+    if context.options.faults.skip_sync {
+        return Ok(());
+    }
+    segment.file.sync()
+}
+
+/// Memory that starts on a block boundary, as direct writes demand.
+#[derive(Default)]
+struct AlignedBuffer {
+    raw: Vec<u8>,
+}
+
+impl AlignedBuffer {
+    /// Kept between writes up to this size, bytes.
+    const KEEP: usize = 8 << 20;
+
+    /// `len` bytes with arbitrary contents.
+    fn prepare(&mut self, len: usize) -> &mut [u8] {
+        if self.raw.len() < len + BLOCK as usize {
+            self.raw = vec![0; (len + BLOCK as usize).next_power_of_two()];
+        }
+        let start = self.raw.as_ptr().align_offset(BLOCK as usize);
+        &mut self.raw[start..start + len]
+    }
+
+    fn zeroed(&mut self, len: usize) -> &mut [u8] {
+        let buffer = self.prepare(len);
+        buffer.fill(0);
+        buffer
+    }
+
+    fn shrink(&mut self) {
+        if self.raw.len() > Self::KEEP {
+            self.raw = Vec::new();
+        }
+    }
+}

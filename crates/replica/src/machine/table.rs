@@ -1,0 +1,188 @@
+//! The machine of a table partition: items under their storage keys.
+
+use crate::store::{EvalContext, Evaluation, Machine};
+use bytes::Bytes;
+use prost::Message as _;
+use torc_cluster::{Partition, TokenRange};
+use torc_engine::WriteBatch;
+use torc_model::codec::{self, RecordHeader};
+use torc_model::expr::{Condition, Update};
+use torc_model::key::{ItemKey, decode_item_key, prefix_successor, space, table_prefix, token_prefix};
+use torc_model::{ApiError, ErrorCode, Item, size};
+use torc_wire::table::{
+    ItemAction, ItemError, ItemOutcome, ItemWrite, PutAction, TableCommand, TableOutcome, UpdateAction,
+};
+
+/// The machine of one partition.
+pub fn machine(partition: Partition) -> Box<dyn Machine> {
+    Box::new(TableMachine { partition })
+}
+
+/// The engine keys of a partition, as half-open ranges.
+pub fn ranges(partition: &Partition) -> Vec<(Bytes, Bytes)> {
+    [space::TABLE, space::INDEX, space::STREAM]
+        .into_iter()
+        .map(|space| range_in(space, partition.table.0, partition.range))
+        .collect()
+}
+
+/// The keys of a token range of a table in one space.
+pub fn range_in(space: u8, table: u64, range: TokenRange) -> (Bytes, Bytes) {
+    let start = token_prefix(space, table, range.start).to_vec();
+    let end = match range.end.checked_add(1) {
+        Some(next) => token_prefix(space, table, next).to_vec(),
+        // The table's prefix holds its number, which is never all ones, so it has a successor.
+        None => prefix_successor(&table_prefix(space, table)).unwrap_or_else(|| vec![space + 1]),
+    };
+    (start.into(), end.into())
+}
+
+/// Whether a storage key lies in the partition.
+pub fn owns(partition: &Partition, key: &[u8]) -> bool {
+    decode_item_key(key).is_some_and(|ItemKey { space, table_id, token, .. }| {
+        (space::TABLE..=space::STREAM).contains(&space)
+            && table_id == partition.table.0
+            && partition.range.contains(token)
+    })
+}
+
+/// The first key that the partition may hold: something to read when any read will do.
+pub fn first_key(partition: &Partition) -> Bytes {
+    range_in(space::TABLE, partition.table.0, partition.range).0
+}
+
+struct TableMachine {
+    partition: Partition,
+}
+
+impl Machine for TableMachine {
+    fn evaluate(&mut self, context: &mut EvalContext<'_>, command: &Bytes) -> Result<Evaluation, String> {
+        let command = TableCommand::decode(command.clone()).map_err(|e| format!("unreadable command: {e}"))?;
+        if !command.writes.iter().all(|w| owns(&self.partition, &w.key)) {
+            return Err("a key is not in this partition".into());
+        }
+        let mut batch = WriteBatch::new();
+        let mut outcomes = Vec::with_capacity(command.writes.len());
+        for write in &command.writes {
+            outcomes.push(evaluate(context, write, command.timestamp_ms, &mut batch)?);
+        }
+        let response = Bytes::from(TableOutcome { outcomes }.encode_to_vec());
+        Ok(Evaluation { batch: (!batch.is_empty()).then_some(batch), response })
+    }
+}
+
+/// The item as it is stored now.
+struct Stored {
+    record: Bytes,
+    header: RecordHeader,
+}
+
+fn evaluate(
+    context: &mut EvalContext<'_>,
+    write: &ItemWrite,
+    timestamp_ms: u64,
+    batch: &mut WriteBatch,
+) -> Result<ItemOutcome, String> {
+    let is_update = matches!(write.action, Some(ItemAction::Update(_)));
+    let needs_old = is_update || !write.condition.is_empty() || write.return_old || write.measure_old;
+    let old = if needs_old { read(context, &write.key)? } else { None };
+    let old_item = match &old {
+        Some(stored) if is_update || !write.condition.is_empty() => Some(decode(&stored.record)?),
+        _ => None,
+    };
+    let empty = Item::new();
+    let present = old_item.as_ref().unwrap_or(&empty);
+
+    if !write.condition.is_empty() {
+        let condition = Condition::decode(&write.condition).map_err(|e| format!("unreadable condition: {e}"))?;
+        if !condition.matches(present) {
+            let item = if write.return_on_failure { old.as_ref().map(|s| s.record.clone()) } else { None };
+            return Ok(refused(&ApiError::new(ErrorCode::ConditionalCheckFailed, CONDITION_FAILED), item, &old));
+        }
+    }
+    let mut outcome = ItemOutcome {
+        old: if write.return_old { old.as_ref().map(|s| s.record.clone()) } else { None },
+        old_bytes: old.as_ref().map_or(0, |s| s.header.item_size),
+        ..ItemOutcome::default()
+    };
+    // Blind writes do not read the old item: theirs starts a new count.
+    let version = old.as_ref().map_or(1, |s| s.header.version.saturating_add(1));
+    match &write.action {
+        Some(ItemAction::Put(PutAction { item, item_bytes })) => {
+            let mut record = Vec::with_capacity(item.len() + 32);
+            codec::encode_header(timestamp_ms, version, *item_bytes, &mut record);
+            record.extend_from_slice(item);
+            outcome.new_bytes = *item_bytes;
+            put(context, batch, write, record, &mut outcome);
+        }
+        Some(ItemAction::Delete(_)) => {
+            if !needs_old || old.is_some() {
+                batch.delete(&write.key);
+                context.wrote(&write.key, None);
+            }
+        }
+        Some(ItemAction::Update(action)) => match update(action, old_item) {
+            Ok((item, touched)) => {
+                outcome.new_bytes = size::item_size(&item) as u64;
+                outcome.touched = touched;
+                let mut record = Vec::new();
+                codec::encode_record(timestamp_ms, version, &item, &mut record);
+                put(context, batch, write, record, &mut outcome);
+            }
+            Err(error) => return Ok(refused(&error, None, &old)),
+        },
+        None => return Err("a write without an action".into()),
+    }
+    Ok(outcome)
+}
+
+const CONDITION_FAILED: &str = "The conditional request failed";
+
+fn put(
+    context: &mut EvalContext<'_>,
+    batch: &mut WriteBatch,
+    write: &ItemWrite,
+    record: Vec<u8>,
+    outcome: &mut ItemOutcome,
+) {
+    let record = Bytes::from(record);
+    batch.put(&write.key, &record);
+    if write.return_new {
+        outcome.new = Some(record.clone());
+    }
+    context.wrote(&write.key, Some(record));
+}
+
+fn read(context: &mut EvalContext<'_>, key: &[u8]) -> Result<Option<Stored>, String> {
+    let Some(record) = context.get(key).map_err(|e| e.to_string())? else { return Ok(None) };
+    let (header, _) = codec::decode_header(&record).map_err(|e| format!("unreadable record: {e}"))?;
+    Ok(Some(Stored { record, header }))
+}
+
+fn decode(record: &[u8]) -> Result<Item, String> {
+    codec::decode_record(record).map(|(_, item)| item).map_err(|e| format!("unreadable record: {e}"))
+}
+
+fn update(action: &UpdateAction, old: Option<Item>) -> Result<(Item, Bytes), ApiError> {
+    let unreadable = |what: &str| ApiError::new(ErrorCode::InternalServerError, format!("unreadable {what}"));
+    let base = match old {
+        Some(item) => item,
+        None => codec::decode_item(&action.key_attributes).map_err(|_| unreadable("key attributes"))?,
+    };
+    if action.update.is_empty() {
+        return Ok((base, Bytes::new()));
+    }
+    let update = Update::decode(&action.update).map_err(|_| unreadable("update"))?;
+    let applied = update.apply(&base)?;
+    size::check_updated_item_size(&applied.item)?;
+    let touched = Bytes::new();
+    Ok((applied.item, touched))
+}
+
+fn refused(error: &ApiError, item: Option<Bytes>, old: &Option<Stored>) -> ItemOutcome {
+    ItemOutcome {
+        error: Some(ItemError { code: error.code.name().to_string(), message: error.message.clone(), item }),
+        old_bytes: old.as_ref().map_or(0, |s| s.header.item_size),
+        ..ItemOutcome::default()
+    }
+}

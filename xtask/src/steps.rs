@@ -1,0 +1,80 @@
+//! What each command runs.
+
+use anyhow::{Context, Result, bail};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+/// Everything that reads the source without running Torc. Stops at the first failure.
+pub fn verify() -> Result<()> {
+    step("format", cargo(["fmt", "--all", "--check"]))?;
+    step("clippy", cargo(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))?;
+    let mut docs = cargo(["doc", "--workspace", "--no-deps", "--locked", "--document-private-items"]);
+    docs.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links");
+    step("docs", docs)?;
+    step("arrows", cargo(["test", "--quiet", "--locked", "-p", "xtask", "--test", "arrows"]))?;
+    if installed("cargo-deny") {
+        step("licences", cargo(["deny", "--offline", "check", "licenses", "bans", "sources"]))?;
+    } else {
+        eprintln!("==> licences: SKIPPED, cargo-deny is not installed (cargo install --locked cargo-deny)");
+    }
+    Ok(())
+}
+
+/// The README's test command.
+pub fn test(args: &[String]) -> Result<()> {
+    let mut command = cargo(["test", "--workspace"]);
+    command.args(args);
+    step("test", command)
+}
+
+/// Real processes, real SDKs, against the release binary.
+pub fn e2e(args: &[String]) -> Result<()> {
+    step("build", cargo(["build", "--release", "-p", "torc"]))?;
+    let mut command = Command::new("bash");
+    command.arg(root().join("e2e/run.sh")).args(args).current_dir(root());
+    step("e2e", command)
+}
+
+/// Hands its arguments to the simulator. Optimised but with every assertion, as in the tests.
+pub fn sim(args: &[String]) -> Result<()> {
+    let mut command = cargo(["run", "--quiet", "-p", "torc-sim", "--"]);
+    command.args(args);
+    step("sim", command)
+}
+
+/// The script that CI runs.
+pub fn ci() -> Result<()> {
+    let mut command = Command::new("bash");
+    command.arg(root().join(".ci/run")).current_dir(root());
+    step("ci", command)
+}
+
+/// The workspace's root, whatever the current directory.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_path_buf()
+}
+
+/// The cargo that runs us, so that `cargo +nightly xtask` stays on nightly.
+fn cargo<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(args).current_dir(root());
+    command
+}
+
+fn installed(program: &str) -> bool {
+    let found = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    found.is_ok_and(|status| status.success())
+}
+
+fn step(name: &str, mut command: Command) -> Result<()> {
+    eprintln!("==> {name}");
+    let began = Instant::now();
+    let status = command.status().with_context(|| format!("{name}: cannot start {command:?}"))?;
+    if !status.success() {
+        bail!("{name} failed ({status}): {command:?}");
+    }
+    eprintln!("==> {name}: {:.1} s", began.elapsed().as_secs_f64());
+    Ok(())
+}
