@@ -15,6 +15,7 @@ pub mod meta;
 mod meta_leader;
 mod outbox;
 mod peers_impl;
+mod replay_guard;
 mod serve;
 pub mod status;
 mod store_task;
@@ -132,6 +133,7 @@ pub(crate) struct Inner {
     tables: Tables,
     calls: Calls,
     outbox: Outbox,
+    replay_guard: replay_guard::ReplayGuard,
     store: StoreHandle,
     gossip: GossipQueue,
     pub(crate) liveness: Liveness,
@@ -196,6 +198,7 @@ impl Node {
                 ),
                 calls: Calls::new(identity.incarnation),
                 outbox: Outbox::default(),
+                replay_guard: replay_guard::ReplayGuard::default(),
                 store: store_handle,
                 gossip: gossip_queue,
                 liveness: Liveness::new(ports.clock.clone()),
