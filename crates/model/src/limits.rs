@@ -18,3 +18,7 @@ pub const MAX_EXPRESSION_OPERATORS: usize = 300;
 pub const MAX_NUMBER_EXPONENT: i32 = 125;
 /// Smallest power of ten of a number's first digit: magnitudes down to 1E-130.
 pub const MIN_NUMBER_EXPONENT: i32 = -130;
+/// Bytes that one read unit covers.
+pub const READ_UNIT_BYTES: usize = 4096;
+/// Bytes that one write unit covers.
+pub const WRITE_UNIT_BYTES: usize = 1024;

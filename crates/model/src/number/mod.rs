@@ -140,7 +140,7 @@ impl Number {
     }
 
     /// The bytes that the number counts for in an item's size: one for every two digits, counted in base 100 as DynamoDB
-    /// stores them, plus one, plus one for a sign.
+    /// stores them, plus one, plus one for a sign; 21 at most.
     pub fn size_bytes(&self) -> usize {
         if self.is_zero() {
             return 1;
@@ -149,7 +149,7 @@ impl Number {
         let last = self.exponent().div_euclid(2);
         let first = self.leading_exponent().div_euclid(2);
         let pairs = (first - last + 1) as usize;
-        pairs + 1 + usize::from(self.negative)
+        (pairs + 1 + usize::from(self.negative)).min(21)
     }
 
     /// The exact sum.
