@@ -173,9 +173,11 @@ impl Condition {
         self.expr.matches(item)
     }
 
-    /// Calls `visit` with every path in the condition, left to right.
-    pub fn visit_paths<'c>(&'c self, visit: &mut dyn FnMut(&'c DocumentPath)) {
-        self.expr.visit_paths(visit);
+    /// Every path in the condition, left to right.
+    pub fn paths(&self) -> Vec<&DocumentPath> {
+        let mut paths = Vec::new();
+        self.expr.collect_paths(&mut paths);
+        paths
     }
 }
 
@@ -191,13 +193,13 @@ impl Operand {
         }
     }
 
-    fn visit_path<'c>(&'c self, visit: &mut dyn FnMut(&'c DocumentPath)) {
+    fn collect_path<'c>(&'c self, paths: &mut Vec<&'c DocumentPath>) {
         let mut operand = self;
         while let Operand::Size(inner) = operand {
             operand = inner;
         }
         if let Operand::Path(path) = operand {
-            visit(path);
+            paths.push(path);
         }
     }
 }
@@ -245,26 +247,26 @@ impl ConditionExpr {
         }
     }
 
-    fn visit_paths<'c>(&'c self, visit: &mut dyn FnMut(&'c DocumentPath)) {
+    fn collect_paths<'c>(&'c self, paths: &mut Vec<&'c DocumentPath>) {
         match self {
             ConditionExpr::And(list) | ConditionExpr::Or(list) => {
-                list.iter().for_each(|c| c.visit_paths(visit));
+                list.iter().for_each(|c| c.collect_paths(paths));
             }
-            ConditionExpr::Not(inner) => inner.visit_paths(visit),
-            ConditionExpr::Exists(path) | ConditionExpr::NotExists(path) => visit(path),
+            ConditionExpr::Not(inner) => inner.collect_paths(paths),
+            ConditionExpr::Exists(path) | ConditionExpr::NotExists(path) => paths.push(path),
             ConditionExpr::Between(operand, low, high) => {
-                [operand, low, high].into_iter().for_each(|o| o.visit_path(visit));
+                [operand, low, high].into_iter().for_each(|o| o.collect_path(paths));
             }
             ConditionExpr::In(operand, list) => {
-                operand.visit_path(visit);
-                list.iter().for_each(|o| o.visit_path(visit));
+                operand.collect_path(paths);
+                list.iter().for_each(|o| o.collect_path(paths));
             }
-            ConditionExpr::HasType(operand, _) => operand.visit_path(visit),
+            ConditionExpr::HasType(operand, _) => operand.collect_path(paths),
             ConditionExpr::Compare(_, left, right)
             | ConditionExpr::BeginsWith(left, right)
             | ConditionExpr::Contains(left, right) => {
-                left.visit_path(visit);
-                right.visit_path(visit);
+                left.collect_path(paths);
+                right.collect_path(paths);
             }
         }
     }

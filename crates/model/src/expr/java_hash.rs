@@ -1,24 +1,4 @@
-//! The iteration order of a Java hash table. DynamoDB's messages print some sets in it, so that telling a client which placeholders were
-//! unused, or which of several paths another one overlaps with, depends on it.
-
-/// Java's `String.hashCode`: over UTF-16 units.
-pub(super) fn string_hash(text: &str) -> u32 {
-    text.encode_utf16().fold(0_u32, |hash, unit| hash.wrapping_mul(31).wrapping_add(u32::from(unit)))
-}
-
-/// Buckets of a table that has grown, by doubling from 16, to hold `entries` at three quarters full.
-pub(super) fn buckets_grown_to(entries: usize) -> usize {
-    let mut buckets = 16_usize;
-    while entries.saturating_mul(4) > buckets.saturating_mul(3) {
-        buckets = buckets.saturating_mul(2);
-    }
-    buckets
-}
-
-/// The bucket of a key with this hash.
-pub(super) fn bucket(hash: u32, buckets: usize) -> usize {
-    (hash ^ (hash >> 16)) as usize & buckets.saturating_sub(1)
-}
+//! The iteration order of a Java hash table, in which DynamoDB lists the placeholders that no expression used.
 
 /// `keys`, of a table sized for `capacity_for` entries, in the order in which Java would iterate over them.
 pub(super) fn in_table_order<'k>(
@@ -29,4 +9,23 @@ pub(super) fn in_table_order<'k>(
     let mut ordered: Vec<&str> = keys.into_iter().collect();
     ordered.sort_by_key(|key| bucket(string_hash(key), buckets));
     ordered
+}
+
+/// Java's `String.hashCode`: over UTF-16 units.
+fn string_hash(text: &str) -> u32 {
+    text.encode_utf16().fold(0_u32, |hash, unit| hash.wrapping_mul(31).wrapping_add(u32::from(unit)))
+}
+
+/// Buckets of a table that has grown, by doubling from 16, to hold `entries` at three quarters full.
+fn buckets_grown_to(entries: usize) -> usize {
+    let mut buckets = 16_usize;
+    while entries.saturating_mul(4) > buckets.saturating_mul(3) {
+        buckets = buckets.saturating_mul(2);
+    }
+    buckets
+}
+
+/// The bucket of a key with this hash.
+fn bucket(hash: u32, buckets: usize) -> usize {
+    (hash ^ (hash >> 16)) as usize & buckets.saturating_sub(1)
 }

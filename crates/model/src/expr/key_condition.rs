@@ -51,10 +51,6 @@ impl KeySchema {
     fn attributes(&self) -> impl Iterator<Item = &KeyAttribute> {
         std::iter::once(&self.hash).chain(&self.range)
     }
-
-    fn has(&self, name: &str) -> bool {
-        self.attributes().any(|attribute| attribute.name == name)
-    }
 }
 
 /// The sort keys that a query reads.
@@ -134,8 +130,10 @@ impl KeyCondition {
     /// # Errors
     /// `ValidationException` with DynamoDB's text for whatever a query cannot do.
     pub fn from_expression(condition: &Condition, schema: &KeySchema) -> Result<Self, ApiError> {
+        let keys: Vec<&str> = schema.attributes().map(|key| key.name.as_str()).collect();
+        check_key_paths(condition.paths(), &keys, &[])?;
         let mut terms = Vec::new();
-        collect(condition.expr(), schema, &mut terms)?;
+        collect(condition.expr(), &mut terms)?;
         Self::from_terms(terms, schema)
     }
 
@@ -149,27 +147,21 @@ impl KeyCondition {
         if terms.len() == 2 && schema.range.is_none() {
             return Err(unsupported());
         }
-        for attribute in schema.attributes().take(terms.len()) {
-            if !terms.iter().any(|term| term.attribute == attribute.name) {
+        let mut hash = None;
+        let mut range = None;
+        for (attribute, is_hash) in schema.attributes().zip([true, false]).take(terms.len()) {
+            let Some(term) = terms.iter().find(|term| term.attribute == attribute.name) else {
                 return Err(ApiError::validation(format!(
                     "Query condition missed key schema element: {}",
                     attribute.name
                 )));
-            }
-        }
-        for attribute in schema.attributes() {
-            let mut values = terms.iter().filter(|t| t.attribute == attribute.name).flat_map(|t| &t.values);
-            if values.any(|value| value.type_name() != attribute.kind.name()) {
+            };
+            if term.values.iter().any(|value| value.type_name() != attribute.kind.name()) {
                 return Err(invalid("Condition parameter type does not match schema type"));
             }
-        }
-        let mut hash = None;
-        let mut range = None;
-        for term in terms {
-            let is_hash = term.attribute == schema.hash.name;
-            match term.range {
-                Some(RangeCondition::Equal(value)) if is_hash => hash = Some(value),
-                Some(condition) if !is_hash => range = Some(condition),
+            match &term.range {
+                Some(RangeCondition::Equal(value)) if is_hash => hash = Some(value.clone()),
+                Some(condition) if !is_hash => range = Some(condition.clone()),
                 _ => return Err(unsupported()),
             }
         }
@@ -224,9 +216,9 @@ fn check_key_value(
 }
 
 /// Goes through the conjunction left to right.
-fn collect(expr: &ConditionExpr, schema: &KeySchema, terms: &mut Vec<KeyTerm>) -> Result<(), ApiError> {
+fn collect(expr: &ConditionExpr, terms: &mut Vec<KeyTerm>) -> Result<(), ApiError> {
     let term = match expr {
-        ConditionExpr::And(all) => return all.iter().try_for_each(|c| collect(c, schema, terms)),
+        ConditionExpr::And(all) => return all.iter().try_for_each(|c| collect(c, terms)),
         ConditionExpr::Or(_) => return Err(invalid_operator("OR")),
         ConditionExpr::Not(_) => return Err(invalid_operator("NOT")),
         ConditionExpr::In(..) => return Err(invalid_operator("IN")),
@@ -236,7 +228,7 @@ fn collect(expr: &ConditionExpr, schema: &KeySchema, terms: &mut Vec<KeyTerm>) -
         ConditionExpr::Contains(..) => return Err(invalid_operator("contains")),
         ConditionExpr::Compare(Comparator::NotEqual, ..) => return Err(invalid_operator("<>")),
         ConditionExpr::Compare(comparator, left, right) => {
-            let (path, values) = key_operands(schema, [left, right])?;
+            let (path, values) = key_operands([left, right])?;
             let mirrored = matches!(right, Operand::Path(_));
             let comparator = if mirrored { comparator.mirrored() } else { *comparator };
             let make = match comparator {
@@ -249,8 +241,8 @@ fn collect(expr: &ConditionExpr, schema: &KeySchema, terms: &mut Vec<KeyTerm>) -
             KeyTerm { attribute: path, range: values.first().cloned().map(make), values }
         }
         ConditionExpr::Between(operand, low, high) => {
-            let (path, values) = key_operands(schema, [operand, low, high])?;
             require_first("BETWEEN", operand)?;
+            let (path, values) = key_operands([operand, low, high])?;
             let range = match values.as_slice() {
                 [low, high] => Some(RangeCondition::Between(low.clone(), high.clone())),
                 _ => None,
@@ -258,8 +250,8 @@ fn collect(expr: &ConditionExpr, schema: &KeySchema, terms: &mut Vec<KeyTerm>) -
             KeyTerm { attribute: path, range, values }
         }
         ConditionExpr::BeginsWith(operand, prefix) => {
-            let (path, values) = key_operands(schema, [operand, prefix])?;
             require_first("begins_with", operand)?;
+            let (path, values) = key_operands([operand, prefix])?;
             KeyTerm {
                 attribute: path,
                 range: values.first().cloned().map(RangeCondition::BeginsWith),
@@ -284,8 +276,8 @@ fn invalid_condition(message: &str) -> ApiError {
 
 fn require_first(operator: &str, operand: &Operand) -> Result<(), ApiError> {
     match operand {
-        Operand::Path(_) => Ok(()),
-        _ => Err(invalid_condition(&format!(
+        Operand::Path(_) | Operand::Size(_) => Ok(()),
+        Operand::Value(_) => Err(invalid_condition(&format!(
             "{operator} operator must have the key attribute as its first operand"
         ))),
     }
@@ -293,7 +285,6 @@ fn require_first(operator: &str, operand: &Operand) -> Result<(), ApiError> {
 
 /// The one attribute and the values among the operands of a condition.
 fn key_operands<'o>(
-    schema: &KeySchema,
     operands: impl IntoIterator<Item = &'o Operand>,
 ) -> Result<(String, Vec<AttributeValue>), ApiError> {
     let mut found: Option<&DocumentPath> = None;
@@ -309,9 +300,6 @@ fn key_operands<'o>(
                     return Err(invalid_condition("Multiple attribute names used in one condition"));
                 }
                 if !path.is_top_level() {
-                    if schema.has(path.root()) {
-                        return Err(not_scalar(path.root()));
-                    }
                     return Err(ApiError::validation(
                         "KeyConditionExpressions cannot have conditions on nested attributes",
                     ));
@@ -326,10 +314,31 @@ fn key_operands<'o>(
     }
 }
 
-fn not_scalar(key: &str) -> ApiError {
+fn not_scalar(what: &str, key: &str) -> ApiError {
     ApiError::validation(format!(
-        "Key attributes must be scalars; list random access '[]' and map lookup '.' are not allowed: Key: {key}"
+        "Key attributes must be scalars; list random access '[]' and map lookup '.' are not allowed: {what}: {key}"
     ))
+}
+
+/// Refuses a path into a key attribute, which is always a scalar. To be called with the paths of every expression of a request, once all are
+/// bound and their placeholders used up; for an update, after [`super::Update::check_keys`].
+///
+/// # Errors
+/// `ValidationException` for the first such path, by the keys of the table before those of its indexes.
+pub fn check_key_paths<'p>(
+    paths: impl IntoIterator<Item = &'p DocumentPath>,
+    table_keys: &[&str],
+    index_keys: &[&str],
+) -> Result<(), ApiError> {
+    for path in paths.into_iter().filter(|path| !path.is_top_level()) {
+        if table_keys.contains(&path.root()) {
+            return Err(not_scalar("Key", path.root()));
+        }
+        if index_keys.contains(&path.root()) {
+            return Err(not_scalar("IndexKey", path.root()));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a query's filter that names one of the key attributes of the table or index that the query reads. `kind` is
@@ -342,19 +351,13 @@ pub fn check_filter_keys(
     schema: &KeySchema,
     kind: ExpressionKind,
 ) -> Result<(), ApiError> {
-    let mut first: Option<&DocumentPath> = None;
-    filter.visit_paths(&mut |path| {
-        if first.is_none() && schema.has(path.root()) {
-            first = Some(path);
-        }
-    });
+    let paths = filter.paths();
     let parameter = if kind == ExpressionKind::Filter { "Filter Expression" } else { "QueryFilter" };
-    match first {
+    match schema.attributes().find(|key| paths.iter().any(|path| path.root() == key.name)) {
         None => Ok(()),
-        Some(path) if !path.is_top_level() => Err(not_scalar(path.root())),
-        Some(path) => Err(ApiError::validation(format!(
+        Some(key) => Err(ApiError::validation(format!(
             "{parameter} can only contain non-primary key attributes: Primary key attribute: {}",
-            path.root()
+            key.name
         ))),
     }
 }

@@ -99,6 +99,15 @@ impl<'t> Parser<'t> {
         self.nodes.len() - 1
     }
 
+    /// Reports redundant parentheses to the left of the cursor. DynamoDB does so as soon as it has parsed them, which is before it meets
+    /// a syntax error further on, but only once it has looked ahead far enough to know what they enclose.
+    pub fn check_parens(&self) -> Result<(), ApiError> {
+        if self.redundant_parens {
+            return Err(self.kind.invalid("The expression has redundant parentheses;"));
+        }
+        Ok(())
+    }
+
     /// Pushes a pair of parentheses, noting those that directly enclose another pair.
     pub fn push_paren(&mut self, inner: NodeId) -> NodeId {
         self.redundant_parens |= matches!(self.nodes.get(inner), Some(Node::Paren(_)));
@@ -114,9 +123,7 @@ impl<'t> Parser<'t> {
 
     /// To be called at the end of the text: the first of the errors that come after syntax.
     pub fn finish(&mut self) -> Result<(), ApiError> {
-        if self.redundant_parens {
-            return Err(self.kind.invalid("The expression has redundant parentheses;"));
-        }
+        self.check_parens()?;
         match self.deferred.take() {
             Some((_, message)) => Err(self.kind.invalid(message)),
             None => Ok(()),
@@ -181,16 +188,17 @@ impl<'t> Parser<'t> {
 
     /// An operand of something: a path, a value, a function of operands, or one of these in parentheses.
     pub fn operand(&mut self) -> Result<NodeId, ApiError> {
-        self.operand_or_call(true)
+        self.operand_at(true)
     }
 
-    /// An operand. When it is a function call as a whole, the caller checks (with [`Self::check_call`]) whether the call may stand here.
-    pub fn unchecked_operand(&mut self) -> Result<NodeId, ApiError> {
-        self.operand_or_call(false)
+    /// An operand where something else could stand. When it is a function call as a whole, the caller checks whether the call may stand
+    /// here ([`Self::check_call`]); and it is for the caller to call [`Self::check_parens`].
+    pub fn first_operand(&mut self) -> Result<NodeId, ApiError> {
+        self.operand_at(false)
     }
 
     /// The stack is on the heap, because the text may nest two thousand deep.
-    fn operand_or_call(&mut self, check_outermost: bool) -> Result<NodeId, ApiError> {
+    fn operand_at(&mut self, certain: bool) -> Result<NodeId, ApiError> {
         enum Open {
             Paren,
             Call { function: Function, arguments: Vec<NodeId> },
@@ -198,7 +206,7 @@ impl<'t> Parser<'t> {
         let mut open: Vec<Open> = Vec::new();
         loop {
             if let Some(call) = self.peek_call() {
-                if check_outermost || !open.is_empty() {
+                if certain || !open.is_empty() {
                     self.check_call(call, Position::Operand);
                 }
                 self.advance();
@@ -228,6 +236,9 @@ impl<'t> Parser<'t> {
                     Some(Open::Paren) => {
                         self.expect(TokenKind::RightParen)?;
                         done = self.push_paren(done);
+                        if certain {
+                            self.check_parens()?;
+                        }
                     }
                     Some(Open::Call { function, mut arguments }) => {
                         arguments.push(done);

@@ -96,8 +96,8 @@ fn condition(parser: &mut Parser<'_>) -> Result<NodeId, ApiError> {
             }
             _ => match parser.peek_call() {
                 // Whether the call may stand here is checked below, when what follows has shown what it is.
-                Some(call) => Complete::Call(parser.unchecked_operand()?, call),
-                None => Complete::Operand(parser.operand()?),
+                Some(call) => Complete::Call(parser.first_operand()?, call),
+                None => Complete::Operand(parser.first_operand()?),
             },
         };
         // Close what it closes, until the text demands that something else starts.
@@ -124,6 +124,9 @@ fn condition(parser: &mut Parser<'_>) -> Result<NodeId, ApiError> {
                         parser.advance();
                         complete = Complete::Call(parser.push_paren(node), call);
                         continue;
+                    }
+                    if !matches!(open.last(), Some(Open::Paren)) {
+                        parser.check_parens()?;
                     }
                     let is_operand =
                         comparator(next).is_some() || matches!(next, TokenKind::Between | TokenKind::In);
@@ -156,6 +159,7 @@ fn condition(parser: &mut Parser<'_>) -> Result<NodeId, ApiError> {
                 (Some(Open::Paren), TokenKind::RightParen) => {
                     parser.advance();
                     complete = Complete::Condition(parser.push_paren(root));
+                    parser.check_parens()?;
                 }
                 (None, TokenKind::End) => return Ok(root),
                 _ => return Err(parser.unexpected()),
@@ -169,16 +173,19 @@ fn operand_continues(parser: &mut Parser<'_>, left: NodeId) -> Result<Option<Nod
     let next = parser.peek();
     let node = if let Some(comparator) = comparator(next) {
         parser.advance();
+        parser.check_parens()?;
         let right = parser.operand()?;
         Node::Compare(comparator, left, right)
     } else if next == TokenKind::Between {
         parser.advance();
+        parser.check_parens()?;
         let low = parser.operand()?;
         parser.expect(TokenKind::And)?;
         let high = parser.operand()?;
         Node::Between(left, low, high)
     } else if next == TokenKind::In {
         parser.advance();
+        parser.check_parens()?;
         parser.expect(TokenKind::LeftParen)?;
         let mut list = vec![parser.operand()?];
         while parser.peek() == TokenKind::Comma {

@@ -80,7 +80,8 @@ fn set_value(parser: &mut Parser<'_>) -> Result<NodeId, ApiError> {
     }
     // What follows the call shows whether it is the whole value or an operand of the sum.
     let mut call = parser.peek_call();
-    let mut value = parser.unchecked_operand()?;
+    let mut value = parser.first_operand()?;
+    parser.check_parens()?;
     let mut is_sum = false;
     loop {
         match parser.peek() {
@@ -88,6 +89,7 @@ fn set_value(parser: &mut Parser<'_>) -> Result<NodeId, ApiError> {
                 parser.advance();
                 open -= 1;
                 value = parser.push_paren(value);
+                parser.check_parens()?;
             }
             TokenKind::Plus | TokenKind::Minus if !is_sum => {
                 if let Some(call) = call.take() {

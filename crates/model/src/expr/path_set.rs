@@ -1,9 +1,7 @@
 //! The set of paths that a projection names or an update writes: no path may lie inside another (*overlap*), and none may treat as a map
 //! what another treats as a list (*conflict*).
 
-use super::java_hash;
 use super::path::{DocumentPath, Element};
-use std::cmp::Reverse;
 
 /// A tree of paths, one level per path element, with a `T` where a path ends.
 #[derive(Clone, Debug)]
@@ -43,8 +41,7 @@ impl<T> PathSet<T> {
     /// Adds a path.
     ///
     /// # Errors
-    /// If it overlaps or conflicts with one that is already there. Which one the message names is DynamoDB's choice, which is not always
-    /// one of the paths at fault: the tree is followed from the node where the fault was found, always by the first child.
+    /// If it overlaps or conflicts with one that is already there: the message names the new one first.
     pub fn insert(&mut self, path: &DocumentPath, leaf: T) -> Result<(), PathClash> {
         let mut elements: Vec<Element> = path.elements().collect();
         let Some(last) = elements.pop() else { return Ok(()) };
@@ -53,7 +50,8 @@ impl<T> PathSet<T> {
             branch.check_kind(path, &elements[..depth], element)?;
             let position = match branch.position(element) {
                 Some(found) if matches!(branch.children[found].1, Tree::Leaf(_)) => {
-                    return Err(clash("overlap", path, &elements[..depth], branch));
+                    let (existing, _) = elements.split_at(depth + 1);
+                    return Err(clash::<T>("overlap", path, existing, None));
                 }
                 Some(found) => found,
                 None => {
@@ -68,8 +66,9 @@ impl<T> PathSet<T> {
             };
         }
         branch.check_kind(path, &elements, &last)?;
-        if branch.position(&last).is_some() {
-            return Err(clash("overlap", path, &elements, branch));
+        if let Some(found) = branch.position(&last) {
+            elements.push(last);
+            return Err(clash("overlap", path, &elements, Some(&branch.children[found].1)));
         }
         branch.children.push((last, Tree::Leaf(leaf)));
         Ok(())
@@ -77,23 +76,9 @@ impl<T> PathSet<T> {
 }
 
 impl<T> Branch<T> {
-    /// The children in the order in which DynamoDB goes through them: by descending bucket of a Java hash map.
-    pub fn children(&self) -> Vec<(&Element, &Tree<T>)> {
-        let buckets = java_hash::buckets_grown_to(self.children.len());
-        let mut ordered: Vec<(&Element, &Tree<T>)> = self.children.iter().map(|(e, t)| (e, t)).collect();
-        ordered.sort_by_key(|(element, _)| {
-            let hash = match element {
-                Element::Key(name) => java_hash::string_hash(name),
-                Element::Index(index) => *index,
-            };
-            Reverse(java_hash::bucket(hash, buckets))
-        });
-        ordered
-    }
-
-    /// The children in the order in which they came, for those to whom order does not matter.
-    pub fn unordered(&self) -> impl Iterator<Item = (&Element, &Tree<T>)> {
-        self.children.iter().map(|(e, t)| (e, t))
+    /// The children, the last to come first. Paths are inserted from the last of the text to the first, so this is the order of the text.
+    pub fn children(&self) -> impl Iterator<Item = (&Element, &Tree<T>)> {
+        self.children.iter().rev().map(|(e, t)| (e, t))
     }
 
     fn position(&self, element: &Element) -> Option<usize> {
@@ -107,8 +92,10 @@ impl<T> Branch<T> {
         element: &Element,
     ) -> Result<(), PathClash> {
         match self.children.first() {
-            Some((first, _)) if is_index(first) != is_index(element) => {
-                Err(clash("conflict", path, prefix, self))
+            Some((first, below)) if is_index(first) != is_index(element) => {
+                let mut existing = prefix.to_vec();
+                existing.push(first.clone());
+                Err(clash("conflict", path, &existing, Some(below)))
             }
             _ => Ok(()),
         }
@@ -119,15 +106,16 @@ fn is_index(element: &Element) -> bool {
     matches!(element, Element::Index(_))
 }
 
-fn clash<T>(what: &str, path: &DocumentPath, prefix: &[Element], from: &Branch<T>) -> PathClash {
+/// `prefix` and what lies below it, always by the first child, is the path that `path` clashes with.
+fn clash<T>(what: &str, path: &DocumentPath, prefix: &[Element], below: Option<&Tree<T>>) -> PathClash {
     let mut other: Vec<String> = prefix.iter().map(shown).collect();
-    let mut branch = Some(from);
-    while let Some((element, below)) = branch.and_then(|b| b.children().into_iter().next()) {
+    let mut tree = below;
+    while let Some((element, below)) = match tree {
+        Some(Tree::Branch(branch)) => branch.children.first(),
+        _ => None,
+    } {
         other.push(shown(element));
-        branch = match below {
-            Tree::Branch(below) => Some(below),
-            Tree::Leaf(_) => None,
-        };
+        tree = Some(below);
     }
     PathClash(format!(
         "Two document paths {what} with each other; must remove or rewrite one of these paths; path one: {path}, path two: [{}]",

@@ -67,7 +67,7 @@ fn project_map(
     map: &std::collections::BTreeMap<String, AttributeValue>,
 ) -> std::collections::BTreeMap<String, AttributeValue> {
     let mut found = Item::new();
-    for (element, below) in branch.unordered() {
+    for (element, below) in branch.children() {
         let Element::Key(name) = element else { continue };
         if let Some(value) = map.get(&**name).and_then(|value| project(below, value)) {
             found.insert(name.to_string(), value);
@@ -89,7 +89,7 @@ fn project(tree: &Tree<()>, value: &AttributeValue) -> Option<AttributeValue> {
         }
         AttributeValue::L(list) => {
             let mut found: Vec<(u32, AttributeValue)> = Vec::new();
-            for (element, below) in branch.unordered() {
+            for (element, below) in branch.children() {
                 let Element::Index(index) = element else { continue };
                 if let Some(value) = list.get(*index as usize).and_then(|value| project(below, value)) {
                     found.push((*index, value));

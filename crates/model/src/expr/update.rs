@@ -37,6 +37,23 @@ pub enum SetOperand {
     ListAppend(Box<SetOperand>, Box<SetOperand>),
 }
 
+impl SetOperand {
+    fn collect_paths<'u>(&'u self, paths: &mut Vec<&'u DocumentPath>) {
+        match self {
+            SetOperand::Path(path) => paths.push(path),
+            SetOperand::Value(_) => {}
+            SetOperand::IfNotExists(path, otherwise) => {
+                paths.push(path);
+                otherwise.collect_paths(paths);
+            }
+            SetOperand::ListAppend(left, right) => {
+                left.collect_paths(paths);
+                right.collect_paths(paths);
+            }
+        }
+    }
+}
+
 /// The right-hand side of `SET`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SetValue {
@@ -118,6 +135,23 @@ impl Update {
     /// The names of the top-level attributes that the update may change, perhaps repeated.
     pub fn attributes(&self) -> impl Iterator<Item = &str> {
         self.actions.iter().map(|action| action.path().root())
+    }
+
+    /// Every path in the update: where it acts and what it reads.
+    pub fn paths(&self) -> Vec<&DocumentPath> {
+        let mut paths = Vec::new();
+        for action in self.actions() {
+            paths.push(action.path());
+            match action {
+                Action::Set(_, SetValue::Operand(operand)) => operand.collect_paths(&mut paths),
+                Action::Set(_, SetValue::Arithmetic(_, left, right)) => {
+                    left.collect_paths(&mut paths);
+                    right.collect_paths(&mut paths);
+                }
+                _ => {}
+            }
+        }
+        paths
     }
 
     /// Refuses an update that touches one of the table's key attributes.
