@@ -327,7 +327,7 @@ impl Binder<'_> {
                 other => Err(self.operand_type("attribute_type", other.type_name())),
             },
             Operand::Size(_) => Err(self.operand_type("attribute_type", "N")),
-            Operand::Path(_) => Err(self.operand_type("attribute_type", ALL_TYPES)),
+            Operand::Path(_) => Err(self.operand_type("attribute_type", "{NS,SS,L,BS,N,M,B,BOOL,NULL,S}")),
         }
     }
 
@@ -432,7 +432,7 @@ impl Binder<'_> {
     }
 }
 
-/// Every type, in the order in which messages list them.
+/// Every type, in the order in which the message about an unknown one lists them.
 const ALL_TYPES: &str = "{B,NULL,SS,BOOL,L,BS,N,NS,S,M}";
 
 fn take(built: &mut [Built], id: NodeId) -> Built {
