@@ -4,6 +4,7 @@ mod crash;
 mod damage;
 mod model;
 mod real;
+mod walk;
 
 use super::*;
 use crate::env::SimEnv;
