@@ -14,7 +14,7 @@ use super::view::GroupView;
 use super::{FrameClass, KeyRange, applied_key, convert};
 use bytes::Bytes;
 use raft::eraftpb::{Message, MessageType};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use torc_cluster::{GroupId, NodeId};
 use torc_engine::log::Record;
@@ -93,8 +93,8 @@ pub(crate) struct Group {
     pub receiver: Option<Receiver>,
 
     // Truncation.
-    /// An epoch of the engine and the applied index then, waiting for that epoch's flush.
-    pub flush_sample: Option<(u64, u64)>,
+    /// Epochs of the engine and an applied index in each, waiting for that epoch's flush.
+    pub flush_samples: VecDeque<(u64, u64)>,
     pub flushed_applied: u64,
 }
 
@@ -146,7 +146,7 @@ impl Group {
             known_leader: None,
             asked_snapshot_ms: 0,
             receiver: None,
-            flush_sample: None,
+            flush_samples: VecDeque::new(),
             flushed_applied: 0,
         };
         if stored.is_none() {
