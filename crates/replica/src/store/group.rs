@@ -52,6 +52,8 @@ pub(crate) struct Group {
     /// `None` while the data is not whole, and after a halt.
     pub core: Option<RaftCore>,
     pub halted: bool,
+    /// The leader said that this replica is no member; it rests until it is dropped or added again.
+    pub expelled: bool,
     /// As last written to the log, or about to be.
     pub durable: DurableState,
     /// Last entry in the engine, and its term.
@@ -123,6 +125,7 @@ impl Group {
             desired: spec.replicas,
             core: None,
             halted: false,
+            expelled: false,
             durable,
             applied,
             unpersisted: 0,
@@ -210,9 +213,20 @@ impl Group {
         let from_leader = matches!(kind, RaftKind::Append | RaftKind::Heartbeat);
         if self.core.is_none() {
             if from_leader && !self.halted && term >= self.durable.term {
+                if std::mem::take(&mut self.expelled) {
+                    // A member again. What it has kept may miss anything: it is filled anew.
+                    self.durable.incomplete = true;
+                    self.write_state_late(sh);
+                }
                 self.ask_snapshot(sh, from, term);
             }
             return;
+        }
+        if let Some(term) = self.leads
+            && !self.core.as_ref().is_some_and(|c| c.followers().any(|f| f.id == from))
+        {
+            let notice = Removed { term, index: self.applied.0 };
+            return sh.control(from, FrameClass::Data, self.id, ControlBody::Removed(notice));
         }
         if matches!(kind, RaftKind::Vote | RaftKind::PreVote) && !self.may_vote(sh, from, &message) {
             sh.metrics.votes_withheld += 1;
@@ -394,8 +408,9 @@ impl Group {
         if member && self.applied.0 > notice.index {
             return;
         }
+        (self.durable.term, self.durable.vote, self.durable.commit) = (core.term(), core.vote(), core.committed());
         self.stop_core(sh);
-        self.halted = true;
+        self.expelled = true;
         sh.events.push(Event::Removed(self.id));
     }
 
