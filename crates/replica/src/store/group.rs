@@ -14,7 +14,7 @@ use super::view::GroupView;
 use super::{FrameClass, KeyRange, applied_key, convert};
 use bytes::Bytes;
 use raft::eraftpb::{Message, MessageType};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use torc_cluster::{GroupId, NodeId};
 use torc_engine::log::Record;
@@ -52,6 +52,8 @@ pub(crate) struct Group {
     /// `None` while the data is not whole, and after a halt.
     pub core: Option<RaftCore>,
     pub halted: bool,
+    /// The leader said that this replica is no member; it rests until it is dropped or added again.
+    pub expelled: bool,
     /// As last written to the log, or about to be.
     pub durable: DurableState,
     /// Last entry in the engine, and its term.
@@ -93,8 +95,8 @@ pub(crate) struct Group {
     pub receiver: Option<Receiver>,
 
     // Truncation.
-    /// An epoch of the engine and the applied index then, waiting for that epoch's flush.
-    pub flush_sample: Option<(u64, u64)>,
+    /// Epochs of the engine and an applied index in each, waiting for that epoch's flush.
+    pub flush_samples: VecDeque<(u64, u64)>,
     pub flushed_applied: u64,
 }
 
@@ -123,6 +125,7 @@ impl Group {
             desired: spec.replicas,
             core: None,
             halted: false,
+            expelled: false,
             durable,
             applied,
             unpersisted: 0,
@@ -146,7 +149,7 @@ impl Group {
             known_leader: None,
             asked_snapshot_ms: 0,
             receiver: None,
-            flush_sample: None,
+            flush_samples: VecDeque::new(),
             flushed_applied: 0,
         };
         if stored.is_none() {
@@ -210,9 +213,20 @@ impl Group {
         let from_leader = matches!(kind, RaftKind::Append | RaftKind::Heartbeat);
         if self.core.is_none() {
             if from_leader && !self.halted && term >= self.durable.term {
+                if std::mem::take(&mut self.expelled) {
+                    // A member again. What it has kept may miss anything: it is filled anew.
+                    self.durable.incomplete = true;
+                    self.write_state_late(sh);
+                }
                 self.ask_snapshot(sh, from, term);
             }
             return;
+        }
+        if let Some(term) = self.leads
+            && !self.core.as_ref().is_some_and(|c| c.followers().any(|f| f.id == from))
+        {
+            let notice = Removed { term, index: self.applied.0 };
+            return sh.control(from, FrameClass::Data, self.id, ControlBody::Removed(notice));
         }
         if matches!(kind, RaftKind::Vote | RaftKind::PreVote) && !self.may_vote(sh, from, &message) {
             sh.metrics.votes_withheld += 1;
@@ -394,8 +408,9 @@ impl Group {
         if member && self.applied.0 > notice.index {
             return;
         }
+        (self.durable.term, self.durable.vote, self.durable.commit) = (core.term(), core.vote(), core.committed());
         self.stop_core(sh);
-        self.halted = true;
+        self.expelled = true;
         sh.events.push(Event::Removed(self.id));
     }
 

@@ -84,7 +84,7 @@ impl Group {
             || sh.now_ms >= self.lease_until(sh);
         !busy
             && core.followers().all(|f| {
-                let settled = f.replicating && f.matched == last && f.committed == core.committed();
+                let settled = f.snapshot.is_none() && f.matched == last && f.committed == core.committed();
                 !sh.liveness.is_live(f.id, sh.now_ms)
                     || (settled && (!core.is_voter(f.id) || self.is_fortified(sh, f.id)))
             })
@@ -146,7 +146,7 @@ impl Group {
         }
         let caught_up = |id: &NodeId| {
             let live = sh.liveness.is_live(*id, sh.now_ms);
-            let level = |f: super::raft_core::Follower| f.id == *id && f.replicating && f.matched + CAUGHT_UP >= core.last_index();
+            let level = |f: super::raft_core::Follower| f.id == *id && f.snapshot.is_none() && f.matched + CAUGHT_UP >= core.last_index();
             live && core.followers().any(level)
         };
         let coming: Vec<NodeId> = desired.intersection(&learners).copied().collect();
@@ -208,7 +208,7 @@ impl Group {
         let settled = sh.now_ms >= self.leader_since_ms + if leaving { 0 } else { SETTLE_MS };
         let Some(core) = self.core.as_ref().filter(|c| settled && !sh.stopping && c.transferring_to().is_none()) else { return };
         let able = |id: NodeId| {
-            let level = |f: super::raft_core::Follower| f.id == id && f.replicating && f.matched == core.last_index();
+            let level = |f: super::raft_core::Follower| f.id == id && f.matched == core.last_index();
             core.members().voters.contains(&id.0) && sh.liveness.is_live(id, sh.now_ms) && core.followers().any(level)
         };
         let target = match preferred {
@@ -252,16 +252,16 @@ impl Group {
 
     /// Cuts entries that every copy of the data, durable and near enough, has taken in.
     fn truncate_log(&mut self, sh: &mut Shared) -> Result<(), torc_engine::Error> {
-        match self.flush_sample {
-            Some((epoch, applied)) if sh.engine.flushed_epoch() > epoch => {
-                self.flushed_applied = applied;
-                self.flush_sample = None;
+        let flushed = sh.engine.flushed_epoch();
+        while let Some((_, applied)) = self.flush_samples.pop_front_if(|(epoch, _)| flushed > *epoch) {
+            self.flushed_applied = applied;
+        }
+        if self.applied.0 > self.flushed_applied {
+            let epoch = sh.engine.apply_epoch();
+            match self.flush_samples.back_mut() {
+                Some((e, applied)) if *e == epoch => *applied = self.applied.0,
+                _ => self.flush_samples.push_back((epoch, self.applied.0)),
             }
-            Some(_) => {}
-            None if self.applied.0 > self.flushed_applied => {
-                self.flush_sample = Some((sh.engine.apply_epoch(), self.applied.0));
-            }
-            None => {}
         }
         let limits = &sh.config.limits;
         let Some(core) = &self.core else { return Ok(()) };

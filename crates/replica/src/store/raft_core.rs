@@ -35,8 +35,6 @@ pub(crate) struct Follower {
     pub matched: u64,
     /// Highest entry that it knows to be committed.
     pub committed: u64,
-    /// In the fast, optimistic state.
-    pub replicating: bool,
     /// Paused for a snapshot that reaches this index.
     pub snapshot: Option<u64>,
 }
@@ -256,7 +254,6 @@ impl RaftCore {
             id: NodeId(*id),
             matched: p.matched,
             committed: p.committed_index,
-            replicating: p.state == ProgressState::Replicate,
             snapshot: (p.state == ProgressState::Snapshot).then_some(p.pending_snapshot),
         })
     }

@@ -374,7 +374,8 @@ impl Group {
         let (from, begin) = (receiver.from, receiver.begin.clone());
         self.receiver = None;
         self.applied = (begin.index, begin.index_term);
-        (self.flush_sample, self.flushed_applied) = (None, 0);
+        self.flush_samples.clear();
+        self.flushed_applied = 0;
         self.machine.restored(&sh.engine)?;
         self.start_core(sh)?;
         // Whatever an earlier replica of this group on this store promised: its leader's lease is respected from the start.

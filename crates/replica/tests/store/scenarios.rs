@@ -257,7 +257,7 @@ fn a_group_grows_from_one_to_three_and_moves() {
         append_within(&mut world, G, 1_000);
     }
     world.set_members(G, &[1, 2, 3]);
-    assert!(world.run_until(5_000, |w| w.converged(G)), "three members: {:?}", world.view(n(1), G).unwrap().members());
+    assert!(world.run_until(5_000, |w| w.converged(G)), "three members: {:?} {:#?} {:#?}", world.view(n(1), G).unwrap().members(), world.running(n(1)).store.metrics(), world.running(n(2)).store.metrics());
     append_within(&mut world, G, 1_000);
     // The leader itself leaves.
     world.set_members(G, &[2, 3, 4]);

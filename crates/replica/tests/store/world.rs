@@ -49,7 +49,6 @@ impl Default for Settings {
 }
 
 pub struct Node {
-    pub id: NodeId,
     pub env: SimEnv,
     pub running: Option<Running>,
     pub incarnation: u64,
@@ -123,7 +122,7 @@ impl World {
             let clock = (rng.random_range(0..1_000_000), rate);
             let env = SimEnv::new(rng.random());
             let id = NodeId(n);
-            nodes.insert(id, Node { id, env, running: None, incarnation: 0, clock, paused_until: 0 });
+            nodes.insert(id, Node { env, running: None, incarnation: 0, clock, paused_until: 0 });
         }
         let mut world = Self {
             now: 0,
