@@ -37,7 +37,7 @@ impl Projection {
     }
 
     /// A projection to these paths, which come from an expression that was checked.
-    pub(super) fn of_paths(paths: Vec<DocumentPath>) -> Result<Self, PathClash> {
+    pub fn of_paths(paths: Vec<DocumentPath>) -> Result<Self, PathClash> {
         let mut tree = PathSet::default();
         for path in paths.iter().rev() {
             tree.insert(path, ())?;
