@@ -190,6 +190,33 @@ fn a_segment_being_read_is_not_recycled() {
 }
 
 #[test]
+fn a_segment_stays_until_the_table_of_the_next_is_durable() {
+    let disk = SimEnv::new(0);
+    let env = meanwhile::Meanwhile::new(&disk);
+    let log =
+        Log::open(Arc::new(env.clone()), &dir(), LogOptions { spare_segments: 0, ..options() }).unwrap();
+    let state = Record::State { stream: 1, blob: Bytes::from("kept") };
+    let durable = log.append(std::slice::from_ref(&state)).unwrap();
+    let writer = log.clone();
+    // While the state is written, the next segment is begun: the first then holds no live entry.
+    env.at_write(
+        1,
+        Box::new(move || {
+            writer.append(&[entry(2, 1, vec![0; 9000])]).unwrap();
+        }),
+    );
+    log.sync_step().unwrap();
+    assert_eq!((log.durable_lsn(), log.has_pending()), (durable, true));
+    for seed in 0..20 {
+        let image = disk.clone_image();
+        image.crash(seed);
+        assert_eq!(open(&image).unwrap().stream(1).unwrap().state, "kept");
+    }
+    log.sync_step().unwrap();
+    assert_eq!(log.metrics().segments, 1, "then it is free");
+}
+
+#[test]
 fn a_full_disk_refuses_entries_and_truncating_makes_room() {
     let env = SimEnv::new(0);
     let log = open(&env).unwrap();

@@ -6,7 +6,7 @@ use super::*;
 
 fn walk(seed: u64, rounds: u64, options: &LogOptions) -> std::result::Result<(), String> {
     let mut env = SimEnv::new(seed);
-    env.set_log_writes_durable(seed % 4 == 0);
+    env.set_log_writes_durable(seed.is_multiple_of(4));
     let mut work = Workload::new(seed);
     let mut states = vec![Model::default()];
     let mut durable = 0;
