@@ -261,24 +261,29 @@ impl BlockData {
         })
     }
 
-    /// Start of the last restart interval whose first entry is before `(key, tag)`, or of the first.
+    /// A restart interval from which a walk forward meets everything at or after `key`.
+    #[inline]
+    fn interval_for(&self, key: &[u8], tag: u64) -> Result<usize, Malformed> {
+        let Some(lookup) = &self.lookup else { return self.interval_before(key, tag) };
+        let (mut low, mut high) = (0usize, self.restarts as usize);
+        let at = match self.lookup_position(lookup, key)? {
+            Ok(at) => at,
+            Err(BlockGet::PastEnd) => return Ok(high.saturating_sub(1)),
+            Err(_) => return Ok(0),
+        };
+        // Entries before `at` are before the key: start where the last of them has its restart point.
+        let before = at.checked_sub(1).map_or(0, |i| lookup.offsets[i] as usize);
+        while low < high {
+            let mid = low + (high - low) / 2;
+            if self.restart(mid) <= before { low = mid + 1 } else { high = mid }
+        }
+        Ok(low.saturating_sub(1))
+    }
+
+    /// Number of the last restart interval whose first entry is before `(key, tag)`, or of the first.
     #[inline]
     fn interval_before(&self, key: &[u8], tag: u64) -> Result<usize, Malformed> {
         let (mut low, mut high) = (0usize, self.restarts as usize);
-        if let Some(lookup) = &self.lookup {
-            let at = match self.lookup_position(lookup, key)? {
-                Ok(at) => at,
-                Err(BlockGet::PastEnd) => return Ok(high.saturating_sub(1)),
-                Err(_) => return Ok(0),
-            };
-            // Nothing before entry `at` can be the one: start where the entry before it has its restart point.
-            let before = at.checked_sub(1).map_or(0, |i| lookup.offsets[i] as usize);
-            while low < high {
-                let mid = low + (high - low) / 2;
-                if self.restart(mid) <= before { low = mid + 1 } else { high = mid }
-            }
-            return Ok(low.saturating_sub(1));
-        }
         while low < high {
             let mid = low + (high - low) / 2;
             if self.restart_is_before(mid, key, tag)? {
@@ -481,7 +486,7 @@ impl BlockCursor {
         self.key.clear();
         self.next = match self.block.restarts {
             0 => 0,
-            _ => self.block.restart(self.block.interval_before(key, tag)?),
+            _ => self.block.restart(self.block.interval_for(key, tag)?),
         };
         loop {
             self.next()?;
