@@ -25,8 +25,15 @@ struct Args {
 }
 
 fn args() -> Result<Args, String> {
-    let mut out =
-        Args { keys: 2_000_000, value: 100, threads: 1, cache_mib: 1024, seconds: 4.0, dir: None, only: None };
+    let mut out = Args {
+        keys: 2_000_000,
+        value: 100,
+        threads: 1,
+        cache_mib: 1024,
+        seconds: 4.0,
+        dir: None,
+        only: None,
+    };
     let mut it = std::env::args().skip(1);
     while let Some(name) = it.next() {
         let value = it.next().ok_or(format!("{name} needs a value"))?;
@@ -71,7 +78,8 @@ struct Timing {
 fn cpu() -> Duration {
     let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = text.rsplit(')').next().unwrap_or_default();
-    let ticks: u64 = after_name.split_whitespace().skip(11).take(2).filter_map(|f| f.parse::<u64>().ok()).sum();
+    let ticks: u64 =
+        after_name.split_whitespace().skip(11).take(2).filter_map(|f| f.parse::<u64>().ok()).sum();
     Duration::from_millis(ticks * 10)
 }
 
@@ -211,7 +219,11 @@ fn main() {
         let t = run(args.threads, args.seconds, u64::MAX, |_, _, rng| {
             let mut k = [0; 20];
             key(rng.random_range(0..keys), &mut k);
-            let got = engine.scan(&k, b"", false, None).take(100).map(|i| i.expect("scan").value.len()).sum::<usize>();
+            let got = engine
+                .scan(&k, b"", false, None)
+                .take(100)
+                .map(|i| i.expect("scan").value.len())
+                .sum::<usize>();
             assert!(got > 0);
         });
         report("scan 100", &t);

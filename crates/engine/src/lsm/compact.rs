@@ -82,7 +82,9 @@ impl Core {
         };
         match c.kind {
             Kind::Drop => {}
-            Kind::Move => edit.added = c.inputs.iter().map(|(_, f)| (c.output_level, f.meta.clone())).collect(),
+            Kind::Move => {
+                edit.added = c.inputs.iter().map(|(_, f)| (c.output_level, f.meta.clone())).collect()
+            }
             Kind::Merge => edit.added = self.merge_tables(&c, version)?,
         }
         if c.kind == Kind::Merge {

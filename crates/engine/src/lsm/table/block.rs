@@ -175,7 +175,11 @@ impl BlockData {
     /// A value found by [`BlockData::get`]: copied if it is short, else sharing the block's memory.
     #[inline]
     pub(crate) fn value(&self, range: Range<usize>) -> Bytes {
-        if range.len() <= COPY_BYTES { Bytes::copy_from_slice(&self.data[range]) } else { self.data.slice(range) }
+        if range.len() <= COPY_BYTES {
+            Bytes::copy_from_slice(&self.data[range])
+        } else {
+            self.data.slice(range)
+        }
     }
 
     /// `None` if the block is malformed (its reader will say so) or too large to be worth it.

@@ -147,7 +147,8 @@ impl TableIter {
             match next.filter(|&n| n < index.len()) {
                 Some(next) => self.block = next,
                 None => {
-                    let next = if self.reverse { self.partition.checked_sub(1) } else { Some(self.partition + 1) };
+                    let next =
+                        if self.reverse { self.partition.checked_sub(1) } else { Some(self.partition + 1) };
                     let Some(next) = next.filter(|&n| n < self.table.partitions()) else {
                         self.index = None;
                         return Ok(());
