@@ -260,18 +260,11 @@ fn pick_covered(version: &Version, busy: &BTreeSet<u64>, snapshots: &[u64]) -> O
     Some(Compaction { kind: Kind::Drop, inputs, output_level: LEVELS, range })
 }
 
-/// Everything in a level, and what it overlaps in the next: for compacting by hand. `None` if the level is empty.
-pub(crate) fn whole_level(version: &Version, level: usize) -> Option<Compaction> {
-    let inputs = version.levels[level].files.iter().map(|f| (level, f.clone())).collect();
-    merge_into(version, inputs, level + 1, &BTreeSet::new(), &[])
-}
-
-/// Everything in a level, rewritten within it.
-pub(crate) fn within_level(version: &Version, level: usize) -> Option<Compaction> {
-    let inputs: Vec<(usize, Arc<TableFile>)> =
-        version.levels[level].files.iter().map(|f| (level, f.clone())).collect();
+/// The whole tree into one level (none below it may be in use): for compacting by hand. `None` if there is nothing.
+pub(crate) fn everything(version: &Version, output_level: usize) -> Option<Compaction> {
+    let inputs: Vec<(usize, Arc<TableFile>)> = version.files().map(|(l, f)| (l, f.clone())).collect();
     let range = KeyRange::hull(inputs.iter().map(|(_, f)| f))?;
-    Some(Compaction { kind: Kind::Merge, inputs, output_level: level, range })
+    Some(Compaction { kind: Kind::Merge, inputs, output_level, range })
 }
 
 #[cfg(test)]
