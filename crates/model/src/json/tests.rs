@@ -118,7 +118,7 @@ fn invalid_values() {
 #[test]
 fn the_first_problem_is_told_with_its_attribute() {
     let values = read(r#"{":a":{"S":"ok"},":b":{"N":"x"},":c":{}}"#).unwrap();
-    let error = values.check_as("ExpressionAttributeValues").unwrap_err();
+    let error = values.into_checked("ExpressionAttributeValues").unwrap_err();
     assert_eq!(
         error.message,
         "ExpressionAttributeValues contains invalid value: The parameter cannot be converted to a numeric value: x for key :b"

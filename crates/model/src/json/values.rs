@@ -31,17 +31,17 @@ impl Values {
         }
     }
 
-    /// As [`Values::check`], worded as for the parameter `parameter` (`ExpressionAttributeValues`).
+    /// The attributes, or the problem worded as for the parameter `parameter` (`ExpressionAttributeValues`).
     ///
     /// # Errors
     /// A `ValidationException` naming the first wrong value.
-    pub fn check_as(&self, parameter: &str) -> Result<&Item, ApiError> {
+    pub fn into_checked(self, parameter: &str) -> Result<Item, ApiError> {
         match &self.problem {
             Some((name, error)) => Err(ApiError::validation(format!(
                 "{parameter} contains invalid value: {} for key {name}",
                 error.message
             ))),
-            None => Ok(&self.items),
+            None => Ok(self.items),
         }
     }
 }

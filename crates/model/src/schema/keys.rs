@@ -173,6 +173,15 @@ impl TableSchema {
         Ok(())
     }
 
+    /// The key that a page ends with, `item` being the last one read: `LastEvaluatedKey`.
+    pub fn continuation_key(&self, item: &Item, index: Option<IndexRef<'_>>) -> PrimaryKey {
+        let attributes = self.continuation_attributes(index);
+        attributes
+            .into_iter()
+            .filter_map(|(name, _)| item.get(&name).cloned().map(|value| (name, value)))
+            .collect()
+    }
+
     /// The key attributes that a page of a query or scan ends with: the table's, and the index's if one is read.
     pub fn continuation_attributes(&self, index: Option<IndexRef<'_>>) -> Vec<(String, ScalarType)> {
         let mut out: Vec<(String, ScalarType)> = Vec::new();

@@ -168,6 +168,11 @@ fn keys_are_encoded_in_order() {
     assert_eq!(encoded.sort, key::encode_elements([&full["sk"]]).unwrap());
     assert_eq!(schema.key.of_item(&full), item(r#"{"pk":{"S":"a"},"sk":{"N":"1"}}"#));
     assert!(schema.key.encode(&item(r#"{"pk":{"S":"a"}}"#)).is_err());
+    let last = item(r#"{"pk":{"S":"a"},"sk":{"N":"1"},"g":{"S":"z"},"x":{"S":"y"}}"#);
+    assert_eq!(
+        schema.continuation_key(&last, schema.index("global")),
+        item(r#"{"pk":{"S":"a"},"sk":{"N":"1"},"g":{"S":"z"}}"#)
+    );
     let names = |index| {
         schema
             .continuation_attributes(schema.index(index))
