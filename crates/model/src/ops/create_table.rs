@@ -360,9 +360,7 @@ fn global_indexes(
         let name = index.name.unwrap_or_default();
         let throughput = match (billing, index.throughput) {
             (BillingMode::Provisioned, None) => {
-                return invalid(format_args!(
-                    "ReadCapacityUnits and WriteCapacityUnits must both be specified for index: {name}"
-                ));
+                return invalid(format_args!("ProvisionedThroughput is not specified for index: {name}"));
             }
             (BillingMode::PayPerRequest, Some(_)) => {
                 return invalid(format_args!(

@@ -180,7 +180,7 @@ impl Query {
             })?;
         }
         let select = check_select(&params, "1 validation error detected: ")?;
-        let (filter, filter_kind, projection, keys) = selection(&params)?;
+        let (filter, filter_kind, projection, keys) = selection(&mut params)?;
         Ok(Query {
             table,
             index: params.index_name.take(),
@@ -252,7 +252,7 @@ fn start_key(
 /// Filter, projection and keys, in the order in which their faults are told.
 #[allow(clippy::type_complexity)]
 fn selection(
-    params: &Params,
+    params: &mut Params,
 ) -> Result<(Option<Condition>, ExpressionKind, Option<Projection>, Keys), ApiError> {
     if params.key_conditions.is_none() && params.key_condition_expression.is_none() {
         return Err(ApiError::validation(
