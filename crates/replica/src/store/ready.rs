@@ -108,7 +108,8 @@ impl Group {
         let mut applied = Applied { entries: Vec::with_capacity(committed.len()), last: 0 };
         for entry in committed {
             applied.last = entry.index;
-            if entry.get_entry_type() != EntryType::EntryNormal {
+            // After a restart the durable members may be ahead of the engine's applied position.
+            if entry.get_entry_type() != EntryType::EntryNormal && entry.index > self.durable.members_index {
                 self.apply_members(sh, &entry);
             }
             if self.halted || entry.index <= self.applied.0 {

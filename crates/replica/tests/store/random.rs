@@ -148,7 +148,8 @@ fn heal(world: &mut World, groups: &[GroupId]) {
                 v.map(|v| format!("{id}: leader {:?} term {} leads {} applied {} readable {} lease {} {:?}", v.leader(), v.term(), v.is_leader(), v.applied_index(), v.is_readable(), v.lease_until_ms(), v.members()))
             };
             let state: Vec<_> = world.nodes.keys().map(describe).collect();
-            world.violations.push(format!("{group} does not heal: {state:#?}"));
+            let metrics: Vec<_> = world.nodes.keys().map(|id| (*id, world.running(*id).store.metrics().clone())).collect();
+            world.violations.push(format!("{group} does not heal: {state:#?}; {metrics:?}"));
         }
         return;
     }
@@ -168,6 +169,10 @@ fn check_seeds(seeds: std::ops::Range<u64>) {
         let world = run(seed, PlantedBugs::default(), 15_000);
         let acknowledged = world.history.operations.iter().filter(|o| o.done.is_some()).count();
         assert!(world.violations.is_empty(), "seed {seed}: {:#?}", world.violations);
+        if std::env::var("TORC_SEEDS").is_ok() && seed % 50 == 0 {
+            let snapshots: u64 = world.nodes.keys().map(|id| world.running(*id).store.metrics().snapshots_received).sum();
+            println!("seed {seed}: {acknowledged} of {} operations, {snapshots} snapshots", world.history.operations.len());
+        }
         assert!(acknowledged > 20, "seed {seed}: only {acknowledged} operations succeeded");
     }
 }
