@@ -37,12 +37,17 @@ impl Projection {
     }
 
     /// A projection to these paths, which come from an expression that was checked.
-    pub fn of_paths(paths: Vec<DocumentPath>) -> Result<Self, PathClash> {
+    pub(super) fn of_paths(paths: Vec<DocumentPath>) -> Result<Self, PathClash> {
         let mut tree = PathSet::default();
         for path in paths.iter().rev() {
             tree.insert(path, ())?;
         }
         Ok(Self::from_parts(paths, tree))
+    }
+
+    /// A projection to the paths that an update named; `None` if they could not all stand in one update.
+    pub fn of_update(update: &super::Update) -> Option<Self> {
+        Self::of_paths(update.actions().iter().map(|action| action.path().clone()).collect()).ok()
     }
 
     /// The paths, as the request listed them.

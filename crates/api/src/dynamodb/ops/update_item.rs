@@ -47,9 +47,7 @@ fn returned(request: &UpdateItem, outcome: &ItemOutcome, out: &mut Vec<u8>) -> R
     if matches!(request.return_values, ReturnValues::AllOld | ReturnValues::AllNew) {
         return write_record("Attributes", record, out);
     }
-    let touched = request.update.iter().flat_map(|u| u.actions()).map(|a| a.path().clone());
-    // The paths come from one update, so none lies inside another.
-    let Ok(projection) = Projection::of_paths(touched.collect()) else { return Ok(()) };
+    let Some(projection) = request.update.as_ref().and_then(Projection::of_update) else { return Ok(()) };
     let attributes = projection.apply(&decode(record)?);
     if !attributes.is_empty() {
         field("Attributes", out);
