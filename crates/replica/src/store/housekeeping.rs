@@ -99,8 +99,9 @@ impl Group {
         }
     }
 
-    /// A peer's support began anew: it may have restarted, and it must confirm this leadership again.
-    pub(crate) fn on_support_began(&mut self, sh: &mut Shared, peer: NodeId) {
+    /// A peer is heard of again: it may have restarted, it may have missed entries while this leader was quiet without it, and it must
+    /// confirm this leadership again.
+    pub(crate) fn on_support_back(&mut self, sh: &mut Shared, peer: NodeId) {
         self.wake();
         if let Some(core) = &mut self.core
             && self.leads.is_some()
