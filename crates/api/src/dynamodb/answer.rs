@@ -24,7 +24,6 @@ pub(super) fn respond(status: StatusCode, body: Vec<u8>, request_id: &str) -> Re
 
 /// An error.
 pub(super) fn refuse(error: &ApiError, request_id: &str) -> Response<Full<Bytes>> {
-    let status =
-        StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let status = StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     respond(status, error.to_json(), request_id)
 }

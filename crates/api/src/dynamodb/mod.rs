@@ -18,17 +18,26 @@ pub use errors::from_route;
 const TARGET_PREFIX: &str = "DynamoDB_20120810.";
 
 /// The Tables face of one node.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct DynamoDb {
     /// Region name in ARNs.
     pub region: String,
     /// Account number in ARNs, 12 digits.
     pub account: String,
+    /// Estimated sizes of large tables.
+    sizes: ops::statistics::Kept,
+    /// Held while a table's settings are read and written back.
+    settings: tokio::sync::Mutex<()>,
 }
 
 impl Default for DynamoDb {
     fn default() -> Self {
-        Self { region: "us-east-1".into(), account: "000000000000".into() }
+        Self {
+            region: "us-east-1".into(),
+            account: "000000000000".into(),
+            sizes: ops::statistics::Kept::default(),
+            settings: tokio::sync::Mutex::default(),
+        }
     }
 }
 
@@ -47,7 +56,10 @@ impl DynamoDb {
     ) -> Response<Full<Bytes>> {
         let id = ids.next();
         let result = match operation(&request) {
-            Ok(operation) => ops::dispatch(self, node, operation, request.body()).await,
+            Ok(operation) => {
+                let host = request.headers().get(header::HOST).and_then(|v| v.to_str().ok());
+                ops::dispatch(self, node, host.unwrap_or("localhost"), operation, request.body()).await
+            }
             Err(error) => Err(error),
         };
         match result {
