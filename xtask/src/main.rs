@@ -1,6 +1,6 @@
 //! The one door: `cargo xtask COMMAND`. Needs nothing but the toolchain; `e2e` installs what it needs beside itself.
 //!
-//! Runs other programs and reports; it must never change a tracked file except in a command whose name says so (`gen-*`).
+//! Runs other programs and reports; it must never change a tracked file except in a command that says so (`compat`).
 
 // A developer's tool at the edge: it looks at files and clocks of the machine it runs on.
 #![allow(clippy::disallowed_methods)]
@@ -17,6 +17,7 @@ cargo xtask COMMAND
   test [ARGS..]     cargo test --workspace
   e2e [ARGS..]      builds the release binary and drives it as real processes with real SDKs (see e2e/run.sh --help)
   sim [ARGS..]      whole clusters under faults in one deterministic process (try: cargo xtask sim --seeds 200 --budget 60)
+  compat            writes COMPAT.md: every operation and parameter of DynamoDB, and what becomes of it
   ci                the whole of .ci/run
 ";
 
@@ -41,6 +42,7 @@ fn run(args: &[String]) -> Result<()> {
         "test" => steps::test(rest),
         "e2e" => steps::e2e(rest),
         "sim" => steps::sim(rest),
+        "compat" => steps::compat(),
         "ci" => steps::ci(),
         "help" | "-h" | "--help" => {
             print!("{HELP}");

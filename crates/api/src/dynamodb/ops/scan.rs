@@ -3,10 +3,10 @@
 use super::page::{Page, PageRequest, Stretch, after};
 use super::{Context, local, location, row_location};
 use torc_cluster::TokenRange;
+use torc_coordinator::tables::range_in;
 use torc_model::ApiError;
 use torc_model::key::space;
 use torc_model::ops::Scan;
-use torc_replica::machine::table::range_in;
 
 pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>, ApiError> {
     let request = Scan::parse(body)?;

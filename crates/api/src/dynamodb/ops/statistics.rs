@@ -6,10 +6,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 use torc_cluster::TableId;
-use torc_coordinator::tables::{RangeRequest, TableRef};
+use torc_coordinator::tables::{RangeRequest, TableRef, range_in};
 use torc_model::codec;
 use torc_model::key::{decode_item_key, local_index_ordinal, space};
-use torc_replica::machine::table::range_in;
 
 /// Rows counted before the rest is estimated.
 const MAX_ROWS: u64 = 5_000;
