@@ -94,7 +94,8 @@ class World:
         operations += ["Scan"] * 2 + ["BatchGetItem", "BatchWriteItem"]
         operation = self.rng.choice(operations)
         table = self.rng.choice([self.hash, self.range, self.indexed])
-        body = getattr(self, operation)(table)
+        legacy = self.rng.random() < 0.2 and hasattr(self, "legacy_" + operation)
+        body = getattr(self, ("legacy_" if legacy else "") + operation)(table)
         if self.names and "Batch" not in operation:
             body["ExpressionAttributeNames"] = self.names
         if self.values:
@@ -279,6 +280,71 @@ class World:
             put = {"PutRequest": {"Item": self.item(table)}}
             writes.append(put if self.rng.random() < 0.6 else {"DeleteRequest": {"Key": self.key(table)}})
         return {"RequestItems": {table: writes}}
+
+    # The parameters from before expressions
+
+    def legacy_condition(self, expected=False):
+        rng = self.rng
+        operator = rng.choice(["EQ", "NE", "LE", "LT", "GE", "GT", "NOT_NULL", "NULL", "CONTAINS", "NOT_CONTAINS", "BEGINS_WITH", "IN", "BETWEEN"])
+        if expected and rng.random() < 0.4:
+            return rng.choice([{"Exists": False}, {"Value": self.value()}, {"Exists": True, "Value": self.value()}, {"Exists": True}])
+        count = {"NOT_NULL": 0, "NULL": 0, "IN": rng.randint(1, 3), "BETWEEN": 2}.get(operator, 1)
+        if rng.random() < 0.03:
+            count = rng.randint(0, 3)
+        out = {"ComparisonOperator": operator}
+        if count:
+            out["AttributeValueList"] = [self.value(2) for _ in range(count)]
+        return out
+
+    def legacy_conditions(self, expected=False):
+        return {name: self.legacy_condition(expected) for name in self.rng.sample(NAMES, self.rng.randint(1, 2))}
+
+    def operator(self, body):
+        if self.rng.random() < 0.3:
+            body["ConditionalOperator"] = self.rng.choice(["AND", "OR"])
+        return body
+
+    def legacy_PutItem(self, table):
+        return self.operator({"TableName": table, "Item": self.item(table), "Expected": self.legacy_conditions(True)})
+
+    def legacy_DeleteItem(self, table):
+        return self.operator({"TableName": table, "Key": self.key(table), "Expected": self.legacy_conditions(True)})
+
+    def legacy_UpdateItem(self, table):
+        rng = self.rng
+        updates = {}
+        for name in rng.sample(NAMES, rng.randint(1, 3)):
+            action = rng.choice(["PUT", "PUT", "ADD", "DELETE", None])
+            update = {"Action": action} if action else {}
+            if action != "DELETE" or rng.random() < 0.4:
+                update["Value"] = rng.choice([self.value(), {"N": "2"}, {"SS": ["a", "b"]}])
+            updates[name] = update
+        body = {"TableName": table, "Key": self.key(table), "AttributeUpdates": updates}
+        if rng.random() < 0.6:
+            body["ReturnValues"] = rng.choice(["ALL_OLD", "ALL_NEW", "UPDATED_OLD", "UPDATED_NEW"])
+        if rng.random() < 0.3:
+            body["Expected"] = self.legacy_conditions(True)
+            self.operator(body)
+        return body
+
+    def legacy_GetItem(self, table):
+        return {"TableName": table, "Key": self.key(table), "ConsistentRead": True, "AttributesToGet": self.rng.choices(NAMES, k=2)}
+
+    def legacy_Query(self, table):
+        rng = self.rng
+        conditions = {"p": {"ComparisonOperator": "EQ", "AttributeValueList": [{"S": rng.choice(["k1", "k2", "k3"])}]}}
+        if table != self.hash and rng.random() < 0.6:
+            operator = rng.choice(["EQ", "LE", "LT", "GE", "GT", "BETWEEN", "BEGINS_WITH", "NE"])
+            values = [{"N": n} for n in sorted(rng.sample(["1", "2", "3"], 2 if operator == "BETWEEN" else 1))]
+            conditions["r"] = {"ComparisonOperator": operator, "AttributeValueList": values}
+        body = {"TableName": table, "ConsistentRead": True, "KeyConditions": conditions}
+        if rng.random() < 0.4:
+            body["QueryFilter"] = self.legacy_conditions()
+            self.operator(body)
+        return body
+
+    def legacy_Scan(self, table):
+        return self.operator({"TableName": table, "ConsistentRead": True, "ScanFilter": self.legacy_conditions()})
 
     # After a difference
 

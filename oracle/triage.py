@@ -36,6 +36,14 @@ def index_key(operation, body, status, kind, message, answer, their_status, thei
     return None
 
 
+def nothing_deleted(operation, body, status, kind, message, answer, their_status, their_kind, their_message, their_answer):
+    if status == 200 and their_message == "Updates on index keys must be of the same data type as the key attribute":
+        updates = body.get("AttributeUpdates", {})
+        if any(one.get("Action") == "DELETE" and "Value" in one for one in updates.values()):
+            return "deleting from a set that is not there leaves the index key as it was; DynamoDB Local refuses for the value's type"
+    return None
+
+
 def capacity(operation, body, status, kind, message, answer, their_status, their_kind, their_message, their_answer):
     if status != 200 or their_status != 200 or answer is None:
         return None
@@ -57,6 +65,8 @@ def worded(operation, body, status, kind, message, answer, their_status, their_k
     """Both refuse for the same fault in other words."""
     pairs = [
         ("at 'limit' failed to satisfy constraint", "Limit must be greater than or equal to 1"),
+        ("secondary index key to unsupported type", "Updates on index keys must be of the same data type as the key attribute"),
+        ("Duplicate value in attribute name", "Cannot have two attributes with the same name"),
         ("ReturnValues can only be ALL_OLD or NONE", "Return values set to invalid value"),
     ]
     for ours, theirs in pairs:
@@ -82,6 +92,18 @@ def order(operation, body, status, kind, message, answer, their_status, their_ki
     select = ("SPECIFIC_ATTRIBUTES", "ALL_PROJECTED_ATTRIBUTES")
     if operation in ("Query", "Scan") and any(text in message for text in select):
         return "two faults: Select is checked before the expressions"
+    legacy = ("ComparisonOperator", "ConditionalOperator can only", "Value must be provided when Exists", "action is not supported", "DELETE action with value",
+        "Input collection contains duplicates", "BETWEEN condition was provided a range", "AttributeValues inside AttributeValueList must be of same type",
+        "Supplied AttributeValue is empty", "Updates on index keys must be", "Type mismatch for attribute to update")
+    if any(text in message for text in legacy) and any(text in their_message for text in legacy):
+        return "two faults in legacy parameters: which attribute is told first is not documented"
+    if "action" in message and "is not supported for the type" in message and (
+        their_kind == "ConditionalCheckFailedException" or "Type mismatch for attribute to update" in their_message
+    ):
+        return "an update that can never be done is refused before its condition is looked at"
+    for text in ("Key attributes must be scalars", "unused in expressions: keys: {"):
+        if text in message and text in their_message:
+            return "two faults of one kind: which attribute is told first, or the order of a list of names, is that of a Java hash map"
     static = ("Cannot update attribute", "Key attributes must be scalars")
     if their_kind == "ConditionalCheckFailedException" and any(text in message for text in static):
         return "an update that can never be done is refused before its condition is looked at"
@@ -114,4 +136,4 @@ KEY_FAULTS = (
     "Type mismatch for key",
     "One of the required keys was not given a value",
 )
-RULES = [key_shape, index_key, capacity, worded, java, order]
+RULES = [key_shape, index_key, nothing_deleted, capacity, worded, java, order]

@@ -60,8 +60,8 @@ impl UpdateItem {
                 expressions(&mut params)?
             } else {
                 let updates = params.attribute_updates.as_ref().map(legacy::updates).transpose()?;
-                let update = updates.as_ref().map(attribute_updates).transpose()?;
-                (update, params.expected_condition()?)
+                let condition = params.expected_condition()?;
+                (updates.as_ref().map(attribute_updates).transpose()?, condition)
             };
         Ok(UpdateItem {
             table,

@@ -234,3 +234,6 @@ fn refused(error: &ApiError, item: Option<Bytes>, old: &Option<Stored>) -> ItemO
         ..ItemOutcome::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

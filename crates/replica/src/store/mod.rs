@@ -32,6 +32,8 @@ mod view;
 
 pub use config::{Config, Limits, PlantedBugs, Timing};
 pub use group::GroupSpec;
+#[cfg(test)]
+pub(crate) use machine::Overlay;
 pub use machine::{EvalCtx, Evaluation, Machine};
 pub use metrics::Metrics;
 pub use shared::Event;
