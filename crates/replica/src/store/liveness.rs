@@ -104,8 +104,8 @@ impl StoreLiveness {
         Some(Grant { sent_at_ms: request.sent_at_ms, to_incarnation: incarnation, epoch, duration_ms })
     }
 
-    /// A peer supports this store. Returns true if a new stretch of support began.
-    pub(crate) fn on_grant(&mut self, from: NodeId, incarnation: u64, grant: &Grant) -> bool {
+    /// A peer supports this store. Returns true if it did not, as far as this store knew, just before.
+    pub(crate) fn on_grant(&mut self, from: NodeId, incarnation: u64, grant: &Grant, now_ms: u64) -> bool {
         // Times of an earlier life of this store mean nothing to its clock of today.
         if grant.to_incarnation != self.incarnation {
             return false;
@@ -117,12 +117,9 @@ impl StoreLiveness {
             return false;
         }
         let until_ms = grant.sent_at_ms.saturating_add(Timing::counted_ms(grant.duration_ms));
-        let began = epoch != peer.received.epoch;
-        if began {
-            peer.received = Received { epoch, until_ms };
-        } else {
-            peer.received.until_ms = peer.received.until_ms.max(until_ms);
-        }
+        let began = epoch != peer.received.epoch || now_ms >= peer.received.until_ms;
+        let held_ms = if epoch == peer.received.epoch { peer.received.until_ms } else { 0 };
+        peer.received = Received { epoch, until_ms: held_ms.max(until_ms) };
         began
     }
 
@@ -177,7 +174,7 @@ mod tests {
         assert!(a.due(1100).is_empty());
         // The clocks of a and b have nothing in common.
         let granted = b.on_request(A, 7, &r, 500_000).unwrap();
-        assert!(a.on_grant(B, 3, &granted));
+        assert!(a.on_grant(B, 3, &granted, 1010));
         assert_eq!(a.support_from(B), (SupportEpoch { incarnation: 3, epoch: 1 }, 1000 + 720));
         assert_eq!(b.supporting_until(A, 1, 500_000), Some(500_800));
         assert_eq!(b.supporting(A, 500_799), Some(1));
@@ -186,19 +183,19 @@ mod tests {
         let r = request(&mut a, 1200);
         let granted = b.on_request(A, 7, &r, 500_300).unwrap();
         assert_eq!(granted.epoch, 1);
-        assert!(!a.on_grant(B, 3, &granted));
+        assert!(!a.on_grant(B, 3, &granted, 1210));
         assert_eq!(a.support_from(B).1, 1200 + 720);
         // An old grant that comes late shortens nothing.
-        assert!(!a.on_grant(B, 3, &Grant { sent_at_ms: 1000, to_incarnation: 7, epoch: 1, duration_ms: 800 }));
+        assert!(!a.on_grant(B, 3, &Grant { sent_at_ms: 1000, to_incarnation: 7, epoch: 1, duration_ms: 800 }, 1220));
         assert_eq!(a.support_from(B).1, 1200 + 720);
         // A gap begins a new stretch.
         let r = request(&mut a, 3000);
         let granted = b.on_request(A, 7, &r, 502_000).unwrap();
         assert_eq!(granted.epoch, 2);
-        assert!(a.on_grant(B, 3, &granted));
+        assert!(a.on_grant(B, 3, &granted, 3010));
         assert_eq!(a.support_from(B).0, SupportEpoch { incarnation: 3, epoch: 2 });
         // A grant of the stretch before is of no use any more.
-        assert!(!a.on_grant(B, 3, &Grant { sent_at_ms: 3000, to_incarnation: 7, epoch: 1, duration_ms: 800 }));
+        assert!(!a.on_grant(B, 3, &Grant { sent_at_ms: 3000, to_incarnation: 7, epoch: 1, duration_ms: 800 }, 3020));
         assert_eq!(a.support_from(B).1, 3000 + 720);
     }
 
@@ -209,15 +206,15 @@ mod tests {
         let granted = b.on_request(A, 7, &old, 0).unwrap();
         // The requester restarts: its leaderships are gone, so support starts over.
         let mut a = store(8, B);
-        assert!(!a.on_grant(B, 3, &granted), "a grant to an earlier life");
+        assert!(!a.on_grant(B, 3, &granted, 4), "a grant to an earlier life");
         let again = b.on_request(A, 8, &request(&mut a, 5), 100).unwrap();
         assert!(again.epoch == 2);
         assert!(b.on_request(A, 7, &old, 150).is_none(), "a request of an earlier life");
         // The supporter restarts: its epochs start over, its incarnation does not.
-        assert!(a.on_grant(B, 3, &again));
+        assert!(a.on_grant(B, 3, &again, 10));
         let mut b = store(4, A);
         let fresh = b.on_request(A, 8, &request(&mut a, 205), 0).unwrap();
-        assert!(a.on_grant(B, 4, &fresh));
+        assert!(a.on_grant(B, 4, &fresh, 210));
         assert!(a.support_from(B).0 > SupportEpoch { incarnation: 3, epoch: 2 });
     }
 
@@ -230,10 +227,10 @@ mod tests {
         let lost_then_heard = request(&mut a, 1300);
         assert_eq!(lost_then_heard.resigned.len(), 1);
         // A grant for a request sent before the resignation proves nothing.
-        a.on_grant(B, 3, &Grant { sent_at_ms: 1000, to_incarnation: 7, epoch: 1, duration_ms: 800 });
+        a.on_grant(B, 3, &Grant { sent_at_ms: 1000, to_incarnation: 7, epoch: 1, duration_ms: 800 }, 1310);
         let granted = b.on_request(A, 7, &lost_then_heard, 0).unwrap();
         assert_eq!(request(&mut a, 1500).resigned.len(), 1);
-        a.on_grant(B, 3, &granted);
+        a.on_grant(B, 3, &granted, 1510);
         assert!(request(&mut a, 1700).resigned.is_empty());
     }
 }

@@ -482,7 +482,7 @@ impl Store {
         }
         if let Some(grant) = frame.grant {
             sh.promises_changed = true;
-            if sh.liveness.on_grant(from, incarnation, &grant) {
+            if sh.liveness.on_grant(from, incarnation, &grant, sh.now_ms) {
                 for id in sh.led.clone() {
                     if let Some(group) = self.groups.get_mut(&id) {
                         group.on_support_began(sh, from);

@@ -131,7 +131,8 @@ impl Group {
     /// Begins to send a snapshot, unless one is under way to this follower or too many are to others (it will ask again).
     pub(crate) fn start_snapshot(&mut self, sh: &mut Shared, to: NodeId) {
         let known = self.core.as_ref().is_some_and(|c| c.followers().any(|f| f.id == to));
-        let Some(term) = self.leads.filter(|_| known && self.applied.0 >= self.term_start) else { return };
+        // What is applied is committed, so there is no need to wait for the term's first entry; to commit it may even take this.
+        let Some(term) = self.leads.filter(|_| known) else { return };
         if self.senders.0.contains_key(&to) || sh.snapshots_sent >= sh.config.limits.snapshot_senders {
             return;
         }
