@@ -124,12 +124,21 @@ impl Group {
         self.truncate_log(sh)?;
         if self.leads.is_some() && self.applied.0 >= self.term_start {
             self.send_removed_notices(sh);
-            if !self.change_members(sh) {
+            if self.is_outsider(sh) {
+                if self.core.as_ref().is_some_and(|c| c.transferring_to().is_none()) {
+                    self.abdicate(sh);
+                }
+            } else if !self.change_members(sh) {
                 self.place_leader(sh);
             }
             self.note_role(sh);
         }
         Ok(())
+    }
+
+    /// This replica has no vote.
+    pub(crate) fn is_outsider(&self, sh: &Shared) -> bool {
+        self.core.as_ref().is_some_and(|c| !c.is_voter(sh.config.node))
     }
 
     /// Walks the group's members towards the desired ones, one safe step at a time. True if a step was taken.

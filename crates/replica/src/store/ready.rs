@@ -162,6 +162,10 @@ impl Group {
         self.write_state_late(sh);
         self.note_role(sh);
         sh.peers_changed = true;
+        if self.leads.is_some() && self.is_outsider(sh) {
+            // Its predecessor began this leader's removal. Nothing can be proposed any more.
+            self.transfer_away(sh);
+        }
     }
 
     /// The engine has what was applied: answers go out.

@@ -310,8 +310,16 @@ impl Group {
 
     /// A part of the data arrived.
     pub(crate) fn on_snapshot_chunk(&mut self, sh: &mut Shared, from: NodeId, chunk: SnapshotChunk) -> Result<(), torc_engine::Error> {
-        let wanted = |r: &&mut Receiver| r.from == from && r.begin.id == chunk.id && r.phase == Phase::Receiving;
-        let Some(receiver) = self.receiver.as_mut().filter(wanted) else { return Ok(()) };
+        let known = |r: &&mut Receiver| r.from == from && r.begin.id == chunk.id;
+        let Some(receiver) = self.receiver.as_mut().filter(known) else {
+            // Of a transfer that this replica finished, or lost in a restart.
+            let refusal = SnapshotAck { id: chunk.id, next_seq: 0, refused: true };
+            sh.control(from, FrameClass::Bulk, self.id, ControlBody::SnapshotAck(refusal));
+            return Ok(());
+        };
+        if receiver.phase != Phase::Receiving {
+            return Ok(());
+        }
         let outside = |key: &Bytes| !self.ranges.iter().any(|r| r.contains(key));
         if chunk.keys.len() != chunk.values.len() || chunk.keys.iter().any(outside) {
             sh.metrics.bad_messages += 1;
