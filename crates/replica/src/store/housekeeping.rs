@@ -124,11 +124,7 @@ impl Group {
         self.truncate_log(sh)?;
         if self.leads.is_some() && self.applied.0 >= self.term_start {
             self.send_removed_notices(sh);
-            if self.is_outsider(sh) {
-                if self.core.as_ref().is_some_and(|c| c.transferring_to().is_none()) {
-                    self.abdicate(sh);
-                }
-            } else if !self.change_members(sh) {
+            if !self.change_members(sh) {
                 self.place_leader(sh);
             }
             self.note_role(sh);
