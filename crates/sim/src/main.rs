@@ -7,6 +7,7 @@ use clap::Parser;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use torc_sim::scenario::faults::Faults;
 use torc_sim::scenario::{Plan, run};
 
 /// Simulates whole clusters under faults and checks every history.
@@ -24,6 +25,9 @@ struct Args {
     /// Threads; each runs seeds of its own.
     #[arg(long, default_value_t = 2)]
     threads: u64,
+    /// Only these kinds of fault: crash, power, partition, weather, disk, clock.
+    #[arg(long, value_delimiter = ',')]
+    faults: Vec<String>,
     /// Print what happens (with one seed).
     #[arg(long)]
     verbose: bool,
@@ -49,7 +53,20 @@ fn main() -> ExitCode {
                     if seed >= args.seed + args.seeds || started.elapsed() > budget {
                         return;
                     }
-                    match run(Plan::full(seed)) {
+                    let mut plan = Plan::full(seed);
+                    if !args.faults.is_empty() {
+                        let on = |name: &str| args.faults.iter().any(|f| f == name);
+                        plan.faults = Faults {
+                            crash: on("crash"),
+                            power: on("power"),
+                            partition: on("partition"),
+                            weather: on("weather"),
+                            disk: on("disk"),
+                            clock: on("clock"),
+                            lying_sync: false,
+                        };
+                    }
+                    match run(plan) {
                         Ok(report) => {
                             passed.fetch_add(1, Ordering::Relaxed);
                             operations.fetch_add(report.operations as u64, Ordering::Relaxed);

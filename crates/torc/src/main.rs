@@ -1,22 +1,12 @@
-//! The `torc` binary.
+//! The `torc` binary: everything is in the rooms below, this only opens the door.
+
 mod bench;
+mod cli;
+mod demo;
 mod node;
+mod status;
 mod transport;
 
-use clap::Parser;
-
-#[derive(Parser)]
-struct Cli {
-    #[command(flatten)]
-    bench: bench::BenchArgs,
-}
-
 fn main() -> std::process::ExitCode {
-    match bench::main(Cli::parse().bench) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("{error:#}");
-            std::process::ExitCode::FAILURE
-        }
-    }
+    cli::run()
 }

@@ -15,6 +15,7 @@ pub mod meta;
 mod meta_leader;
 mod outbox;
 mod peers_impl;
+mod replay_guard;
 mod serve;
 pub mod status;
 mod store_task;
@@ -24,7 +25,6 @@ pub mod topology;
 use crate::ports::{Class, Clock, DiskPacer, Transport};
 use crate::tables::Tables;
 use crate::tables::route::{PartitionMap, Router};
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use calls::Calls;
 use durable::{Durable, LogFailed};
@@ -133,13 +133,13 @@ pub(crate) struct Inner {
     tables: Tables,
     calls: Calls,
     outbox: Outbox,
+    replay_guard: replay_guard::ReplayGuard,
     store: StoreHandle,
     gossip: GossipQueue,
     pub(crate) liveness: Liveness,
     pub(crate) durable: Durable,
     pub(crate) tasks: Tasks,
     behind: watch::Sender<Epoch>,
-    addresses: ArcSwap<std::collections::BTreeMap<NodeId, String>>,
     disk: Notify,
     stopping: AtomicBool,
     failed: watch::Sender<Option<String>>,
@@ -198,13 +198,13 @@ impl Node {
                 ),
                 calls: Calls::new(identity.incarnation),
                 outbox: Outbox::default(),
+                replay_guard: replay_guard::ReplayGuard::default(),
                 store: store_handle,
                 gossip: gossip_queue,
                 liveness: Liveness::new(ports.clock.clone()),
                 durable,
                 tasks: Tasks::default(),
                 behind: watch::channel(Epoch(0)).0,
-                addresses: ArcSwap::default(),
                 disk: Notify::new(),
                 stopping: AtomicBool::new(false),
                 failed: watch::channel(None).0,
@@ -415,6 +415,10 @@ impl Inner {
                 rises
             });
         }
+    }
+
+    pub(crate) async fn serve_bucket(&self, _body: torc_wire::peer::RequestBody) -> torc_wire::peer::ResponseBody {
+        store_task::redirect(torc_wire::peer::RedirectReason::Invalid, None, "buckets are not wired yet")
     }
 
     /// Something was written: the simulated disk, if there is one, has work.

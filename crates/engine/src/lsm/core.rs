@@ -354,7 +354,12 @@ impl Core {
 }
 
 /// The whole state as one edit: the first record of a manifest.
-pub(crate) fn snapshot_edit(version: &Version, log_index: u64, last_seq: u64, next_file: Option<u64>) -> VersionEdit {
+pub(crate) fn snapshot_edit(
+    version: &Version,
+    log_index: u64,
+    last_seq: u64,
+    next_file: Option<u64>,
+) -> VersionEdit {
     VersionEdit {
         added: version.files().map(|(l, f)| (l, f.meta.clone())).collect(),
         removed: Vec::new(),

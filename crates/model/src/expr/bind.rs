@@ -179,8 +179,8 @@ impl Binder<'_> {
             Node::Between(operand, low, high) => {
                 let operand = take_operand(built, *operand);
                 let (low, high) = (take_operand(built, *low), take_operand(built, *high));
-                self.check_distinct("BETWEEN", &operand, [&low, &high])?;
                 self.check_types("BETWEEN", [&operand, &low, &high], is_ordered)?;
+                self.check_distinct("BETWEEN", &operand, [&low, &high])?;
                 self.check_bounds(&low, &high)?;
                 ConditionExpr::Between(operand, low, high)
             }
@@ -327,7 +327,7 @@ impl Binder<'_> {
                 other => Err(self.operand_type("attribute_type", other.type_name())),
             },
             Operand::Size(_) => Err(self.operand_type("attribute_type", "N")),
-            Operand::Path(_) => Err(self.operand_type("attribute_type", ALL_TYPES)),
+            Operand::Path(_) => Err(self.operand_type("attribute_type", "{NS,SS,L,BS,N,M,B,BOOL,NULL,S}")),
         }
     }
 
@@ -432,7 +432,7 @@ impl Binder<'_> {
     }
 }
 
-/// Every type, in the order in which messages list them.
+/// Every type, in the order in which the message about an unknown one lists them.
 const ALL_TYPES: &str = "{B,NULL,SS,BOOL,L,BS,N,NS,S,M}";
 
 fn take(built: &mut [Built], id: NodeId) -> Built {

@@ -8,6 +8,7 @@ mod names;
 mod types;
 
 pub use keys::{EncodedKey, PrimaryKey};
+pub(crate) use names::has_name_characters;
 pub use names::{TableReference, is_valid_name, parse_table_reference};
 pub use types::{
     AttributeDefinition, BillingMode, GlobalIndex, IndexRef, KeyAttribute, KeyDefinition, LocalIndex,

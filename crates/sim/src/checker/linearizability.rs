@@ -2,13 +2,12 @@
 //!
 //! The search of Wing and Gong ("Testing and verifying concurrent objects", 1993) with the memoisation of Lowe ("Testing for linearizability", 2017): walk the calls in
 //! time order, take one that could be next, and go back when a return comes up whose operation was not taken; a pair of (operations taken, value) that led nowhere is not
-//! tried again. Linearizability is local (Herlihy and Wing, 1990), so each key is checked by itself.
+//! tried again, nor with fewer operations of unknown outcome left to use. Linearizability is local (Herlihy and Wing, 1990), so each key is checked by itself.
 
 use super::show;
-use std::collections::hash_map::DefaultHasher;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::hash::BuildHasherDefault;
+use xxhash_rust::xxh3::Xxh3DefaultBuilder;
 
 /// What a key holds; `None` is nothing.
 pub type Value = Option<Vec<u8>>;
@@ -408,13 +407,14 @@ impl Search {
 
     fn run(&self, budget: &mut Budget<'_>) -> Found {
         let mut list = List::new(&self.entries, self.steps.len());
-        let mut taken: Bits = vec![0; self.steps.len().div_ceil(64)];
-        let mut seen: HashSet<(u32, Bits, ValueId), BuildHasherDefault<DefaultHasher>> = HashSet::default();
-        let mut stack: Vec<(usize, ValueId)> = Vec::new();
+        let mut taken = Taken::new(self.known, self.steps.len());
+        let mut seen = Seen::default();
+        let mut stack: Vec<Frame> = Vec::new();
         let mut deepest: Option<Deepest> = None;
-        let mut state: ValueId = 0;
+        let mut now = Now { value: 0, before_unknown: None };
         let mut remaining = self.known;
-        let mut at = list.first();
+        // The operation tried last in this configuration; `None` when it is new.
+        let mut resume: Option<usize> = None;
         loop {
             if remaining == 0 {
                 return Found::Order;
@@ -422,60 +422,152 @@ impl Search {
             if !budget.spend() {
                 return Found::OutOfBudget;
             }
-            // While something remains its return is still in the list, so the walk never runs off the end.
-            let Some(position) = at else { return Found::None(deepest.unwrap_or_default()) };
-            let entry = self.entries[position];
-            let step = &self.steps[entry.step];
-            if entry.is_call {
-                let next = step.apply(state).filter(|next| {
-                    set(&mut taken, entry.step, true);
-                    let fresh = seen.insert(compact(&taken, *next));
-                    if !fresh {
-                        set(&mut taken, entry.step, false);
-                    }
-                    fresh
-                });
-                let Some(next) = next else {
-                    at = list.after(position);
-                    continue;
-                };
-                stack.push((entry.step, state));
-                state = next;
-                remaining -= usize::from(step.expects.is_some());
-                list.lift(entry.step);
-                at = list.first();
-            } else {
-                if deepest.as_ref().is_none_or(|deepest| stack.len() > deepest.order.len()) {
-                    let order = stack.iter().map(|(step, _)| self.steps[*step].index).collect();
-                    deepest = Some(Deepest { order, value: state, stuck: step.index });
-                }
-                let Some((undone, before)) = stack.pop() else {
-                    return Found::None(deepest.unwrap_or_default());
-                };
-                state = before;
-                set(&mut taken, undone, false);
-                remaining += usize::from(self.steps[undone].expects.is_some());
-                list.unlift(undone);
-                at = list.after(list.call[undone]);
+            let forced = if resume.is_none() { self.observation(&list, now.value) } else { None };
+            let choice = match (forced, resume) {
+                (Some(step), _) => Some((step, now.value)),
+                (None, Some(tried)) => self.candidate(&list, Some(tried), now),
+                (None, None) if !seen.insert(&taken, now) => None,
+                (None, None) => self.candidate(&list, None, now),
+            };
+            if let Some((number, value)) = choice {
+                let known = self.steps[number].expects.is_some();
+                stack.push(Frame { step: number, before: now, forced: forced.is_some() });
+                now = Now { value, before_unknown: (!known).then_some(now.value) };
+                taken.set(number, true);
+                remaining -= usize::from(known);
+                list.lift(number);
+                resume = None;
+                continue;
             }
+            if deepest.as_ref().is_none_or(|deepest| stack.len() > deepest.order.len()) {
+                deepest = Some(self.describe(&list, &stack, now.value));
+            }
+            loop {
+                let Some(frame) = stack.pop() else { return Found::None(deepest.unwrap_or_default()) };
+                now = frame.before;
+                taken.set(frame.step, false);
+                remaining += usize::from(self.steps[frame.step].expects.is_some());
+                list.unlift(frame.step);
+                if !frame.forced {
+                    resume = Some(frame.step);
+                    break;
+                }
+            }
+        }
+    }
+
+    /// The calls that may come next: those before the first return.
+    fn available<'a>(&'a self, list: &'a List, from: Option<usize>) -> impl Iterator<Item = usize> + 'a {
+        std::iter::successors(from, |at| list.after(*at))
+            .map(|at| self.entries[at])
+            .take_while(|entry| entry.is_call)
+            .map(|entry| entry.step)
+    }
+
+    /// An available operation that changes nothing whatever it meets, and whose answer is right now. Taking it at once is never wrong: in any order that explains the rest
+    /// it can be moved here. So there is nothing else to try instead.
+    fn observation(&self, list: &List, value: ValueId) -> Option<usize> {
+        self.available(list, list.first()).find(|&number| {
+            let step = &self.steps[number];
+            matches!(step.expects, Some(Expects::Value(_) | Expects::Failed(_)))
+                && step.apply(value).is_some()
+        })
+    }
+
+    /// The next available operation after `tried` that can be taken, and the value after it.
+    ///
+    /// An operation of unknown outcome is only of use if what follows it could not have come before it: else it could as well be left out (a write wipes it away) or come
+    /// later (a failed condition does not mind). In an order with as few of them as possible it is always so, and only such orders are tried.
+    fn candidate(&self, list: &List, tried: Option<usize>, now: Now) -> Option<(usize, ValueId)> {
+        let from = tried.map_or_else(|| list.first(), |tried| list.after(list.call[tried]));
+        self.available(list, from).find_map(|number| {
+            let step = &self.steps[number];
+            let needed = now.before_unknown.is_none_or(|before| step.apply(before).is_none());
+            Some((number, step.apply(now.value).filter(|_| needed)?))
+        })
+    }
+
+    fn describe(&self, list: &List, stack: &[Frame], value: ValueId) -> Deepest {
+        let mut at = list.first();
+        while let Some(position) = at
+            && self.entries[position].is_call
+        {
+            at = list.after(position);
+        }
+        let stuck = at.map_or(0, |position| self.steps[self.entries[position].step].index);
+        Deepest { order: stack.iter().map(|frame| self.steps[frame.step].index).collect(), value, stuck }
+    }
+}
+
+/// The value, and if the last operation taken was of unknown outcome, the value before it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Now {
+    value: ValueId,
+    before_unknown: Option<ValueId>,
+}
+
+/// An operation taken.
+struct Frame {
+    step: usize,
+    before: Now,
+    /// Whether there was nothing else to try.
+    forced: bool,
+}
+
+/// The operations taken: those of known outcome, and those of unknown.
+struct Taken {
+    known: Bits,
+    unknown: Bits,
+    first_unknown: usize,
+}
+
+impl Taken {
+    fn new(known: usize, all: usize) -> Taken {
+        let bits = |count: usize| vec![0; count.div_ceil(64)];
+        Taken { known: bits(known), unknown: bits(all - known), first_unknown: known }
+    }
+
+    fn set(&mut self, step: usize, value: bool) {
+        let (bits, at) = match step.checked_sub(self.first_unknown) {
+            None => (&mut self.known, step),
+            Some(at) => (&mut self.unknown, at),
+        };
+        let bit = 1u64 << (at % 64);
+        if value {
+            bits[at / 64] |= bit;
+        } else {
+            bits[at / 64] &= !bit;
         }
     }
 }
 
-fn set(bits: &mut Bits, at: usize, value: bool) {
-    let (word, bit) = (at / 64, 1u64 << (at % 64));
-    if value {
-        bits[word] |= bit;
-    } else {
-        bits[word] &= !bit;
-    }
-}
+/// A hash map whose hasher is the same in every run. It is never walked.
+#[allow(clippy::disallowed_types)]
+type FixedMap<K, V> = std::collections::HashMap<K, V, Xxh3DefaultBuilder>;
 
-/// The set without its full words in front and its empty words behind.
-fn compact(bits: &Bits, value: ValueId) -> (u32, Bits, ValueId) {
-    let full = bits.iter().take_while(|word| **word == u64::MAX).count();
-    let end = bits.iter().rposition(|word| *word != 0).map_or(full, |last| (last + 1).max(full));
-    (full as u32, bits[full..end].to_vec(), value)
+/// Configurations that were tried: for each set of known operations taken and value reached, the sets of unknown ones that it took.
+#[derive(Default)]
+struct Seen(FixedMap<(u32, Bits, Now), Vec<Bits>>);
+
+/// Sets of unknown operations remembered for one configuration; more of them cost more to compare than they save.
+const MAX_REMEMBERED: usize = 64;
+
+impl Seen {
+    /// Whether the configuration is worth trying. What led nowhere leads nowhere with fewer unknown operations left to use.
+    fn insert(&mut self, taken: &Taken, now: Now) -> bool {
+        let full = taken.known.iter().take_while(|word| **word == u64::MAX).count();
+        let end = taken.known.iter().rposition(|word| *word != 0).map_or(full, |last| (last + 1).max(full));
+        let tried = self.0.entry((full as u32, taken.known[full..end].to_vec(), now)).or_default();
+        let within = |a: &Bits, b: &Bits| a.iter().zip(b).all(|(a, b)| a & !b == 0);
+        if tried.iter().any(|used| within(used, &taken.unknown)) {
+            return false;
+        }
+        tried.retain(|used| !within(&taken.unknown, used));
+        if tried.len() < MAX_REMEMBERED {
+            tried.push(taken.unknown.clone());
+        }
+        true
+    }
 }
 
 /// The entries as a doubly linked list, so that an operation can be taken out and put back in constant time.

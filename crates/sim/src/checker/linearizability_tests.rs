@@ -300,14 +300,14 @@ fn any_operation() -> impl Strategy<Value = Operation> {
         2 => any_value().prop_map(Condition::Is),
         1 => Just(Condition::Exists)
     ];
-    let write = (any_value(), condition, 0u8..9, any_value()).prop_map(|(value, condition, kind, old)| {
+    let write = (any_value(), condition, 0u8..12, any_value()).prop_map(|(value, condition, kind, old)| {
         let outcome = match kind {
             0..4 => Outcome::Done,
             4 => Outcome::DoneOver(old),
             5 => Outcome::ConditionFailed,
             6 => Outcome::ConditionFailedOn(old),
             7 => Outcome::Refused,
-            _ => Outcome::Unknown,
+            _ => Outcome::Unknown, // a third of the writes: the shortcuts are about these
         };
         (Action::Write { value, condition }, outcome)
     });
@@ -326,7 +326,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn it_agrees_with_trying_every_order(history in prop::collection::vec(any_operation(), 0..6)) {
+    fn it_agrees_with_trying_every_order(history in prop::collection::vec(any_operation(), 0..7)) {
         let found = judge(&history);
         prop_assert_eq!(found.is_ok(), brute_force(&history), "{:?}", found);
         if let Err(example) = found {

@@ -17,7 +17,7 @@ const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
     /// Connecting, writing or reading failed.
-    #[error("{0}")]
+    #[error(transparent)]
     Io(#[from] io::Error),
     /// The answer did not come in time.
     #[error("no answer within {0:?}")]

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use hdrhistogram::Histogram;
+use rustix::fs::OFlags;
 use serde::Serialize;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -18,7 +19,7 @@ const MAX_WRITES: u64 = 2000;
 pub struct DiskLatency {
     /// A write, then `fdatasync`.
     pub fdatasync: SyncLatency,
-    /// A write to a file opened with `O_DSYNC`.
+    /// A write to a file opened with `O_DIRECT | O_DSYNC`; without `O_DIRECT` where the file system refuses it.
     pub o_dsync: SyncLatency,
 }
 
@@ -51,19 +52,26 @@ fn measure_file(path: &Path, budget: Duration) -> Result<DiskLatency> {
     }
     file.sync_all()?;
     let fdatasync = series(&file, budget, |file| file.sync_data())?;
-    let flags = rustix::fs::OFlags::DSYNC.bits();
-    let synced = OpenOptions::new().write(true).custom_flags(i32::try_from(flags)?).open(path)?;
+    let open = |flags: OFlags| -> Result<File> {
+        let flags = i32::try_from(flags.bits())?;
+        Ok(OpenOptions::new().write(true).custom_flags(flags).open(path)?)
+    };
+    let synced = open(OFlags::DSYNC | OFlags::DIRECT).or_else(|_| open(OFlags::DSYNC))?;
     let o_dsync = series(&synced, budget, |_| Ok(()))?;
     Ok(DiskLatency { fdatasync, o_dsync })
 }
 
 fn series(file: &File, budget: Duration, sync: impl Fn(&File) -> std::io::Result<()>) -> Result<SyncLatency> {
     let mut latency = Histogram::<u64>::new(3)?;
+    // Direct writes want their memory aligned as well.
+    let mut memory = vec![0u8; 2 * BLOCK_BYTES];
+    let aligned = memory.as_ptr().align_offset(BLOCK_BYTES);
+    let block = memory.get_mut(aligned..aligned + BLOCK_BYTES).context("no aligned memory")?;
     let began = Instant::now();
     for turn in 0..MAX_WRITES {
-        let block = [turn as u8; BLOCK_BYTES];
+        block.fill(turn as u8);
         let start = Instant::now();
-        file.write_all_at(&block, (turn % FILE_BLOCKS) * BLOCK_BYTES as u64)?;
+        file.write_all_at(block, (turn % FILE_BLOCKS) * BLOCK_BYTES as u64)?;
         sync(file)?;
         latency.record(u64::try_from(start.elapsed().as_micros())?.max(1))?;
         if began.elapsed() > budget {

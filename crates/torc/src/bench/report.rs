@@ -135,7 +135,7 @@ impl Report {
         }
         if let Some(disk) = &self.disk {
             for (name, sync) in
-                [("disk, 4 KiB + fdatasync", &disk.fdatasync), ("disk, 4 KiB O_DSYNC", &disk.o_dsync)]
+                [("disk, 4 KiB + fdatasync", &disk.fdatasync), ("disk, 4 KiB direct O_DSYNC", &disk.o_dsync)]
             {
                 table.add_row(sync_row(name, sync));
             }

@@ -103,12 +103,8 @@ async fn serve_node(args: StartArgs) -> anyhow::Result<()> {
     if !args.join.is_empty() && !args.quiet {
         println!("joining by {} …", args.join.join(", "));
     }
-    let ports = Ports {
-        clock: Arc::new(clock),
-        transport: transport.clone(),
-        disk: None,
-        seed: clock::entropy()?,
-    };
+    let ports =
+        Ports { clock: Arc::new(clock), transport: transport.clone(), disk: None, seed: clock::entropy()? };
     let attach = |node: &Node| network.attach(node.clone());
     let starting = Node::start(config, engine.clone(), ports, attach);
     let node = tokio::select! {
@@ -119,7 +115,8 @@ async fn serve_node(args: StartArgs) -> anyhow::Result<()> {
         }
     };
     let stop = CancellationToken::new();
-    let edge = Edge { node: node.clone(), dynamodb: DynamoDb::default(), ids: RequestIds::new(clock::entropy()?) };
+    let edge =
+        Edge { node: node.clone(), dynamodb: DynamoDb::default(), ids: RequestIds::new(clock::entropy()?) };
     let listen = client_listener.local_addr()?;
     let serving = tokio::spawn(serve(client_listener, Arc::new(edge), stop.clone()));
     if !args.quiet {
@@ -190,7 +187,9 @@ fn hint(error: &torc_engine::Error, data: &Path) -> String {
     let data = data.display();
     match error {
         torc_engine::Error::Locked(_) => {
-            format!("{data} is open in another torc process: stop that one, or choose another folder with --data")
+            format!(
+                "{data} is open in another torc process: stop that one, or choose another folder with --data"
+            )
         }
         torc_engine::Error::Version { .. } => format!(
             "{data} was written by another version of Torc: start that version, or choose another folder with --data. Nothing was changed"
@@ -203,7 +202,9 @@ fn hint(error: &torc_engine::Error, data: &Path) -> String {
             format!("the disk of {data} is full: make room, or choose another folder with --data")
         }
         torc_engine::Error::Io { .. } => {
-            format!("{data} can't be opened: check that it is a folder that this user may write to, or choose another with --data")
+            format!(
+                "{data} can't be opened: check that it is a folder that this user may write to, or choose another with --data"
+            )
         }
         torc_engine::Error::Poisoned => format!("{data} can't be opened"),
     }

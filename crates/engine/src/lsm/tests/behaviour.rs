@@ -48,7 +48,12 @@ fn another_format_version_is_refused_with_both_named() {
     put(&engine, "a", "1").unwrap();
     engine.flush().unwrap();
     drop(engine);
-    let manifest = env.list(Path::new(DIR)).unwrap().into_iter().find(|n| n.to_string_lossy().starts_with("MANIFEST")).unwrap();
+    let manifest = env
+        .list(Path::new(DIR))
+        .unwrap()
+        .into_iter()
+        .find(|n| n.to_string_lossy().starts_with("MANIFEST"))
+        .unwrap();
     let manifest = Path::new(DIR).join(manifest);
     env.flip_bit(&manifest, 8, 3);
     match open(&env, tiny()) {
@@ -89,7 +94,8 @@ fn every_flip_of_a_small_database_is_detected_or_harmless() {
         for offset in 0..file.len().unwrap() {
             let image = env.clone_image();
             assert!(image.flip_bit(&path, offset, (offset % 8) as u8));
-            let read = open(&image, tiny()).and_then(|e| e.scan(b"", b"", false, None).collect::<Result<Vec<_>>>().map(|got| (e, got)));
+            let read = open(&image, tiny())
+                .and_then(|e| e.scan(b"", b"", false, None).collect::<Result<Vec<_>>>().map(|got| (e, got)));
             match read {
                 Err(_) => detected += 1,
                 Ok((engine, got)) => {
@@ -242,10 +248,17 @@ fn a_range_delete_drops_whole_tables_without_reading_them() {
     engine.flush().unwrap();
     drain(&engine);
     let after = engine.metrics();
-    assert!(after.table_bytes() * 4 < before.table_bytes(), "{} then {}", before.table_bytes(), after.table_bytes());
+    assert!(
+        after.table_bytes() * 4 < before.table_bytes(),
+        "{} then {}",
+        before.table_bytes(),
+        after.table_bytes()
+    );
     assert!(after.compaction_read_bytes - before.compaction_read_bytes < before.table_bytes() / 4);
     assert_eq!(engine.scan(b"", b"", false, None).count(), 100);
-    assert!(env.used() > 0 && tables(&env).len() as u64 == after.levels.iter().map(|l| l.tables).sum::<u64>());
+    assert!(
+        env.used() > 0 && tables(&env).len() as u64 == after.levels.iter().map(|l| l.tables).sum::<u64>()
+    );
 }
 
 #[test]
@@ -372,7 +385,7 @@ fn threads_flush_compact_and_serve_under_load() {
                 let b = reader.get_at(format!("b{t}{pair:05}").as_bytes(), &snapshot).unwrap();
                 assert_eq!(a, b);
                 let from = format!("a{t}{pair:05}");
-                for item in reader.scan(from.as_bytes(), b"b", n % 3 == 0, None).take(20) {
+                for item in reader.scan(from.as_bytes(), b"b", n.is_multiple_of(3), None).take(20) {
                     item.unwrap();
                 }
                 checked.fetch_add(1, Ordering::Relaxed);

@@ -135,7 +135,11 @@ impl Run {
             0..50 => {
                 let changes = self.changes();
                 let batch = encode(&changes);
-                if self.logged { self.engine.write(&batch).map(drop)? } else { self.engine.apply(&batch)? }
+                if self.logged {
+                    self.engine.write(&batch).map(drop)?
+                } else {
+                    self.engine.apply(&batch)?
+                }
                 self.accept(changes);
             }
             50..58 => {
@@ -153,9 +157,7 @@ impl Run {
             64..80 => {
                 self.engine.background_step()?;
             }
-            80..82 => {
-                while self.engine.background_step()? {}
-            }
+            80..82 => while self.engine.background_step()? {},
             82..84 => self.engine.compact_all()?,
             84..88 => {
                 let snapshot = self.engine.snapshot();
@@ -178,7 +180,11 @@ impl Run {
             }
             97 => {
                 let nth = self.rng.random_range(1..30);
-                if self.rng.random() { self.env.fail_write(nth) } else { self.env.fail_sync(nth) }
+                if self.rng.random() {
+                    self.env.fail_write(nth)
+                } else {
+                    self.env.fail_sync(nth)
+                }
                 self.trace.push(format!("  the disk will fail at {nth}"));
             }
             98 => self.restart(),
