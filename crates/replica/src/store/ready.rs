@@ -162,6 +162,11 @@ impl Group {
         self.write_state_late(sh);
         self.note_role(sh);
         sh.peers_changed = true;
+        if self.leads.is_some() && self.is_outsider(sh) {
+            // Its predecessor began this leader's removal. The consensus crate can't bear a leader that is no member.
+            self.transfer_away(sh);
+            self.abdicate(sh);
+        }
     }
 
     /// The engine has what was applied: answers go out.

@@ -416,13 +416,16 @@ fn reads_without_a_lease_go_through_a_round_of_heartbeats() {
     world.run(5);
     world.cuts.clear();
     let view = world.view(leader, G).unwrap().clone();
-    if view.is_leader() {
+    {
+        assert!(view.is_leader(), "it leads on");
         assert!(view.lease_valid(world.clock(leader)).is_none());
         let read = world.barrier_read(leader, G, 0);
         world.run(1_000);
         assert!(world.succeeded(read) || world.outcome(read).failed);
         assert!(world.running(leader).store.metrics().reads_by_round > 0);
     }
+    world.crash(leader);
+    world.start(leader);
     world.run(3_000);
     world.verify();
     ok(&mut world);
