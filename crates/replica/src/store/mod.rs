@@ -119,7 +119,7 @@ impl Store {
             events: Vec::new(),
             late_records: Vec::new(),
             late_waits: Vec::new(),
-            apply: WriteBatch::new(),
+            apply: VecDeque::new(),
             dirty: BTreeSet::new(),
             led: BTreeSet::new(),
             touched: BTreeSet::new(),
@@ -387,17 +387,17 @@ impl Store {
                 return Ok(());
             }
             let (mut records, mut prepared) = (Vec::new(), Vec::new());
-            for id in dirty {
-                if let Some(group) = self.groups.get_mut(&id)
+            for id in &dirty {
+                if let Some(group) = self.groups.get_mut(id)
                     && let Some(part) = group.prepare(&mut self.shared, &mut records)
                 {
-                    prepared.push((id, part));
+                    prepared.push((*id, part));
                 }
             }
-            if !prepared.is_empty() && self.append(records, prepared)? {
-                self.apply_pass()?;
+            let done = prepared.is_empty() || (self.append(records, prepared)? && self.apply_pass()?);
+            if done {
+                self.start_wanted_snapshots(dirty);
             }
-            self.start_wanted_snapshots();
         }
         Ok(())
     }
@@ -432,10 +432,11 @@ impl Store {
 
     /// Applies what the pass committed, and reports it. False if the disk is full: it is kept.
     fn apply_pass(&mut self) -> Result<bool, StoreError> {
-        if !self.shared.apply.is_empty() {
-            match self.shared.engine.apply(&self.shared.apply) {
-                Ok(()) => self.shared.apply.clear(),
+        while let Some(batch) = self.shared.apply.pop_front() {
+            match self.shared.engine.apply(&batch) {
+                Ok(()) => {}
                 Err(torc_engine::Error::DiskFull { .. }) => {
+                    self.shared.apply.push_front(batch);
                     self.stuck = Some(Stuck::Apply);
                     return Ok(false);
                 }
@@ -450,8 +451,8 @@ impl Store {
         Ok(true)
     }
 
-    fn start_wanted_snapshots(&mut self) {
-        for id in self.shared.led.clone() {
+    fn start_wanted_snapshots(&mut self, groups: BTreeSet<GroupId>) {
+        for id in groups {
             if let Some(group) = self.groups.get_mut(&id) {
                 group.start_wanted_snapshots(&mut self.shared);
             }
