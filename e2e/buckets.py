@@ -23,7 +23,7 @@ class Bucket:
 
     def __init__(self, url: str, name: str, timeout: float = 10.0):
         self.netloc = urlsplit(url).netloc
-        self.path = f"/buckets/{quote(name)}"
+        self.path = f"/kv/{quote(name)}"
         self.timeout = timeout
 
     def request(self, method: str, path: str, body: bytes | None = None, headers: dict | None = None) -> Answer:

@@ -128,7 +128,7 @@ class Node:
     def wait_ready(self, seconds: float = READY_SECONDS) -> "Node":
         def healthy():
             assert self.running(), f"{self.name} exited with {self.process.poll()}\n{self.log_tail()}"
-            return self.get("/health", timeout=1.0) is not None
+            return self.get("/ready", timeout=1.0) is not None
 
         try:
             eventually(f"{self.name} is ready", seconds, healthy)
@@ -212,11 +212,11 @@ class Cluster:
 
             eventually(f"{name} is ACTIVE on {node.name}", READY_SECONDS, active)
 
-    def replica_rows(self) -> list[dict]:
+    def replica_rows(self, digest: bool = True) -> list[dict]:
         """What each node says of the replicas it holds: group, table, node, applied index, digest of all keys and values."""
         rows = {}
         for node in self.nodes:
-            for row in node.json("/admin/replicas", timeout=60.0):
+            for row in node.json(f"/admin/replicas?digest={str(digest).lower()}", timeout=60.0):
                 rows[(row["group"], row["node"])] = row
         return list(rows.values())
 
@@ -234,6 +234,7 @@ class Cluster:
             for group, rows in groups.items():
                 by_applied: dict = {}
                 for row in rows:
+                    assert row["digest"], f"group {group} is being written"
                     by_applied.setdefault(row["applied"], set()).add(row["digest"])
                 for applied, digests in by_applied.items():
                     if len(digests) > 1:

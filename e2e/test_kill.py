@@ -63,7 +63,7 @@ def cluster_is_level(cluster, lag=2000, seconds=60.0):
 
     def level():
         groups: dict = {}
-        for row in cluster.replica_rows():
+        for row in cluster.replica_rows(digest=False):
             groups.setdefault(row["group"], []).append(row["applied"])
         for group, applied in groups.items():
             assert len(applied) == 3, f"group {group}: {applied}"

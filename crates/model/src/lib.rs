@@ -10,6 +10,8 @@
 //! | [`key`] | order-preserving keys, engine keys, tokens |
 //! | [`size`], [`limits`] | sizes, capacity units, every limit |
 //! | [`expr`] | expressions |
+//! | [`schema`] | tables, indexes, and the checks of keys |
+//! | [`ops`] | the requests of the operations, validated in order |
 //! | [`error`] | errors in the wire shape |
 
 pub mod codec;
@@ -19,6 +21,8 @@ pub mod json;
 pub mod key;
 pub mod limits;
 pub mod number;
+pub mod ops;
+pub mod schema;
 pub mod size;
 #[cfg(test)]
 mod test_support;

@@ -22,3 +22,27 @@ pub const MIN_NUMBER_EXPONENT: i32 = -130;
 pub const READ_UNIT_BYTES: usize = 4096;
 /// Bytes that one write unit covers.
 pub const WRITE_UNIT_BYTES: usize = 1024;
+/// Most keys of one `BatchGetItem`.
+pub const MAX_BATCH_GET_KEYS: usize = 100;
+/// Most writes of one `BatchWriteItem`.
+pub const MAX_BATCH_WRITES: usize = 25;
+/// Most names that `ListTables` gives at once.
+pub const MAX_LISTED_TABLES: usize = 100;
+/// Most local secondary indexes of a table.
+pub const MAX_LOCAL_INDEXES: usize = 5;
+/// Most global secondary indexes of a table.
+pub const MAX_GLOBAL_INDEXES: usize = 20;
+/// Most attributes that all indexes of a table may name in INCLUDE projections.
+pub const MAX_PROJECTED_ATTRIBUTES: usize = 100;
+/// Most tags of a table.
+pub const MAX_TAGS: usize = 50;
+/// Most provisioned units that a request may name.
+pub const MAX_THROUGHPUT_UNITS: i64 = 1_000_000_000_000;
+/// Bytes that one page of a query, scan or batch read returns at most.
+pub const MAX_PAGE_BYTES: usize = 1024 * 1024;
+/// Bytes that one `BatchGetItem` returns at most.
+pub const MAX_BATCH_GET_BYTES: usize = 16 * 1024 * 1024;
+/// Bytes of the longest request body.
+pub const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
+/// Most attributes of either role in the key of a global secondary index.
+pub const MAX_KEY_ATTRIBUTES: usize = 4;

@@ -206,8 +206,7 @@ where
             if request.uri().path() != PATH {
                 return Ok(Status::unimplemented("this port speaks Torc's own node protocol").into_http());
             }
-            let mut grpc =
-                tonic::server::Grpc::new(RawCodec).max_decoding_message_size(MAX_FRAME_BYTES);
+            let mut grpc = tonic::server::Grpc::new(RawCodec).max_decoding_message_size(MAX_FRAME_BYTES);
             Ok(grpc.client_streaming(receive, request).await)
         })
     }

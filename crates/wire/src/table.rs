@@ -31,7 +31,7 @@ pub struct ItemWrite {
     /// Answer with the item as it was before.
     #[prost(bool, tag = "6")]
     pub return_old: bool,
-    /// Answer with the item as it is after, and (for updates) the paths that changed.
+    /// Answer with the item as it is after.
     #[prost(bool, tag = "7")]
     pub return_new: bool,
     /// If the condition fails, answer with the item.
@@ -108,9 +108,6 @@ pub struct ItemOutcome {
     /// Item size after, bytes by DynamoDB's rules.
     #[prost(uint64, tag = "5")]
     pub new_bytes: u64,
-    /// For updates with `return_new` or `return_old`: the touched paths, encoded by `torc_model::expr`.
-    #[prost(bytes = "bytes", tag = "6")]
-    pub touched: Bytes,
 }
 
 /// Why a write was refused.

@@ -88,6 +88,11 @@ impl Topology {
         self.nodes.values().map(|record| &record.info)
     }
 
+    /// Every node with the identity of its data folder, by number.
+    pub fn node_records(&self) -> impl ExactSizeIterator<Item = &NodeRecord> {
+        self.nodes.values().map(|record| &**record)
+    }
+
     /// A table or bucket by number.
     pub fn table(&self, id: TableId) -> Option<&Arc<Table>> {
         self.tables.get(&id)

@@ -51,6 +51,9 @@ pub(super) fn deliver(node: &Arc<Inner>, class: Class, bytes: Bytes) {
         }
     }
     for call in frame.requests {
+        if !node.replay_guard.admit(from, call.id) {
+            continue;
+        }
         if let Some(request) = call.request {
             serve::serve_remote(node, from, call.id, request);
         }

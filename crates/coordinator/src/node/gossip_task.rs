@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use torc_cluster::NodeId;
-use torc_cluster::gossip::Gossip;
+use torc_cluster::gossip::{Gossip, GossipEvent, GossipOutput, Hints};
 use torc_wire::peer::Frame;
 
-/// How often timers are looked at; the shortest of gossip's own periods is several times longer.
-const TICK: Duration = Duration::from_millis(50);
+/// Shortest sleep between two looks at gossip's timers.
+const MIN_SLEEP: Duration = Duration::from_millis(5);
+/// Longest: a new topology is noticed at least this often.
+const MAX_SLEEP: Duration = Duration::from_millis(250);
 
 /// Where datagrams wait for the task.
 pub(super) struct GossipQueue {
@@ -35,27 +37,47 @@ pub(super) async fn run(
     mut gossip: Gossip,
     mut datagrams: mpsc::UnboundedReceiver<(NodeId, Bytes)>,
 ) {
-    let mut tick = tokio::time::interval(TICK);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut told = None;
     loop {
+        let now = node.clock.now();
+        let sleep = gossip.next_deadline().saturating_sub(now).clamp(MIN_SLEEP, MAX_SLEEP);
         tokio::select! {
             biased;
             datagram = datagrams.recv() => match datagram {
-                Some((_, bytes)) => gossip.handle(node.clock.now(), &bytes),
+                Some((from, bytes)) => match gossip.handle(node.clock.now(), &bytes) {
+                    Ok(output) => dispatch(&node, output),
+                    Err(error) => tracing::debug!(%from, %error, "a gossip datagram was dropped"),
+                },
                 None => return,
             },
-            _ = tick.tick() => {}
+            _ = tokio::time::sleep(sleep) => {
+                let topology = node.topology.get();
+                gossip.set_peers(topology.nodes().map(|n| (n.id, n.addr.clone())));
+                if told != Some(topology.epoch()) {
+                    told = Some(topology.epoch());
+                    let hints = Hints { epoch: topology.epoch(), load: 0 };
+                    let output = gossip.publish(node.clock.now(), hints);
+                    dispatch(&node, output);
+                }
+                let output = gossip.tick(node.clock.now());
+                dispatch(&node, output);
+            }
         }
-        let topology = node.topology.get();
-        gossip.set_epoch(topology.epoch());
-        gossip.set_peers(topology.nodes());
-        gossip.tick(node.clock.now());
-        let outputs = gossip.take_outputs();
-        for (to, datagram) in outputs.datagrams {
-            frames::send(&node, to, Class::Liveness, Frame { gossip: datagram, ..Frame::default() });
-        }
-        for (peer, state) in outputs.events {
-            node.liveness.gossip(peer, state);
+    }
+}
+
+fn dispatch(node: &Arc<Inner>, output: GossipOutput) {
+    for datagram in output.datagrams {
+        let frame = Frame { gossip: datagram.bytes, ..Frame::default() };
+        frames::send(node, datagram.node, Class::Liveness, frame);
+    }
+    for event in output.events {
+        match event {
+            GossipEvent::Member(member) => node.liveness.gossip(member.identity.node, member.liveness),
+            GossipEvent::Hints { node: peer, hints } => node.note_epoch(peer, hints.epoch),
+            GossipEvent::Rejoined { incarnation } => {
+                tracing::info!(incarnation, "the others held this node for down; it is back");
+            }
         }
     }
 }

@@ -4,19 +4,21 @@
 use super::{Inner, topology};
 use std::sync::Arc;
 use torc_cluster::topology::{TableKind, Topology};
-use torc_cluster::{META_GROUP, NodeId, Partition};
+use torc_cluster::{META_GROUP, NodeId, Partition, TableId};
+use torc_engine::WriteBatch;
+use torc_model::key::{decode_item_key, prefix_successor, space, table_prefix};
 use torc_replica::machine;
-use torc_replica::store::{GroupSpec, Input};
+use torc_replica::store::{GroupSpec, Input, Store};
 
-/// Creates the meta group with these first members.
-pub(super) fn create_meta(node: &Arc<Inner>, initial: &[NodeId]) {
-    node.store.send(Input::CreateGroup(GroupSpec {
+/// Creates or opens the meta group.
+pub(super) fn create_meta(node: &Arc<Inner>, initial: Vec<NodeId>, replicas: Vec<NodeId>) {
+    node.store.send(Input::CreateGroup(Box::new(GroupSpec {
         group: META_GROUP,
         ranges: machine::meta::ranges(),
-        machine: machine::meta::machine(publisher(node)),
-        initial: initial.contains(&node.identity().node).then(|| initial.to_vec()),
-        members: initial.to_vec(),
-    }));
+        machine: machine::meta::machine(node.engine.clone(), publisher(node)),
+        initial,
+        replicas,
+    })));
 }
 
 /// The meta machine tells the node of each applied topology.
@@ -30,55 +32,74 @@ fn publisher(node: &Arc<Inner>) -> machine::meta::Publish {
 }
 
 /// Brings the groups in step with the topology of this moment.
-pub(super) fn sync(node: &Arc<Inner>, founding: bool) {
+pub(super) fn sync(node: &Arc<Inner>) {
     let topology = node.topology.get();
-    let me = node.identity().node;
-    if founding {
+    if topology.cluster_id() == 0 {
         return;
     }
-    let mut wanted: Vec<torc_cluster::GroupId> = Vec::new();
+    let me = node.identity().node;
     let meta = topology::meta_partition(&topology);
     if meta.replicas.contains(&me) {
-        create_meta_member(node, &meta);
+        create_meta(node, meta.initial, meta.replicas.clone());
     }
+    node.store.send(Input::SetMembers { group: META_GROUP, replicas: meta.replicas });
     for partition in topology.all_partitions() {
         let consensus = topology.table(partition.table).is_some_and(|t| matches!(t.kind, TableKind::Table(_)));
-        if !consensus {
-            continue;
-        }
-        wanted.push(partition.group);
-        if partition.replicas.contains(&me) {
+        if consensus && partition.replicas.contains(&me) {
             create(node, partition);
         }
-        node.store.send(Input::SetMembers { group: partition.group, desired: partition.replicas.clone() });
+        if consensus {
+            let replicas = partition.replicas.clone();
+            node.store.send(Input::SetMembers { group: partition.group, replicas });
+        }
     }
-    node.store.send(Input::SetMembers { group: META_GROUP, desired: meta.replicas });
-    if topology.cluster_id() != 0 {
-        node.store.send(Input::KeepOnly(wanted));
+    for (group, _) in node.store.views() {
+        if group != META_GROUP && topology.partition_by_group(group).is_none() {
+            node.store.send(Input::DropGroup { group, ranges: Vec::new() });
+        }
     }
-}
-
-fn create_meta_member(node: &Arc<Inner>, meta: &Partition) {
-    let me = node.identity().node;
-    node.store.send(Input::CreateGroup(GroupSpec {
-        group: META_GROUP,
-        ranges: machine::meta::ranges(),
-        machine: machine::meta::machine(publisher(node)),
-        // Only the founder began with the meta group; everybody else is filled by its leader.
-        initial: meta.initial.contains(&me).then(|| meta.initial.clone()),
-        members: meta.replicas.clone(),
-    }));
 }
 
 fn create(node: &Arc<Inner>, partition: &Partition) {
-    let me = node.identity().node;
-    node.store.send(Input::CreateGroup(GroupSpec {
+    node.store.send(Input::CreateGroup(Box::new(GroupSpec {
         group: partition.group,
         ranges: machine::table::ranges(partition),
         machine: machine::table::machine(partition.clone()),
-        initial: partition.initial.contains(&me).then(|| partition.initial.clone()),
-        members: partition.replicas.clone(),
-    }));
+        initial: partition.initial.clone(),
+        replicas: partition.replicas.clone(),
+    })));
+}
+
+/// Removes what a table that was dropped while this node was down has left here: its logs and its data. The topology is stored before a group is created
+/// from it, so whatever it does not know is old.
+pub(super) fn sweep(node: &Arc<Inner>, store: &Store) -> Result<(), torc_engine::Error> {
+    let topology = node.topology.get();
+    if topology.cluster_id() == 0 {
+        return Ok(());
+    }
+    for group in store.stored_groups() {
+        if group != META_GROUP && topology.partition_by_group(group).is_none() {
+            node.store.send(Input::DropGroup { group, ranges: Vec::new() });
+        }
+    }
+    let mut batch = WriteBatch::new();
+    for space in [space::TABLE, space::INDEX, space::STREAM, space::BUCKET] {
+        let end = [space + 1];
+        let mut from = vec![space];
+        while let Some(item) = node.engine.scan(&from, &end, false, None).next().transpose()? {
+            let Some(key) = decode_item_key(&item.key) else { break };
+            let prefix = table_prefix(space, key.table_id).to_vec();
+            let next = prefix_successor(&prefix).unwrap_or_else(|| end.to_vec());
+            if topology.table(TableId(key.table_id)).is_none() {
+                batch.delete_range(&prefix, &next);
+            }
+            from = next;
+        }
+    }
+    if !batch.is_empty() {
+        node.engine.write(&batch)?;
+    }
+    Ok(())
 }
 
 /// Follows the topology for as long as the node runs.
@@ -95,7 +116,7 @@ pub(super) async fn follow(node: Arc<Inner>) {
             return;
         }
         node.disk_work();
-        sync(&node, false);
+        sync(&node);
         spread(&node, &topology);
     }
 }

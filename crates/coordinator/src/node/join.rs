@@ -93,7 +93,7 @@ async fn register(node: &Arc<Inner>, join: Join) -> Result<Joined, String> {
     };
     let deadline = Instant::now() + REGISTER_DEADLINE;
     match node.meta.execute(&command, deadline).await {
-        Ok(Response::NodeRegistered(id)) => Ok(Joined {
+        Ok(Response::Node(id)) => Ok(Joined {
             cluster_id: node.identity().cluster_id,
             node: id.0,
             topology: Some(reply(&node.topology.get(), 0)),

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use torc_cluster::topology::{Command, Response, TopologyError};
+use torc_cluster::topology::{Command, Response};
 use torc_cluster::{Epoch, META_GROUP, NodeId};
-use torc_replica::machine::meta::MetaOutcome;
+use torc_replica::machine::meta::{MetaOutcome, Refusal};
 use torc_wire::peer::{PeerRequest, Propose, RequestBody, ResponseBody, TopologyFetch};
 
 /// How long one fetch from one node may take.
@@ -18,11 +18,11 @@ const FETCH_TIMEOUT: Duration = Duration::from_millis(500);
 const CATCH_UP: Duration = Duration::from_secs(1);
 
 /// Why a topology command did not succeed.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MetaError {
     /// The command makes no sense on the present topology; nothing changed.
     #[error(transparent)]
-    Refused(#[from] TopologyError),
+    Refused(#[from] Refusal),
     /// The meta group could not be reached, or the outcome is not known.
     #[error(transparent)]
     Route(#[from] RouteError),

@@ -2,6 +2,7 @@
 
 use super::Inner;
 use crate::tables::route::{Repeat, Target};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -51,7 +52,11 @@ fn ready_for(node: &Arc<Inner>, topology: &Topology, command: &Command) -> bool 
     match command {
         Command::SetMetaMembers { members } => {
             let current = topology.meta_members();
-            let settled = node.store.view(META_GROUP).is_some_and(|v| v.members_are(current));
+            let settled = node.store.view(META_GROUP).is_some_and(|v| {
+                let members = v.members();
+                let voters: BTreeSet<u64> = members.voters.iter().copied().collect();
+                members.voters_outgoing.is_empty() && voters == current.iter().map(|m| m.0).collect()
+            });
             settled && members.iter().all(|m| node.liveness.is_alive(*m))
         }
         Command::SetReplicas { replicas, .. } => replicas.iter().all(|r| node.liveness.is_alive(*r)),

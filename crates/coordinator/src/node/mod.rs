@@ -15,6 +15,7 @@ pub mod meta;
 mod meta_leader;
 mod outbox;
 mod peers_impl;
+mod replay_guard;
 mod serve;
 pub mod status;
 mod store_task;
@@ -24,7 +25,6 @@ pub mod topology;
 use crate::ports::{Class, Clock, DiskPacer, Transport};
 use crate::tables::Tables;
 use crate::tables::route::{PartitionMap, Router};
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use calls::Calls;
 use durable::{Durable, LogFailed};
@@ -38,18 +38,18 @@ use parking_lot::Mutex;
 use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use store_task::StoreHandle;
 use tasks::Tasks;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep};
 use topology::TopologyCell;
-use torc_cluster::gossip::Gossip;
+use torc_cluster::gossip::{Gossip, GossipConfig, GossipIdentity};
 use torc_cluster::topology::Command;
 use torc_cluster::{Epoch, GroupId, NodeId, Partition, TableId};
 use torc_engine::Engine;
-use torc_replica::store::{PlantedBugs, Store, StoreConfig};
+use torc_replica::store::{Config, Limits, PlantedBugs, Store, Timing};
 
 /// How long one try of a request may take before another replica is asked.
 const TRY_TIMEOUT: Duration = Duration::from_millis(900);
@@ -71,8 +71,10 @@ pub struct NodeConfig {
     pub weight: u32,
     /// Nodes to ask for membership; empty founds a new cluster (on a first start).
     pub join: Vec<String>,
-    /// Consensus timing and limits.
-    pub store: StoreConfig,
+    /// Consensus intervals.
+    pub timing: Timing,
+    /// Consensus bounds.
+    pub limits: Limits,
     /// Deliberate faults, for the simulation's proof that it would notice them.
     pub planted: PlantedBugs,
 }
@@ -103,9 +105,6 @@ pub enum NodeError {
     /// The log could not be synced.
     #[error(transparent)]
     Log(#[from] LogFailed),
-    /// The consensus store could not be opened.
-    #[error("the consensus store can't be opened: {0}")]
-    Store(String),
     /// No address to join by.
     #[error("no node to join was named")]
     NoSeeds,
@@ -126,19 +125,21 @@ pub(crate) struct Inner {
     transport: Arc<dyn Transport>,
     pub(crate) engine: Engine,
     identity: Mutex<Identity>,
+    /// The number in `identity`, for those that ask often.
+    number: Arc<AtomicU64>,
     pub(crate) topology: Arc<TopologyCell>,
     pub(crate) router: Arc<Router>,
     pub(crate) meta: Arc<Meta>,
     tables: Tables,
     calls: Calls,
     outbox: Outbox,
+    replay_guard: replay_guard::ReplayGuard,
     store: StoreHandle,
     gossip: GossipQueue,
     pub(crate) liveness: Liveness,
     pub(crate) durable: Durable,
     pub(crate) tasks: Tasks,
     behind: watch::Sender<Epoch>,
-    addresses: ArcSwap<std::collections::BTreeMap<NodeId, String>>,
     disk: Notify,
     stopping: AtomicBool,
     failed: watch::Sender<Option<String>>,
@@ -146,11 +147,16 @@ pub(crate) struct Inner {
 
 impl Node {
     /// Starts a node on an open engine: takes up its identity (founding or joining a cluster on a first start), its replicas and its tasks. Returns
-    /// once it serves.
+    /// once it serves. `attach` is called as soon as the node takes frames, so that the network can be connected.
     ///
     /// # Errors
     /// See [`NodeError`]; nothing runs then.
-    pub async fn start(config: NodeConfig, engine: Engine, ports: Ports) -> Result<Node, NodeError> {
+    pub async fn start(
+        config: NodeConfig,
+        engine: Engine,
+        ports: Ports,
+        attach: impl FnOnce(&Node),
+    ) -> Result<Node, NodeError> {
         let mut rng = ChaCha8Rng::seed_from_u64(ports.seed);
         let topology = Arc::new(TopologyCell::load(&engine)?);
         let (store_handle, store_inputs) = StoreHandle::new();
@@ -170,8 +176,9 @@ impl Node {
             identity.node = NodeId(1);
         }
 
+        let number = Arc::new(AtomicU64::new(identity.node.0));
         let inner = Arc::new_cyclic(|weak: &std::sync::Weak<Inner>| {
-            let peers = Arc::new(peers_impl::NodePeers { node: weak.clone() });
+            let peers = Arc::new(peers_impl::NodePeers { node: weak.clone(), local: number.clone() });
             let map = Arc::new(NodeMap { node: weak.clone() });
             let router = Arc::new(Router::new(peers.clone(), map, TRY_TIMEOUT));
             let meta = Arc::new(Meta::new(peers.clone(), router.clone(), topology.clone()));
@@ -191,17 +198,18 @@ impl Node {
                 ),
                 calls: Calls::new(identity.incarnation),
                 outbox: Outbox::default(),
+                replay_guard: replay_guard::ReplayGuard::default(),
                 store: store_handle,
                 gossip: gossip_queue,
                 liveness: Liveness::new(ports.clock.clone()),
                 durable,
                 tasks: Tasks::default(),
                 behind: watch::channel(Epoch(0)).0,
-                addresses: ArcSwap::default(),
                 disk: Notify::new(),
                 stopping: AtomicBool::new(false),
                 failed: watch::channel(None).0,
                 identity: Mutex::new(identity),
+                number,
                 config,
                 clock: ports.clock,
                 transport: ports.transport,
@@ -212,7 +220,8 @@ impl Node {
             }
         });
         let node = Node { inner };
-        match node.bring_up(rng, ports.disk, first_start, founding, store_inputs, datagrams).await {
+        attach(&node);
+        match node.bring_up(rng, ports.disk, first_start, store_inputs, datagrams).await {
             Ok(()) => Ok(node),
             Err(error) => {
                 node.crash();
@@ -226,7 +235,6 @@ impl Node {
         mut rng: ChaCha8Rng,
         disk: Option<Arc<dyn DiskPacer>>,
         first_start: bool,
-        founding: bool,
         store_inputs: mpsc::UnboundedReceiver<torc_replica::store::Input>,
         datagrams: mpsc::UnboundedReceiver<(NodeId, Bytes)>,
     ) -> Result<(), NodeError> {
@@ -240,6 +248,7 @@ impl Node {
         if inner.identity().node.0 == 0 {
             let joined = join::join(inner, inner.identity()).await?;
             *inner.identity.lock() = joined;
+            inner.number.store(joined.node.0, Ordering::Relaxed);
             topology::store(&inner.engine, &inner.topology.get())?;
             inner.save_identity().await?;
         }
@@ -247,20 +256,16 @@ impl Node {
         tracing::info!(node = %identity.node, cluster = format_args!("{:016x}", identity.cluster_id),
             incarnation = identity.incarnation, epoch = %inner.topology.epoch(), "node starts");
 
-        let store = Store::open(
-            identity.node,
-            identity.incarnation,
-            first_start,
-            inner.engine.clone(),
-            inner.config.store.clone(),
-            inner.config.planted.clone(),
-            rng.next_u64(),
-            inner.clock.now(),
-        )
-        .map_err(|e| NodeError::Store(e.to_string()))?;
-        groups::sync(inner, founding);
+        let mut config = Config::new(identity.node, identity.incarnation, first_start, rng.next_u64());
+        config.timing = inner.config.timing;
+        config.limits = inner.config.limits;
+        config.planted = inner.config.planted;
+        let store = Store::new(config, inner.engine.clone(), inner.clock.now());
+        groups::sweep(inner, &store)?;
+        groups::sync(inner);
         inner.tasks.spawn(store_task::run(inner.clone(), store, store_inputs));
-        let gossip = Gossip::new(inner.gossip_identity(), rng.next_u64(), inner.clock.now());
+        let who = GossipIdentity::at_boot(identity.node, inner.config.addr.clone(), identity.incarnation);
+        let gossip = Gossip::new(GossipConfig::default(), identity.cluster_id, who, rng.next_u64());
         inner.tasks.spawn(gossip_task::run(inner.clone(), gossip, datagrams));
         inner.tasks.spawn(groups::follow(inner.clone()));
         inner.tasks.spawn(catch_up(inner.clone()));
@@ -275,7 +280,8 @@ impl Node {
     /// Founds the cluster. A crash in the middle leaves an identity without a topology; the next start goes on here.
     async fn found(&self, rng: &mut ChaCha8Rng) -> Result<(), NodeError> {
         let inner = &self.inner;
-        groups::create_meta(inner, &[inner.identity().node]);
+        let me = inner.identity().node;
+        groups::create_meta(inner, vec![me], vec![me]);
         let mut token_key = [0; 16];
         rng.fill_bytes(&mut token_key);
         let cluster_id = inner.identity().cluster_id;
@@ -332,6 +338,11 @@ impl Node {
     /// The engine below.
     pub fn engine(&self) -> &Engine {
         &self.inner.engine
+    }
+
+    /// Why the node can't go on, if it can't.
+    pub fn failure(&self) -> Option<String> {
+        self.inner.failed.borrow().clone()
     }
 
     /// Resolves with the reason when the node can't go on (its disk failed): the process should exit, and a supervisor restart it.
@@ -404,6 +415,10 @@ impl Inner {
                 rises
             });
         }
+    }
+
+    pub(crate) async fn serve_bucket(&self, _body: torc_wire::peer::RequestBody) -> torc_wire::peer::ResponseBody {
+        store_task::redirect(torc_wire::peer::RedirectReason::Invalid, None, "buckets are not wired yet")
     }
 
     /// Something was written: the simulated disk, if there is one, has work.

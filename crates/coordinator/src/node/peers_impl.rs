@@ -3,7 +3,8 @@
 use super::Inner;
 use crate::peers::{PeerError, Peers};
 use futures::future::BoxFuture;
-use std::sync::Weak;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use torc_cluster::NodeId;
 use torc_wire::peer::{Call, PeerRequest, PeerResponse};
@@ -11,12 +12,13 @@ use torc_wire::peer::{Call, PeerRequest, PeerResponse};
 /// The node's own way to its peers. Weak, because the flows that hold it are held by the node.
 pub(super) struct NodePeers {
     pub(super) node: Weak<Inner>,
-    pub(super) local: NodeId,
+    /// This node's number; 0 until it has joined.
+    pub(super) local: Arc<AtomicU64>,
 }
 
 impl Peers for NodePeers {
     fn local(&self) -> NodeId {
-        self.local
+        NodeId(self.local.load(Ordering::Relaxed))
     }
 
     fn call(
@@ -27,7 +29,7 @@ impl Peers for NodePeers {
     ) -> BoxFuture<'_, Result<PeerResponse, PeerError>> {
         Box::pin(async move {
             let Some(node) = self.node.upgrade() else { return Err(PeerError::Unreachable(to)) };
-            if to == self.local {
+            if to == self.local() {
                 let served = super::serve::serve(&node, request);
                 return tokio::time::timeout(deadline, served).await.map_err(|_| PeerError::Timeout(to));
             }
@@ -45,6 +47,6 @@ impl Peers for NodePeers {
     }
 
     fn is_alive(&self, node: NodeId) -> bool {
-        node == self.local || self.node.upgrade().is_some_and(|inner| inner.liveness.is_alive(node))
+        node == self.local() || self.node.upgrade().is_some_and(|inner| inner.liveness.is_alive(node))
     }
 }

@@ -110,7 +110,7 @@ fn fast(
             Some(redirect(RedirectReason::Busy, None, "this replica is still being filled"))
         };
     }
-    if !view.is_leader() && !node.config.planted.read_without_lease() {
+    if !view.is_leader() && !node.config.planted.lease_without_support {
         return Some(redirect(RedirectReason::NotLeader, view.leader(), ""));
     }
     lease_read(node, &view, read)
@@ -121,7 +121,7 @@ fn lease_read(
     view: &GroupView,
     read: impl FnOnce() -> ResponseBody,
 ) -> Option<ResponseBody> {
-    if node.config.planted.read_without_lease() {
+    if node.config.planted.lease_without_support {
         return Some(read());
     }
     let stamp = view.lease_valid(node.clock.now())?;

@@ -1,6 +1,7 @@
 //! The loop that owns the node's consensus groups: takes what has arrived, runs one turn of the store, sends what came out.
 
 use super::durable::LogFailed;
+use super::outbox::Pending;
 use super::{Inner, frames};
 use crate::ports::Class;
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use torc_cluster::{GroupId, NodeId};
 use torc_engine::Lsn;
-use torc_replica::store::{GroupView, Input, ProposeError, Store};
+use torc_replica::store::{Event, FrameClass, GroupView, Input, ProposeError, Store};
 use torc_wire::peer::{
     Answer, Frame, PeerResponse, Proposed, Redirect, RedirectReason, ResponseBody,
 };
@@ -137,27 +138,27 @@ pub(super) async fn run(node: Arc<Inner>, mut store: Store, mut inputs: mpsc::Un
                 Err(_) => break,
             }
         }
-        turn(&node, &mut store);
+        while turn(&node, &mut store) {}
     }
 }
 
-fn turn(node: &Arc<Inner>, store: &mut Store) {
+/// One turn; true if there is more to do at once.
+fn turn(node: &Arc<Inner>, store: &mut Store) -> bool {
     let outputs = match store.turn(node.clock.now()) {
         Ok(outputs) => outputs,
         Err(error) => {
             // The store's memory and disk may disagree now: going on could acknowledge what is not stored.
             tracing::error!(%error, "the store failed; this node stops serving");
             node.fail(error.to_string());
-            return;
+            return false;
         }
     };
     node.disk_work();
     for (to, class, frame) in outputs.frames {
-        let pending = if class == torc_replica::store::FrameClass::Data { node.outbox.take(to) } else { Default::default() };
-        let class = match class {
-            torc_replica::store::FrameClass::Liveness => Class::Liveness,
-            torc_replica::store::FrameClass::Data => Class::Data,
-            torc_replica::store::FrameClass::Bulk => Class::Bulk,
+        let (class, pending) = match class {
+            FrameClass::Liveness => (Class::Liveness, Pending::default()),
+            FrameClass::Data => (Class::Data, node.outbox.take(to)),
+            FrameClass::Bulk => (Class::Bulk, Pending::default()),
         };
         let frame = Frame {
             raft: Bytes::from(frame.encode_to_vec()),
@@ -189,6 +190,15 @@ fn turn(node: &Arc<Inner>, store: &mut Store) {
     for (group, leader) in outputs.leaders {
         node.router.learn_leader(group, leader);
     }
+    for event in outputs.events {
+        match event {
+            Event::Removed(group) => tracing::info!(%group, "this node is no longer a member of the group"),
+            Event::Halted(group, reason) => {
+                tracing::error!(%group, reason, "this replica stopped for good; the others serve on");
+            }
+        }
+    }
+    outputs.again
 }
 
 fn refusal(error: ProposeError) -> ResponseBody {
@@ -197,6 +207,7 @@ fn refusal(error: ProposeError) -> ResponseBody {
         ProposeError::NoSuchGroup => redirect(RedirectReason::WrongPartition, None, "the group does not live here"),
         ProposeError::Ambiguous => redirect(RedirectReason::Ambiguous, None, "leadership was lost in the middle"),
         ProposeError::Busy => redirect(RedirectReason::Busy, None, "too much in flight"),
+        ProposeError::Storage(detail) => redirect(RedirectReason::Storage, None, &detail),
         ProposeError::Invalid(detail) => redirect(RedirectReason::Invalid, None, &detail),
     }
 }

@@ -49,7 +49,7 @@ pub enum OpenMode {
 pub trait Env: Send + Sync {
     /// Opens a file.
     fn open(&self, path: &Path, mode: OpenMode) -> Result<Arc<dyn File>>;
-    /// Creates a folder and its parents.
+    /// Creates a folder and its parents, where missing, durably.
     fn create_dir_all(&self, path: &Path) -> Result<()>;
     /// Names (not paths) in a folder, sorted.
     fn list(&self, path: &Path) -> Result<Vec<PathBuf>>;
@@ -63,7 +63,7 @@ pub trait Env: Send + Sync {
     fn link(&self, from: &Path, to: &Path) -> Result<()>;
     /// Whether the path exists.
     fn exists(&self, path: &Path) -> Result<bool>;
-    /// Takes the folder's exclusive lock, held until the guard drops; [`crate::Error::Locked`] if another process has it.
+    /// Takes an existing folder's exclusive lock (a file `LOCK` in it, on a real disk), held until the guard drops; [`crate::Error::Locked`] if another process has it.
     fn lock(&self, path: &Path) -> Result<Box<dyn Send + Sync>>;
 }
 

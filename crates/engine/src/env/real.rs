@@ -53,7 +53,13 @@ impl Env for RealEnv {
     }
 
     fn create_dir_all(&self, path: &Path) -> Result<()> {
-        std::fs::create_dir_all(path).map_err(|e| io_error("create folder", path, e))
+        let missing = path.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).count();
+        std::fs::create_dir_all(path).map_err(|e| io_error("create folder", path, e))?;
+        // Each new folder's name lies in its parent.
+        for parent in path.ancestors().skip(1).take(missing) {
+            self.sync_dir(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?;
+        }
+        Ok(())
     }
 
     fn list(&self, path: &Path) -> Result<Vec<PathBuf>> {
@@ -130,9 +136,9 @@ struct RealFile {
 
 impl RealFile {
     fn direct_for(&self, offset: u64, data: &[u8]) -> Option<&std::fs::File> {
-        let aligned = data.as_ptr() as usize % DIRECT_ALIGN == 0
-            && data.len() % DIRECT_ALIGN == 0
-            && offset % DIRECT_ALIGN as u64 == 0;
+        let aligned = (data.as_ptr() as usize).is_multiple_of(DIRECT_ALIGN)
+            && data.len().is_multiple_of(DIRECT_ALIGN)
+            && offset.is_multiple_of(DIRECT_ALIGN as u64);
         let direct = self.direct.as_ref()?;
         (aligned && self.direct_works.load(Ordering::Relaxed)).then_some(direct)
     }

@@ -14,7 +14,7 @@ use super::streams::{Place, Streams};
 use crate::env::OpenMode;
 use crate::{Background, Error, Lsn, Result};
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// Read ahead when scanning, bytes.
@@ -25,6 +25,9 @@ const READERS: usize = 4;
 /// Reads the folder. The first segment is not yet started if there was none.
 pub(super) fn recover(context: &Context) -> Result<State> {
     context.env.create_dir_all(&context.dir)?;
+    // A killed process may have left names that are not durable: a deleted segment must not come back once its generation
+    // number has been given away again.
+    context.env.sync_dir(&context.dir)?;
     let mut state = State::new();
     let mut used: BTreeMap<u64, (SegmentHeader, Arc<SegmentFile>)> = BTreeMap::new();
     for name in context.env.list(&context.dir)? {
@@ -39,7 +42,7 @@ pub(super) fn recover(context: &Context) -> Result<State> {
         // A used segment's name was made durable before its header was written.
         let segment = Arc::new(SegmentFile::new(path, file, len, header != Header::Blank));
         match header {
-            Header::Blank => state.spares.push(segment),
+            Header::Blank => state.spares.push_back(segment),
             Header::Valid(header) => {
                 state.max_generation = state.max_generation.max(header.generation);
                 let path = segment.path.clone();
@@ -65,7 +68,7 @@ pub(super) fn recover(context: &Context) -> Result<State> {
     }
     state.spares.extend(used.into_values().map(|(_, segment)| segment));
     while state.spares.len() > context.options.spare_segments {
-        state.trash.extend(state.spares.pop());
+        state.trash.extend(state.spares.pop_back());
     }
     Ok(state)
 }
@@ -84,7 +87,7 @@ struct Newest {
 fn newest_table(
     context: &Context,
     used: &mut BTreeMap<u64, (SegmentHeader, Arc<SegmentFile>)>,
-    spares: &mut Vec<Arc<SegmentFile>>,
+    spares: &mut VecDeque<Arc<SegmentFile>>,
 ) -> Result<Option<Newest>> {
     // A segment with a header but no whole table was being started when the power went; it held nothing.
     let mut follows: Option<(u64, u64, Arc<SegmentFile>)> = None;
@@ -114,7 +117,7 @@ fn newest_table(
                     end = end.max(earlier_end);
                 }
                 follows = Some((previous, end, file.clone()));
-                spares.push(file);
+                spares.push_back(file);
             }
         }
     }
@@ -168,7 +171,9 @@ fn replay(
         }
     }
 
-    // What was read may still be only in the operating system's memory.
+    // What was read may still be only in the operating system's memory. Where an earlier life's sync failed, the system may hold
+    // such pages for clean and never write them: only writing them again makes the next sync mean anything.
+    scanner.rewrite(scanner.known_durable.min(end), end)?;
     file.file.sync()?;
     // A crash can undo an allocation that nothing was written into; without it the disk may fill up under a batch.
     let _ = file.grow(context.options.segment_bytes());
@@ -244,6 +249,8 @@ struct Scanner<'a> {
     window: Vec<u8>,
     window_at: u64,
     trust_any_generation: bool,
+    /// Up to here some batch read says that the segment was durable.
+    known_durable: u64,
 }
 
 impl<'a> Scanner<'a> {
@@ -256,6 +263,7 @@ impl<'a> Scanner<'a> {
             window: Vec::new(),
             window_at: 0,
             trust_any_generation: context.options.faults.wrong_recycle_generation,
+            known_durable: 0,
         })
     }
 
@@ -318,7 +326,21 @@ impl<'a> Scanner<'a> {
         }
         *at += header.span();
         *next_lsn += u64::from(header.units);
+        self.known_durable = self.known_durable.max(header.durable_through);
         Ok(true)
+    }
+
+    /// Writes the bytes of `from..to` again as they were read.
+    fn rewrite(&self, from: u64, to: u64) -> Result<()> {
+        let mut at = from - from % BLOCK;
+        let mut bytes = Vec::new();
+        while at < to {
+            bytes.resize((to - at).min(WINDOW) as usize, 0);
+            self.segment.file.read_at(at, &mut bytes)?;
+            self.segment.file.write_at(at, &bytes)?;
+            at += bytes.len() as u64;
+        }
+        Ok(())
     }
 
     /// The log ends at `end` unless a later batch says that `end` was already durable when it was written.

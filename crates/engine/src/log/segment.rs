@@ -24,11 +24,17 @@ pub(super) struct SegmentFile {
     capacity: AtomicU64,
     /// Whether its name is durable.
     named: AtomicBool,
+    /// Below this byte the device has real blocks for the file, so that writes change no metadata.
+    filled: AtomicU64,
 }
+
+/// Zeros written at once while filling a segment that is in use, bytes: the log waits for as long.
+const FILL_BYTES: u64 = 256 << 10;
 
 impl SegmentFile {
     pub(super) fn new(path: PathBuf, file: Arc<dyn File>, capacity: u64, named: bool) -> Self {
-        Self { path, file, capacity: AtomicU64::new(capacity), named: AtomicBool::new(named) }
+        let filled = AtomicU64::new(if named { capacity } else { 0 });
+        Self { path, file, capacity: AtomicU64::new(capacity), named: AtomicBool::new(named), filled }
     }
 
     /// Creates the file of a slot and reserves its space. On failure nothing stays.
@@ -64,16 +70,28 @@ impl SegmentFile {
         Ok(())
     }
 
-    /// Writes zeros over the whole file, so that the device has real blocks for it and later writes change no metadata.
+    /// Writes zeros over the whole of a file not in use.
     pub(super) fn fill(&self) -> Result<()> {
         let mut buffer = AlignedBuffer::default();
-        let mut offset = 0;
-        while offset < self.capacity() {
-            let len = (self.capacity() - offset).min(1 << 20);
-            self.file.write_at(offset, buffer.zeroed(len as usize))?;
-            offset += len;
+        while !self.is_filled() {
+            self.fill_some(0, &mut buffer)?;
         }
         self.file.sync()
+    }
+
+    pub(super) fn is_filled(&self) -> bool {
+        self.filled.load(Ordering::Relaxed) >= self.capacity()
+    }
+
+    /// Writes the next zeros, at or above `from`.
+    fn fill_some(&self, from: u64, buffer: &mut AlignedBuffer) -> Result<()> {
+        let start = self.filled.load(Ordering::Relaxed).max(from);
+        let len = self.capacity().saturating_sub(start).min(FILL_BYTES);
+        if len > 0 {
+            self.file.write_at(start, buffer.zeroed(len as usize))?;
+        }
+        self.filled.store(start + len, Ordering::Relaxed);
+        Ok(())
     }
 }
 
@@ -99,9 +117,30 @@ pub(super) enum WriteOp {
 #[derive(Default)]
 pub(super) struct Writer {
     buffer: AlignedBuffer,
+    /// The segment written last, and how far.
+    written: Option<(Arc<SegmentFile>, u64)>,
 }
 
 impl Writer {
+    /// The log continues in `segment` at `end`.
+    pub(super) fn resume(segment: Arc<SegmentFile>, end: u64) -> Self {
+        Self { written: Some((segment, end)), ..Self::default() }
+    }
+
+    /// Writes some zeros behind the end of what was written, where the segment has no real blocks yet; false if it has
+    /// all. Appends that already have a place there are written later, over the zeros.
+    pub(super) fn fill_ahead(&mut self) -> bool {
+        let Some((segment, end)) = self.written.as_ref().filter(|(segment, _)| !segment.is_filled()) else {
+            return false;
+        };
+        if let Err(error) = segment.fill_some(*end, &mut self.buffer) {
+            // Nothing was lost: if the device is ill, the next batch will tell.
+            tracing::warn!(%error, "a log segment could not be filled ahead");
+            segment.filled.store(segment.capacity(), Ordering::Relaxed);
+        }
+        true
+    }
+
     /// Writes and syncs; returns the bytes written.
     pub(super) fn perform(&mut self, context: &Context, op: &WriteOp) -> Result<u64> {
         match op {
@@ -143,7 +182,7 @@ impl Writer {
 
     fn write_batch<T: AsRef<[u8]>>(
         &mut self,
-        segment: &SegmentFile,
+        segment: &Arc<SegmentFile>,
         header: &BatchHeader,
         salt: u64,
         parts: &[T],
@@ -158,6 +197,7 @@ impl Writer {
         block[at..].fill(0);
         segment.file.write_at(header.offset, block)?;
         self.buffer.shrink();
+        self.written = Some((segment.clone(), header.offset + header.span()));
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use super::streams::{Place, Streams};
 use super::{ENGINE_STREAM, Record};
 use crate::{Error, Lsn, Result};
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// A segment that holds entries, or did until they died.
@@ -37,8 +37,8 @@ pub(super) struct OpenBatch {
 pub(super) struct State {
     pub(super) streams: Streams,
     pub(super) segments: BTreeMap<u64, Segment>,
-    /// Free segments. Their old contents stay until they are taken into use.
-    pub(super) spares: Vec<Arc<SegmentFile>>,
+    /// Free segments, used in turn. Their old contents stay until they are taken into use.
+    pub(super) spares: VecDeque<Arc<SegmentFile>>,
     /// Free segments beyond what is kept, to be deleted.
     pub(super) trash: Vec<Arc<SegmentFile>>,
     pub(super) next_slot: u64,
@@ -147,10 +147,10 @@ impl State {
         }
         // Room for at least as much data as half a segment, however many streams there are.
         let bytes = segment_bytes.max(align(start + segment_bytes / 2));
-        let file = match self.spares.pop() {
+        let file = match self.spares.pop_front() {
             Some(spare) => {
                 if let Err(error) = spare.grow(bytes) {
-                    self.spares.push(spare);
+                    self.spares.push_front(spare);
                     return Err(error);
                 }
                 self.metrics.segments_recycled += 1;
@@ -225,6 +225,11 @@ impl State {
         (std::mem::take(&mut self.sealed), self.next_lsn - 1)
     }
 
+    /// Appends in the open batch.
+    pub(super) fn gathered(&self) -> usize {
+        self.open.units.len()
+    }
+
     pub(super) fn has_pending(&self) -> bool {
         !self.sealed.is_empty() || !self.open.units.is_empty()
     }
@@ -265,20 +270,32 @@ impl State {
             if oversized || self.spares.len() >= context.options.spare_segments {
                 self.trash.push(segment.file);
             } else {
-                self.spares.push(segment.file);
+                self.spares.push_back(segment.file);
             }
         }
     }
 
-    /// Whether the space thread has something to do: a spare to prepare once half of the segment is used, or files to delete.
+    /// Whether the space thread has something to do: zeros to write ahead, files to delete, or a spare to prepare once
+    /// half of the segment is used.
     pub(super) fn wants_space(&self, context: &Context) -> bool {
+        !self.trash.is_empty() || self.wants_spare(context) || self.wants_filling()
+    }
+
+    fn wants_spare(&self, context: &Context) -> bool {
         let half_used = self.open.start >= context.options.segment_bytes() / 2;
-        !self.trash.is_empty() || (half_used && self.spares.is_empty() && !self.no_space_ahead)
+        half_used && self.spares.is_empty() && !self.no_space_ahead
+    }
+
+    /// Whether the segment being written has no real blocks yet for a part that is still to come.
+    pub(super) fn wants_filling(&self) -> bool {
+        // Only once the writer has come to that segment.
+        self.durable_table == self.active
+            && self.segments.get(&self.active).is_some_and(|s| !s.file.is_filled())
     }
 
     /// The slot of the spare to prepare, if one is wanted.
-    pub(super) fn reserve_slot(&mut self) -> Option<u64> {
-        if !self.spares.is_empty() || self.no_space_ahead {
+    pub(super) fn reserve_slot(&mut self, context: &Context) -> Option<u64> {
+        if !self.wants_spare(context) {
             return None;
         }
         self.next_slot += 1;

@@ -34,7 +34,6 @@ impl Run {
     }
 }
 
-#[derive(Default)]
 struct Stream {
     /// As in [`StreamInfo`].
     first: u64,
@@ -66,7 +65,7 @@ fn free(live: &mut BTreeMap<u64, u64>, emptied: &mut Vec<u64>, generation: u64, 
 impl Streams {
     /// An entry: replaces `index` and everything after it.
     pub(super) fn entry(&mut self, stream: u64, index: u64, generation: u64, place: Place) {
-        let held = self.streams.entry(stream).or_insert_with(Stream::new);
+        let held = self.streams.entry(stream).or_default();
         while let Some(run) = held.runs.back_mut().filter(|run| run.last() >= index) {
             let keep = index.saturating_sub(run.first) as usize;
             free(&mut self.live, &mut self.emptied, run.generation, (run.places.len() - keep) as u64);
@@ -92,12 +91,12 @@ impl Streams {
     }
 
     pub(super) fn state(&mut self, stream: u64, blob: Bytes) {
-        self.streams.entry(stream).or_insert_with(Stream::new).state = blob;
+        self.streams.entry(stream).or_default().state = blob;
     }
 
     /// Forgets entries up to and including `through`.
     pub(super) fn truncate_prefix(&mut self, stream: u64, through: u64) {
-        let held = self.streams.entry(stream).or_insert_with(Stream::new);
+        let held = self.streams.entry(stream).or_default();
         while let Some(run) = held.runs.front_mut().filter(|run| run.first <= through) {
             let gone = ((through - run.first).saturating_add(1)).min(run.places.len() as u64);
             free(&mut self.live, &mut self.emptied, run.generation, gone);
@@ -229,11 +228,13 @@ impl Streams {
     }
 }
 
-impl Stream {
-    fn new() -> Self {
-        Self { first: 1, ..Self::default() }
+impl Default for Stream {
+    fn default() -> Self {
+        Self { first: 1, last: 0, state: Bytes::new(), runs: VecDeque::new() }
     }
+}
 
+impl Stream {
     fn info(&self) -> StreamInfo {
         StreamInfo { first: self.first, last: self.last, state: self.state.clone() }
     }

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread::{JoinHandle, Thread};
 
 /// Buffered appends wait for a sync until this much is gathered, bytes.
 const BUFFERED_BYTES: u64 = 1 << 20;
@@ -37,13 +37,16 @@ pub(super) struct Shared {
     writer: Mutex<Writer>,
     durable: AtomicU64,
     waiters: Mutex<Waiters>,
-    progress: Condvar,
+    /// How many the last sync woke.
+    woken: AtomicUsize,
     listeners: Mutex<Vec<Listener>>,
 }
 
+/// Threads blocked in [`Shared::wait`], each woken for itself: on one condition variable they would queue for its lock.
 #[derive(Default)]
 struct Waiters {
     failed: bool,
+    parked: Vec<(Lsn, Thread)>,
 }
 
 impl Shared {
@@ -98,8 +101,7 @@ impl Shared {
         };
         self.delete(&trash);
         self.durable.store(upto, Ordering::Release);
-        drop(self.waiters.lock());
-        self.progress.notify_all();
+        self.wake(upto);
         // Still holding the writer's lock, so that numbers reach the listeners in order.
         for listener in self.listeners.lock().iter() {
             listener(Ok(upto));
@@ -111,9 +113,33 @@ impl Shared {
     fn fail(&self) {
         self.state.lock().failed = true;
         self.waiters.lock().failed = true;
-        self.progress.notify_all();
+        self.wake(Lsn::MAX);
         for listener in self.listeners.lock().iter() {
             listener(Err(Error::Poisoned));
+        }
+    }
+
+    /// Wakes those who wait for `upto` or less.
+    fn wake(&self, upto: Lsn) {
+        let ready: Vec<_> = self.waiters.lock().parked.extract_if(.., |(lsn, _)| *lsn <= upto).collect();
+        self.woken.store(ready.len(), Ordering::Relaxed);
+        for (_, thread) in ready {
+            thread.unpark();
+        }
+    }
+
+    /// Those just woken tend to append again at once. Steps aside for as long as more of them do, so that one sync serves
+    /// all of them, instead of each half in turn waiting through the other's.
+    fn let_appenders_in(&self) {
+        let woken = self.woken.swap(0, Ordering::Relaxed);
+        let mut gathered = 0;
+        while gathered < woken {
+            let now = self.state.lock().gathered();
+            if now <= gathered {
+                return;
+            }
+            gathered = now;
+            std::thread::yield_now();
         }
     }
 
@@ -149,12 +175,18 @@ impl Shared {
         if self.durable_lsn() >= lsn {
             return Ok(());
         }
-        let mut waiters = self.waiters.lock();
+        {
+            let mut waiters = self.waiters.lock();
+            // The number rises before the waiters are looked through: either it is seen here or this thread is woken.
+            if !waiters.failed && self.durable_lsn() < lsn {
+                waiters.parked.push((lsn, std::thread::current()));
+            }
+        }
         while self.durable_lsn() < lsn {
-            if waiters.failed {
+            if self.waiters.lock().failed {
                 return Err(Error::Poisoned);
             }
-            self.progress.wait(&mut waiters);
+            std::thread::park();
         }
         Ok(())
     }
@@ -203,6 +235,7 @@ impl Shared {
                     return;
                 }
             }
+            self.let_appenders_in();
             if let Err(error) = self.sync_step() {
                 tracing::error!(%error, "the log failed; writes are refused until restart");
                 return;
@@ -223,16 +256,17 @@ impl Shared {
                 if state.closed || state.failed {
                     return;
                 }
-                (std::mem::take(&mut state.trash), state.reserve_slot())
+                (std::mem::take(&mut state.trash), state.reserve_slot(&self.context))
             };
             self.delete(&trash);
             drop(trash);
+            self.fill_ahead();
             if let Some(slot) = slot {
                 let prepared = self.prepare(slot);
                 let mut state = self.state.lock();
                 match prepared {
                     Ok(segment) => {
-                        state.spares.push(Arc::new(segment));
+                        state.spares.push_back(Arc::new(segment));
                         state.metrics.segments_created += 1;
                     }
                     Err(error) => {
@@ -241,6 +275,24 @@ impl Shared {
                     }
                 }
             }
+        }
+    }
+
+    /// Gives the segment in use real blocks, in steps between which the sync thread goes first.
+    fn fill_ahead(&self) {
+        loop {
+            let mut writer = self.writer.lock();
+            let (stop, wanted) = {
+                let state = self.state.lock();
+                (state.closed || state.failed, state.wants_filling())
+            };
+            if stop || !wanted {
+                return;
+            }
+            if !writer.fill_ahead() {
+                return;
+            }
+            parking_lot::MutexGuard::unlock_fair(writer);
         }
     }
 
@@ -306,15 +358,17 @@ impl Handle {
         if state.active == 0 {
             state.start_segment(&context)?;
         }
+        let resumed =
+            state.segments.get(&state.active).map(|s| Writer::resume(s.file.clone(), state.open.start));
         let shared = Arc::new(Shared {
             context,
             durable: AtomicU64::new(state.durable),
             state: Mutex::new(state),
             work: Condvar::new(),
             space: Condvar::new(),
-            writer: Mutex::default(),
+            writer: Mutex::new(resumed.unwrap_or_default()),
             waiters: Mutex::default(),
-            progress: Condvar::new(),
+            woken: AtomicUsize::new(0),
             listeners: Mutex::default(),
         });
         shared.sync_step()?;

@@ -13,7 +13,7 @@ mod stream;
 
 pub use decode::{decode_item, decode_value};
 pub use encode::{encode_item, encode_value};
-pub use record::{RECORD_VERSION, RecordHeader, decode_header, decode_record, encode_record};
+pub use record::{RECORD_VERSION, RecordHeader, decode_header, decode_record, encode_header, encode_record};
 pub use stream::{find_attribute, item_bytes_to_json, value_bytes_to_json};
 
 /// A value's type byte.

@@ -18,14 +18,19 @@ pub struct RecordHeader {
     pub item_size: u64,
 }
 
-/// Appends a record: version byte, flags (none yet: 0), timestamp, item version, size, attributes.
+/// Appends a record: header, then attributes.
 pub fn encode_record(timestamp: u64, version: u64, item: &Item, out: &mut Vec<u8>) {
+    encode_header(timestamp, version, item_size(item) as u64, out);
+    encode_item(item, out);
+}
+
+/// Appends a record's header: version byte, flags (none yet: 0), timestamp, item version, size. The attributes follow.
+pub fn encode_header(timestamp: u64, version: u64, item_size: u64, out: &mut Vec<u8>) {
     out.push(RECORD_VERSION);
     out.push(0);
     out.extend_from_slice(&timestamp.to_le_bytes());
     put_varint(version, out);
-    put_varint(item_size(item) as u64, out);
-    encode_item(item, out);
+    put_varint(item_size, out);
 }
 
 /// Splits a record into its header and its attributes.

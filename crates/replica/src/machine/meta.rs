@@ -1,14 +1,11 @@
 //! The machine of the meta group: the topology as a state machine. Layout of its records: docs/formats/topology.md.
-//!
-//! The epoch is the number of topology changes so far. It is counted by the evaluating leader, whose proposals of one term commit in the
-//! order it made them or not at all, so that no two changes ever get the same epoch.
 
-use crate::store::{EvalContext, Evaluation, Machine};
+use crate::store::{EvalCtx, Evaluation, KeyRange, Machine, ProposeError};
 use bytes::Bytes;
 use std::sync::Arc;
 use torc_cluster::Epoch;
 use torc_cluster::topology::{Change, Command, Response, Topology, TopologyError};
-use torc_engine::WriteBatch;
+use torc_engine::{Engine, WriteBatch};
 use torc_model::key::space;
 
 /// `[META, 0]` → epoch, big-endian.
@@ -20,107 +17,115 @@ const RECORDS_END: [u8; 2] = [space::META, 2];
 /// Told of each topology as it is applied on this replica.
 pub type Publish = Box<dyn FnMut(Arc<Topology>) + Send>;
 
-/// The machine. `publish` also hears of what is stored when the replica is opened.
-pub fn machine(publish: Publish) -> Box<dyn Machine> {
-    Box::new(MetaMachine { publish, speculative: None })
+/// The machine of a replica whose data is in `engine`.
+pub fn machine(engine: Engine, publish: Publish) -> Box<dyn Machine> {
+    let mut machine = MetaMachine { engine, publish };
+    machine.tell();
+    Box::new(machine)
 }
 
 /// The engine keys of the meta group.
-pub fn ranges() -> Vec<(Bytes, Bytes)> {
-    vec![(Bytes::from_static(&[space::META]), Bytes::from_static(&[space::META + 1]))]
+pub fn ranges() -> Vec<KeyRange> {
+    let bound = |byte: &'static [u8]| Bytes::from_static(byte);
+    vec![KeyRange { start: bound(&[space::META]), end: bound(&[space::META + 1]) }]
 }
 
 struct MetaMachine {
+    engine: Engine,
     publish: Publish,
-    /// What the topology will be once everything proposed in this term is applied; rebuilt from what is stored when unset.
-    speculative: Option<Topology>,
 }
 
 impl MetaMachine {
-    fn load(&self, context: &EvalContext<'_>) -> Result<Topology, String> {
-        load(context.engine())
-    }
-}
-
-/// The stored topology of this replica.
-fn load(engine: &torc_engine::Engine) -> Result<Topology, String> {
-    let epoch = match engine.get(&EPOCH_KEY).map_err(|e| e.to_string())? {
-        None => return Ok(Topology::default()),
-        Some(bytes) => bytes.as_ref().try_into().map(u64::from_be_bytes).map_err(|_| "damaged epoch".to_string())?,
-    };
-    let mut changes = Vec::new();
-    for item in engine.scan(&RECORDS, &RECORDS_END, false, None) {
-        let item = item.map_err(|e| e.to_string())?;
-        changes.push(Change::decode(&item.value).map_err(|e| e.to_string())?);
-    }
-    Ok(Topology::from_changes(Epoch(epoch), &changes))
-}
-
-impl Machine for MetaMachine {
-    fn evaluate(&mut self, context: &mut EvalContext<'_>, command: &Bytes) -> Result<Evaluation, String> {
-        let command = Command::decode(command).map_err(|e| e.to_string())?;
-        let current = match self.speculative.take() {
-            Some(topology) => topology,
-            None => self.load(context)?,
-        };
-        let evaluated = current.evaluate(&command);
-        let outcome = match evaluated {
-            Ok((changes, response)) if changes.is_empty() => {
-                // Its answer rests on changes that may not be applied yet.
-                context.depends_on(&EPOCH_KEY);
-                let outcome = MetaOutcome::done(current.epoch(), response);
-                self.speculative = Some(current);
-                return Ok(Evaluation { batch: None, response: outcome.encode() });
-            }
-            Err(error) => {
-                context.depends_on(&EPOCH_KEY);
-                let outcome = MetaOutcome::refused(current.epoch(), error);
-                self.speculative = Some(current);
-                return Ok(Evaluation { batch: None, response: outcome.encode() });
-            }
-            Ok((changes, response)) => {
-                let epoch = Epoch(current.epoch().0 + 1);
-                let mut batch = WriteBatch::new();
-                let changes: Vec<Change> = changes.into_iter().map(|c| c.stamped(epoch)).collect();
-                for change in &changes {
-                    let key = [&RECORDS[..], &change.key()].concat();
-                    if change.is_delete() {
-                        batch.delete(&key);
-                        context.wrote(&key, None);
-                    } else {
-                        let value = Bytes::from(change.encode());
-                        batch.put(&key, &value);
-                        context.wrote(&key, Some(value));
-                    }
-                }
-                let value = Bytes::copy_from_slice(&epoch.0.to_be_bytes());
-                batch.put(&EPOCH_KEY, &value);
-                context.wrote(&EPOCH_KEY, Some(value));
-                self.speculative = Some(current.apply_changes(epoch, &changes));
-                (batch, MetaOutcome::done(epoch, response))
-            }
-        };
-        Ok(Evaluation { batch: Some(outcome.0), response: outcome.1.encode() })
-    }
-
-    fn applied(&mut self, engine: &torc_engine::Engine) {
-        // Topology changes are rare and small: reading the records back keeps one way of building the value.
-        match load(engine) {
+    /// Publishes what is stored. Topology changes are rare and small: reading the records back keeps one way of building the value.
+    fn tell(&mut self) {
+        let records = self.engine.scan(&RECORDS, &RECORDS_END, false, None);
+        let values: Result<Vec<Bytes>, _> = records.map(|r| r.map(|item| item.value)).collect();
+        let loaded = values
+            .map_err(|e| e.to_string())
+            .and_then(|values| Ok((values, self.engine.get(&EPOCH_KEY).map_err(|e| e.to_string())?)))
+            .and_then(|(values, epoch)| build(epoch, &values));
+        match loaded {
+            Ok(topology) if topology.epoch() == Epoch(0) => {}
             Ok(topology) => (self.publish)(Arc::new(topology)),
             Err(error) => tracing::error!(%error, "the stored topology can't be read"),
         }
     }
+}
 
-    fn leadership_lost(&mut self) {
-        self.speculative = None;
+fn build(epoch: Option<Bytes>, records: &[Bytes]) -> Result<Topology, String> {
+    let epoch = match epoch {
+        None => return Ok(Topology::default()),
+        Some(bytes) => bytes.as_ref().try_into().map(u64::from_be_bytes).map_err(|_| "damaged epoch")?,
+    };
+    let changes: Result<Vec<Change>, _> = records.iter().map(|r| Change::decode(r)).collect();
+    Ok(Topology::from_changes(Epoch(epoch), &changes.map_err(|e| e.to_string())?))
+}
+
+impl Machine for MetaMachine {
+    fn evaluate(&mut self, context: &mut EvalCtx<'_>, command: &[u8]) -> Result<Evaluation, ProposeError> {
+        let invalid = |e: String| ProposeError::Invalid(e);
+        let command = Command::decode(command).map_err(|e| invalid(e.to_string()))?;
+        let failed = |e: torc_engine::Error| ProposeError::Invalid(format!("the stored topology can't be read: {e}"));
+        let stored_epoch = context.get(&EPOCH_KEY).map_err(failed)?;
+        let records = context.scan(&RECORDS, &RECORDS_END, usize::MAX).map_err(failed)?;
+        let values: Vec<Bytes> = records.into_iter().map(|item| item.value).collect();
+        let current = build(stored_epoch, &values).map_err(invalid)?;
+        let (changes, response) = match current.evaluate(&command) {
+            Ok((changes, response)) => (changes, response),
+            Err(error) => {
+                let outcome = MetaOutcome::refused(current.epoch(), &error);
+                return Ok(Evaluation { batch: None, response: outcome.encode() });
+            }
+        };
+        if changes.is_empty() {
+            let outcome = MetaOutcome::done(current.epoch(), response);
+            return Ok(Evaluation { batch: None, response: outcome.encode() });
+        }
+        let epoch = Epoch(context.index());
+        let mut batch = WriteBatch::new();
+        for change in changes {
+            let change = change.stamped(epoch);
+            let key = [&RECORDS[..], &change.key()].concat();
+            if change.is_delete() {
+                batch.delete(&key);
+            } else {
+                batch.put(&key, &change.encode());
+            }
+        }
+        batch.put(&EPOCH_KEY, &epoch.0.to_be_bytes());
+        Ok(Evaluation { batch: Some(batch), response: MetaOutcome::done(epoch, response).encode() })
+    }
+
+    fn applied(&mut self, _index: u64, _batch: &WriteBatch) {
+        self.tell();
+    }
+
+    fn restored(&mut self, _engine: &Engine) -> Result<(), torc_engine::Error> {
+        self.tell();
+        Ok(())
+    }
+
+    /// The epoch is the index of the entry, so each change needs one of its own.
+    fn joins_entries(&self) -> bool {
+        false
     }
 }
 
-/// What a command came to, as it travels back: epoch, then the answer or the refusal.
+/// A command that the topology refused, as it travels back.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// The stable word of [`TopologyError::code`].
+    pub code: String,
+    /// For people.
+    pub message: String,
+}
+
+/// What a command came to, as it travels back: `epoch u64 BE, 0, response` or `epoch u64 BE, 1, length of code u8, code, message`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetaOutcome {
     epoch: Epoch,
-    result: Result<Response, TopologyError>,
+    result: Result<Response, Refusal>,
 }
 
 impl MetaOutcome {
@@ -128,12 +133,12 @@ impl MetaOutcome {
         Self { epoch, result: Ok(response) }
     }
 
-    fn refused(epoch: Epoch, error: TopologyError) -> Self {
-        Self { epoch, result: Err(error) }
+    fn refused(epoch: Epoch, error: &TopologyError) -> Self {
+        Self { epoch, result: Err(Refusal { code: error.code().into(), message: error.to_string() }) }
     }
 
     /// The epoch at which the answer is visible, and the answer.
-    pub fn into_result(self) -> Result<(Epoch, Response), TopologyError> {
+    pub fn into_result(self) -> Result<(Epoch, Response), Refusal> {
         self.result.map(|response| (self.epoch, response))
     }
 
@@ -144,9 +149,11 @@ impl MetaOutcome {
                 out.push(0);
                 out.extend_from_slice(&response.encode());
             }
-            Err(error) => {
+            Err(refusal) => {
                 out.push(1);
-                out.extend_from_slice(&error.encode());
+                out.push(refusal.code.len() as u8);
+                out.extend_from_slice(refusal.code.as_bytes());
+                out.extend_from_slice(refusal.message.as_bytes());
             }
         }
         out.into()
@@ -154,14 +161,39 @@ impl MetaOutcome {
 
     /// Reads an outcome back.
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
-        let (epoch, rest) = bytes.split_first_chunk::<8>().ok_or("too short")?;
+        let malformed = || "malformed outcome".to_string();
+        let (epoch, rest) = bytes.split_first_chunk::<8>().ok_or_else(malformed)?;
         let epoch = Epoch(u64::from_be_bytes(*epoch));
-        let (tag, body) = rest.split_first().ok_or("too short")?;
-        let result = match tag {
-            0 => Ok(Response::decode(body).map_err(|e| e.to_string())?),
-            1 => Err(TopologyError::decode(body).map_err(|e| e.to_string())?),
-            _ => return Err("unknown kind of outcome".into()),
+        let result = match rest.split_first().ok_or_else(malformed)? {
+            (0, body) => Ok(Response::decode(body).map_err(|e| e.to_string())?),
+            (1, body) => {
+                let (length, body) = body.split_first().ok_or_else(malformed)?;
+                let (code, message) = body.split_at_checked(usize::from(*length)).ok_or_else(malformed)?;
+                let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).map_err(|_| malformed());
+                Err(Refusal { code: text(code)?, message: text(message)? })
+            }
+            _ => return Err(malformed()),
         };
         Ok(Self { epoch, result })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcomes_travel() {
+        let outcomes = [
+            MetaOutcome::done(Epoch(7), Response::Done),
+            MetaOutcome::refused(Epoch(9), &TopologyError::Exists("music".into())),
+        ];
+        for outcome in outcomes {
+            let bytes = outcome.encode();
+            assert_eq!(MetaOutcome::decode(&bytes), Ok(outcome));
+            for cut in 0..10 {
+                assert!(MetaOutcome::decode(&bytes[..cut]).is_err());
+            }
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The machine of a table partition: items under their storage keys.
 
-use crate::store::{EvalContext, Evaluation, Machine};
+use crate::store::{EvalCtx, Evaluation, KeyRange, Machine, ProposeError};
 use bytes::Bytes;
 use prost::Message as _;
 use torc_cluster::{Partition, TokenRange};
@@ -18,8 +18,8 @@ pub fn machine(partition: Partition) -> Box<dyn Machine> {
     Box::new(TableMachine { partition })
 }
 
-/// The engine keys of a partition, as half-open ranges.
-pub fn ranges(partition: &Partition) -> Vec<(Bytes, Bytes)> {
+/// The engine keys of a partition.
+pub fn ranges(partition: &Partition) -> Vec<KeyRange> {
     [space::TABLE, space::INDEX, space::STREAM]
         .into_iter()
         .map(|space| range_in(space, partition.table.0, partition.range))
@@ -27,14 +27,14 @@ pub fn ranges(partition: &Partition) -> Vec<(Bytes, Bytes)> {
 }
 
 /// The keys of a token range of a table in one space.
-pub fn range_in(space: u8, table: u64, range: TokenRange) -> (Bytes, Bytes) {
+pub fn range_in(space: u8, table: u64, range: TokenRange) -> KeyRange {
     let start = token_prefix(space, table, range.start).to_vec();
     let end = match range.end.checked_add(1) {
         Some(next) => token_prefix(space, table, next).to_vec(),
         // The table's prefix holds its number, which is never all ones, so it has a successor.
         None => prefix_successor(&table_prefix(space, table)).unwrap_or_else(|| vec![space + 1]),
     };
-    (start.into(), end.into())
+    KeyRange { start: start.into(), end: end.into() }
 }
 
 /// Whether a storage key lies in the partition.
@@ -48,7 +48,7 @@ pub fn owns(partition: &Partition, key: &[u8]) -> bool {
 
 /// The first key that the partition may hold: something to read when any read will do.
 pub fn first_key(partition: &Partition) -> Bytes {
-    range_in(space::TABLE, partition.table.0, partition.range).0
+    range_in(space::TABLE, partition.table.0, partition.range).start
 }
 
 struct TableMachine {
@@ -56,15 +56,17 @@ struct TableMachine {
 }
 
 impl Machine for TableMachine {
-    fn evaluate(&mut self, context: &mut EvalContext<'_>, command: &Bytes) -> Result<Evaluation, String> {
-        let command = TableCommand::decode(command.clone()).map_err(|e| format!("unreadable command: {e}"))?;
+    fn evaluate(&mut self, context: &mut EvalCtx<'_>, command: &[u8]) -> Result<Evaluation, ProposeError> {
+        let invalid = |e: String| ProposeError::Invalid(e);
+        let command =
+            TableCommand::decode(command).map_err(|e| invalid(format!("unreadable command: {e}")))?;
         if !command.writes.iter().all(|w| owns(&self.partition, &w.key)) {
-            return Err("a key is not in this partition".into());
+            return Err(invalid("a key is not in this partition".into()));
         }
         let mut batch = WriteBatch::new();
         let mut outcomes = Vec::with_capacity(command.writes.len());
         for write in &command.writes {
-            outcomes.push(evaluate(context, write, command.timestamp_ms, &mut batch)?);
+            outcomes.push(evaluate(context, write, command.timestamp_ms, &mut batch).map_err(invalid)?);
         }
         let response = Bytes::from(TableOutcome { outcomes }.encode_to_vec());
         Ok(Evaluation { batch: (!batch.is_empty()).then_some(batch), response })
@@ -78,7 +80,7 @@ struct Stored {
 }
 
 fn evaluate(
-    context: &mut EvalContext<'_>,
+    context: &mut EvalCtx<'_>,
     write: &ItemWrite,
     timestamp_ms: u64,
     batch: &mut WriteBatch,
@@ -113,21 +115,19 @@ fn evaluate(
             codec::encode_header(timestamp_ms, version, *item_bytes, &mut record);
             record.extend_from_slice(item);
             outcome.new_bytes = *item_bytes;
-            put(context, batch, write, record, &mut outcome);
+            put(batch, write, record, &mut outcome);
         }
         Some(ItemAction::Delete(_)) => {
             if !needs_old || old.is_some() {
                 batch.delete(&write.key);
-                context.wrote(&write.key, None);
             }
         }
         Some(ItemAction::Update(action)) => match update(action, old_item) {
-            Ok((item, touched)) => {
+            Ok(item) => {
                 outcome.new_bytes = size::item_size(&item) as u64;
-                outcome.touched = touched;
                 let mut record = Vec::new();
                 codec::encode_record(timestamp_ms, version, &item, &mut record);
-                put(context, batch, write, record, &mut outcome);
+                put(batch, write, record, &mut outcome);
             }
             Err(error) => return Ok(refused(&error, None, &old)),
         },
@@ -138,22 +138,14 @@ fn evaluate(
 
 const CONDITION_FAILED: &str = "The conditional request failed";
 
-fn put(
-    context: &mut EvalContext<'_>,
-    batch: &mut WriteBatch,
-    write: &ItemWrite,
-    record: Vec<u8>,
-    outcome: &mut ItemOutcome,
-) {
-    let record = Bytes::from(record);
+fn put(batch: &mut WriteBatch, write: &ItemWrite, record: Vec<u8>, outcome: &mut ItemOutcome) {
     batch.put(&write.key, &record);
     if write.return_new {
-        outcome.new = Some(record.clone());
+        outcome.new = Some(Bytes::from(record));
     }
-    context.wrote(&write.key, Some(record));
 }
 
-fn read(context: &mut EvalContext<'_>, key: &[u8]) -> Result<Option<Stored>, String> {
+fn read(context: &mut EvalCtx<'_>, key: &[u8]) -> Result<Option<Stored>, String> {
     let Some(record) = context.get(key).map_err(|e| e.to_string())? else { return Ok(None) };
     let (header, _) = codec::decode_header(&record).map_err(|e| format!("unreadable record: {e}"))?;
     Ok(Some(Stored { record, header }))
@@ -163,25 +155,24 @@ fn decode(record: &[u8]) -> Result<Item, String> {
     codec::decode_record(record).map(|(_, item)| item).map_err(|e| format!("unreadable record: {e}"))
 }
 
-fn update(action: &UpdateAction, old: Option<Item>) -> Result<(Item, Bytes), ApiError> {
+fn update(action: &UpdateAction, old: Option<Item>) -> Result<Item, ApiError> {
     let unreadable = |what: &str| ApiError::new(ErrorCode::InternalServerError, format!("unreadable {what}"));
     let base = match old {
         Some(item) => item,
         None => codec::decode_item(&action.key_attributes).map_err(|_| unreadable("key attributes"))?,
     };
     if action.update.is_empty() {
-        return Ok((base, Bytes::new()));
+        return Ok(base);
     }
     let update = Update::decode(&action.update).map_err(|_| unreadable("update"))?;
     let applied = update.apply(&base)?;
-    size::check_updated_item_size(&applied.item)?;
-    let touched = Bytes::new();
-    Ok((applied.item, touched))
+    size::check_updated_item(&applied.item)?;
+    Ok(applied.item)
 }
 
 fn refused(error: &ApiError, item: Option<Bytes>, old: &Option<Stored>) -> ItemOutcome {
     ItemOutcome {
-        error: Some(ItemError { code: error.code.name().to_string(), message: error.message.clone(), item }),
+        error: Some(ItemError { code: error.code.type_name().to_string(), message: error.message.clone(), item }),
         old_bytes: old.as_ref().map_or(0, |s| s.header.item_size),
         ..ItemOutcome::default()
     }

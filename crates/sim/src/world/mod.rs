@@ -16,11 +16,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use torc_coordinator::node::{Node, NodeConfig, Ports};
+use torc_coordinator::node::{Node, NodeError, NodeConfig, Ports};
 use torc_coordinator::ports::DiskPacer;
 use torc_engine::env::SimEnv;
 use torc_engine::{Background, Engine, Options};
-use torc_replica::store::{PlantedBugs, StoreSettings};
+use torc_replica::store::{Limits, PlantedBugs, Timing};
 use trace::Trace;
 
 /// Where a node's engine lives on its simulated disk.
@@ -57,6 +57,12 @@ impl DiskPacer for Pacer {
         let longest = self.longest.lock().as_micros() as u64;
         Some(Duration::from_micros(self.rng.lock().random_range(20..=longest.max(21))))
     }
+}
+
+/// Whether a start failed because of a fault that was planned, and not because of what it found on the disk.
+fn is_planned(error: &anyhow::Error) -> bool {
+    format!("{error:#}").contains("planned fault")
+        || matches!(error.downcast_ref(), Some(NodeError::Log(_)))
 }
 
 /// The cluster and its surroundings.
@@ -122,7 +128,8 @@ impl World {
             zone: machine.zone.clone(),
             weight: 1,
             join: if index == 0 { Vec::new() } else { vec![first] },
-            store: StoreSettings::default(),
+            timing: Timing::default(),
+        limits: Limits::default(),
             planted: self.planted,
         };
         let ports = Ports {
@@ -147,20 +154,32 @@ impl World {
                 let node = node.clone();
                 net.attach(&addr, Some(Arc::new(move |class, frame| node.deliver(class, frame))));
             };
-            Ok(Node::start_with(config, engine, ports, attach).await?)
+            Ok(Node::start(config, engine, ports, attach).await?)
         }));
     }
 
-    /// Waits until a machine's process serves, at most `limit`.
-    pub async fn settle(&mut self, index: usize, limit: Duration) -> anyhow::Result<()> {
-        if let Some(starting) = self.machines[index].starting.take() {
-            let node = tokio::time::timeout(limit, starting)
-                .await
-                .with_context(|| format!("machine {index} did not start in {limit:?}"))???;
-            self.machines[index].node = Some(node);
-            self.trace.event(&format!("serving {index}"));
+    /// Waits until a machine's process serves, at most `limit`. False if it ended because a fault of its disk struck while it
+    /// started: it is down then, and may be started again.
+    ///
+    /// # Errors
+    /// It could not start for any other reason.
+    pub async fn settle(&mut self, index: usize, limit: Duration) -> anyhow::Result<bool> {
+        let Some(starting) = self.machines[index].starting.take() else { return Ok(true) };
+        let started = tokio::time::timeout(limit, starting)
+            .await
+            .with_context(|| format!("machine {index} did not start in {limit:?}"))??;
+        match started {
+            Ok(node) => {
+                self.machines[index].node = Some(node);
+                self.trace.event(&format!("serving {index}"));
+                Ok(true)
+            }
+            Err(error) if is_planned(&error) => {
+                self.crash(index, true);
+                Ok(false)
+            }
+            Err(error) => Err(error),
         }
-        Ok(())
     }
 
     /// Takes over processes that have finished starting, without waiting.

@@ -76,6 +76,11 @@ impl Workload {
         self.rng.random_bool(p)
     }
 
+    /// 1 to `most`.
+    pub(super) fn up_to(&mut self, most: u64) -> u64 {
+        self.rng.random_range(1..=most)
+    }
+
     pub(super) fn next(&mut self, model: &Model) -> Vec<Record> {
         let mut after = model.clone();
         let mut records = Vec::new();

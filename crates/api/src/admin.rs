@@ -1,0 +1,123 @@
+//! Health, status and diagnosis over plain HTTP. Layout of the answers: docs/protocols/admin.md.
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use serde_json::{Value, json};
+use torc_cluster::NodeId;
+use torc_cluster::gossip::Liveness;
+use torc_coordinator::node::Node;
+
+/// Serves `/health`, `/ready` and `/admin/…`.
+pub async fn handle(node: &Node, request: Request<Bytes>) -> Response<Full<Bytes>> {
+    if request.method() != Method::GET {
+        return answer(StatusCode::METHOD_NOT_ALLOWED, &json!({"message": "only GET is served here"}));
+    }
+    match request.uri().path() {
+        "/health" => answer(StatusCode::OK, &json!({"status": "alive", "node": node.id().0})),
+        "/ready" if node.is_ready() => answer(StatusCode::OK, &json!({"status": "ready", "node": node.id().0})),
+        "/ready" => answer(
+            StatusCode::SERVICE_UNAVAILABLE,
+            &json!({"status": "not ready", "message": "some partitions of this node have no known leader"}),
+        ),
+        "/admin/status" => answer(StatusCode::OK, &status(node)),
+        "/admin/replicas" => replicas(node).await,
+        path => answer(
+            StatusCode::NOT_FOUND,
+            &json!({"message": format!("nothing is served at {path}"),
+                    "hint": "POST / for DynamoDB, /kv/{bucket}/{key} for buckets, /admin/status for the cluster"}),
+        ),
+    }
+}
+
+fn answer(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn number(node: Option<NodeId>) -> Value {
+    node.map_or(Value::Null, |n| n.0.into())
+}
+
+fn numbers(nodes: &[NodeId]) -> Value {
+    nodes.iter().map(|n| n.0).collect()
+}
+
+fn status(node: &Node) -> Value {
+    let status = node.cluster_status();
+    let nodes: Vec<Value> = status
+        .nodes
+        .iter()
+        .map(|n| {
+            json!({
+                "id": n.info.id.0,
+                "zone": n.info.zone,
+                "addr": n.info.addr,
+                "api_addr": n.info.api_addr,
+                "weight": n.info.weight,
+                "state": match n.state {
+                    Liveness::Alive => "alive",
+                    Liveness::Suspect => "suspect",
+                    Liveness::Down => "down",
+                },
+                "leaders": n.leaders,
+                "replicas": n.replicas,
+            })
+        })
+        .collect();
+    let tables = |kind: &str| -> Vec<Value> {
+        let of_kind = status.tables.iter().filter(|t| t.kind == kind);
+        of_kind
+            .map(|t| {
+                let partitions: Vec<Value> = t
+                    .partitions
+                    .iter()
+                    .map(|p| {
+                        json!({
+                            "group": p.group.0,
+                            "start": format!("{:016x}", p.start),
+                            "end": format!("{:016x}", p.end),
+                            "replicas": numbers(&p.replicas),
+                            "leader": number(p.leader),
+                        })
+                    })
+                    .collect();
+                json!({"id": t.id.0, "name": t.name, "status": t.status, "partitions": partitions})
+            })
+            .collect()
+    };
+    json!({
+        "cluster_id": format!("{:016x}", status.cluster_id),
+        "epoch": status.epoch,
+        "node": status.node.0,
+        "ready": node.is_ready(),
+        "meta_members": numbers(&status.meta_members),
+        "nodes": nodes,
+        "tables": tables("table"),
+        "buckets": tables("bucket"),
+    })
+}
+
+async fn replicas(node: &Node) -> Response<Full<Bytes>> {
+    let reader = node.clone();
+    // Reads everything that the node holds: not on a thread that serves requests.
+    let read = tokio::task::spawn_blocking(move || reader.replica_status()).await;
+    match read {
+        Ok(Ok(replicas)) => {
+            let rows: Vec<Value> = replicas
+                .iter()
+                .map(|r| {
+                    json!({
+                        "group": r.group.0, "table": r.table, "node": node.id().0, "leader": r.leader,
+                        "term": r.term, "applied": r.applied, "digest": r.digest, "keys": r.keys,
+                    })
+                })
+                .collect();
+            answer(StatusCode::OK, &Value::Array(rows))
+        }
+        Ok(Err(error)) => answer(StatusCode::INTERNAL_SERVER_ERROR, &json!({"message": error.to_string()})),
+        Err(error) => answer(StatusCode::INTERNAL_SERVER_ERROR, &json!({"message": error.to_string()})),
+    }
+}

@@ -1,0 +1,176 @@
+//! The block cache: verified, unpacked blocks by table and offset. Scan-resistant (a block enters the hot part only when it is
+//! asked for again). Its hash is fixed, so that a simulated run is the same twice.
+//!
+//! Filters and indexes are asked for by every read, so as long as they fit into half of the budget tables keep them themselves
+//! ([`BlockCache::pin`]) and the cache proper shrinks by as much; beyond that they are cached like other blocks.
+
+use super::table::block::Block;
+use super::table::index::IndexPartition;
+use bytes::Bytes;
+use quick_cache::{OptionsBuilder, Weighter, sync::Cache, sync::DefaultLifecycle};
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Memory that an entry costs beside its block, bytes.
+const ENTRY_OVERHEAD: u64 = 96;
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Key {
+    table: u64,
+    offset: u64,
+}
+
+/// What is cached.
+#[derive(Clone)]
+pub(crate) enum Cached {
+    /// A data block.
+    Data(Block),
+    /// A filter partition.
+    Filter(Bytes),
+    /// An index partition.
+    Index(Arc<IndexPartition>),
+}
+
+impl Cached {
+    pub(crate) fn weight(&self) -> u64 {
+        let bytes = match self {
+            Cached::Data(block) => block.weight(),
+            Cached::Filter(filter) => filter.len(),
+            Cached::Index(index) => index.weight(),
+        };
+        bytes as u64 + ENTRY_OVERHEAD
+    }
+}
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<Key, Cached> for ByBytes {
+    fn weight(&self, _: &Key, block: &Cached) -> u64 {
+        block.weight()
+    }
+}
+
+/// Multiply-and-fold hashing with constants: fast on two words, and the same in every run.
+#[derive(Clone, Default)]
+pub(crate) struct FixedState;
+
+#[derive(Default)]
+pub(crate) struct FixedHasher(u64);
+
+impl BuildHasher for FixedState {
+    type Hasher = FixedHasher;
+
+    fn build_hasher(&self) -> FixedHasher {
+        FixedHasher(0x243f_6a88_85a3_08d3)
+    }
+}
+
+impl Hasher for FixedHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_le_bytes(word));
+        }
+    }
+
+    #[inline]
+    fn write_u64(&mut self, v: u64) {
+        let product = u128::from(self.0 ^ v) * 0x9e37_79b9_7f4a_7c15_u128;
+        self.0 = (product as u64) ^ ((product >> 64) as u64) ^ v.rotate_left(32);
+    }
+
+    #[inline]
+    fn finish(&self) -> u64 {
+        let product = u128::from(self.0) * 0xa076_1d64_78bd_642f_u128;
+        (product as u64) ^ ((product >> 64) as u64)
+    }
+}
+
+/// See the module's comment.
+pub(crate) struct BlockCache {
+    cache: Option<Cache<Key, Cached, ByBytes, FixedState, DefaultLifecycle<Key, Cached>>>,
+    capacity: u64,
+    pinned: AtomicU64,
+    hits: AtomicU64,
+    misses: AtomicU64,
+}
+
+impl BlockCache {
+    /// A cache of `capacity` bytes; 0 caches nothing.
+    pub(crate) fn new(capacity: usize, block_bytes: usize) -> Self {
+        let cache = (capacity > 0).then(|| {
+            let options = OptionsBuilder::new()
+                .weight_capacity(capacity as u64)
+                .estimated_items_capacity(capacity / block_bytes.max(64) + 16)
+                .shards(if capacity >= 8 << 20 { 16 } else { 1 })
+                .build()
+                .expect("the three required options are set");
+            Cache::with_options(options, ByBytes, FixedState, DefaultLifecycle::default())
+        });
+        Self {
+            cache,
+            capacity: capacity as u64,
+            pinned: AtomicU64::new(0),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, table: u64, offset: u64) -> Option<Cached> {
+        let found = self.cache.as_ref()?.get(&Key { table, offset });
+        // Counted without a locked instruction: a lost count now and then costs less than a contended line in every read.
+        let counter = if found.is_some() { &self.hits } else { &self.misses };
+        counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        found
+    }
+
+    pub(crate) fn insert(&self, table: u64, offset: u64, block: Cached) {
+        if let Some(cache) = &self.cache {
+            cache.insert(Key { table, offset }, block);
+        }
+    }
+
+    /// Takes `bytes` of the budget for something that a table keeps itself. False if too much is kept already.
+    pub(crate) fn pin(&self, bytes: u64) -> bool {
+        let limit = self.capacity / 2;
+        let taken = self.pinned.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |p| {
+            p.checked_add(bytes).filter(|&sum| sum <= limit)
+        });
+        self.fit();
+        taken.is_ok()
+    }
+
+    /// Gives back what a table kept.
+    pub(crate) fn unpin(&self, bytes: u64) {
+        if bytes > 0 {
+            self.pinned.fetch_sub(bytes, Ordering::Relaxed);
+            self.fit();
+        }
+    }
+
+    /// Sizes the cache to what tables leave of the budget.
+    fn fit(&self) {
+        if let Some(cache) = &self.cache {
+            let room = self.capacity - self.pinned.load(Ordering::Relaxed).min(self.capacity / 2);
+            // In steps, so that the shards are not resized for every partition.
+            let room = room.next_multiple_of((self.capacity / 64).max(1)).min(self.capacity);
+            if room != cache.capacity() {
+                cache.set_capacity(room);
+            }
+        }
+    }
+
+    /// Hits and misses since the start, approximately.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
+    }
+
+    /// Bytes held, by the cache and pinned by tables.
+    pub(crate) fn weight(&self) -> u64 {
+        self.cache.as_ref().map_or(0, Cache::weight) + self.pinned.load(Ordering::Relaxed)
+    }
+}

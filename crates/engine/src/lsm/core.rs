@@ -1,0 +1,370 @@
+//! The engine's insides, shared by its handles and its threads: state, write path, read path.
+//!
+//! Readers load one pointer, the [`ReadState`], and never wait. Writers take one lock, in which a batch gets its sequence numbers, goes
+//! to the log and into the memtable, and is published as a whole. Whoever changes the set of memtables or tables publishes a new
+//! [`ReadState`].
+
+use super::batch::{Op, WriteBatch};
+use super::bloom;
+use super::cache::BlockCache;
+use super::files::TableFolder;
+use super::key::{KIND_DELETE, KIND_PUT, MAX_SEQ};
+use super::manifest::Manifest;
+use super::memtable::{Found, Memtable};
+use super::picker::{PickerOptions, Running, debt_bytes};
+use super::snapshot::Snapshots;
+use super::table::TableLayout;
+use super::throttle::{Pressure, Throttle};
+use super::version::{Version, VersionEdit};
+use super::{Background, Options};
+use crate::log::{ENGINE_STREAM, Record};
+use crate::{Env, Error, Log, Lsn, Result};
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Largest batch, encoded, bytes.
+pub const MAX_BATCH_BYTES: usize = 256 << 20;
+/// Memtables waiting for their flush at which writers stop (threads) or, if the disk is full, are refused.
+pub(crate) const MAX_IMMUTABLES: usize = 8;
+/// Tables in level 0 that count as full pressure.
+const L0_LIMIT: f64 = 36.0;
+/// Tables in level 0 that cost writers nothing.
+const L0_FREE: f64 = 8.0;
+
+/// What a reader needs, immutable.
+pub(crate) struct ReadState {
+    pub(crate) active: Arc<Memtable>,
+    /// Waiting for their flush, newest first.
+    pub(crate) immutables: Vec<Arc<Memtable>>,
+    pub(crate) version: Arc<Version>,
+}
+
+impl ReadState {
+    /// All memtables, newest first.
+    pub(crate) fn memtables(&self) -> impl Iterator<Item = &Arc<Memtable>> {
+        std::iter::once(&self.active).chain(&self.immutables)
+    }
+
+    /// The newest version of a key visible at `seq`.
+    pub(crate) fn get(&self, key: &[u8], seq: u64) -> Result<Option<Bytes>> {
+        for mem in self.memtables() {
+            match mem.get(key, seq) {
+                Found::Value(v) => return Ok(Some(v)),
+                Found::Deleted => return Ok(None),
+                Found::Missing => {}
+            }
+        }
+        match self.version.get(key, bloom::key_hash(key), seq)? {
+            Found::Value(v) => Ok(Some(v)),
+            Found::Deleted | Found::Missing => Ok(None),
+        }
+    }
+}
+
+/// What the write lock guards.
+pub(crate) struct Writer {
+    /// Last sequence number given out.
+    pub(crate) last_seq: u64,
+    /// Last index used in the engine's own log stream.
+    pub(crate) last_index: u64,
+}
+
+/// What the manifest lock guards.
+pub(crate) struct ManifestState {
+    pub(crate) manifest: Manifest,
+    pub(crate) log_index: u64,
+    pub(crate) last_seq: u64,
+}
+
+/// Compactions under way.
+#[derive(Default)]
+pub(crate) struct Compactions {
+    pub(crate) running: Vec<Running>,
+    pub(crate) next_id: u64,
+    /// Somebody compacts by hand or moves the whole tree: start none.
+    pub(crate) paused: usize,
+}
+
+/// Wakes the engine's threads and those who wait for them.
+#[derive(Default)]
+pub(crate) struct Signal {
+    generation: Mutex<u64>,
+    changed: Condvar,
+}
+
+impl Signal {
+    pub(crate) fn notify(&self) {
+        *self.generation.lock() += 1;
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        *self.generation.lock()
+    }
+
+    /// Waits until the generation is no longer `seen`, or for so long.
+    pub(crate) fn wait(&self, seen: u64, timeout: Option<std::time::Duration>) {
+        let mut generation = self.generation.lock();
+        while *generation == seen {
+            match timeout {
+                Some(timeout) => {
+                    if self.changed.wait_for(&mut generation, timeout).timed_out() {
+                        return;
+                    }
+                }
+                None => self.changed.wait(&mut generation),
+            }
+        }
+    }
+}
+
+/// Counters since the engine was opened.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) flushes: AtomicU64,
+    pub(crate) flush_bytes: AtomicU64,
+    pub(crate) compactions: AtomicU64,
+    pub(crate) moves: AtomicU64,
+    pub(crate) compaction_read_bytes: AtomicU64,
+    pub(crate) compaction_write_bytes: AtomicU64,
+    pub(crate) user_bytes: AtomicU64,
+    /// Times that a writer had to wait for a flush.
+    pub(crate) stops: AtomicU64,
+}
+
+/// See the module's comment.
+pub(crate) struct Core {
+    pub(crate) env: Arc<dyn Env>,
+    pub(crate) dir: PathBuf,
+    pub(crate) options: Options,
+    pub(crate) folder: Arc<TableFolder>,
+    pub(crate) cache: Arc<BlockCache>,
+    pub(crate) log: Log,
+    pub(crate) state: ArcSwap<ReadState>,
+    /// Serialises changes of `state`.
+    pub(crate) state_lock: Mutex<()>,
+    pub(crate) writer: Mutex<Writer>,
+    /// Every write at or below this number is complete.
+    pub(crate) visible: AtomicU64,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) manifest: Mutex<ManifestState>,
+    pub(crate) next_file: AtomicU64,
+    /// One flush at a time.
+    pub(crate) flush_lock: Mutex<()>,
+    pub(crate) compactions: Mutex<Compactions>,
+    pub(crate) flushed_epoch: AtomicU64,
+    pub(crate) signal: Signal,
+    pub(crate) throttle: Throttle,
+    pub(crate) disk_full: AtomicBool,
+    pub(crate) closed: AtomicBool,
+    pub(crate) counters: Counters,
+    /// Held until the last handle is gone.
+    pub(crate) _lock: Box<dyn Send + Sync>,
+}
+
+impl Core {
+    pub(crate) fn layout(&self) -> TableLayout {
+        TableLayout {
+            block_bytes: self.options.block_bytes,
+            compression: self.options.compression,
+            bits_per_key: self.options.bloom_bits_per_key,
+        }
+    }
+
+    pub(crate) fn picker_options(&self) -> PickerOptions {
+        PickerOptions { base_bytes: self.options.level_base_bytes }
+    }
+
+    /// Logs (if `logged`) and applies a batch. The log number is 0 if it was not logged.
+    pub(crate) fn write(&self, batch: &WriteBatch, logged: bool) -> Result<Lsn> {
+        let bytes = batch.as_bytes().len();
+        if bytes > MAX_BATCH_BYTES {
+            return Err(self.refusal(std::io::ErrorKind::InvalidInput, "a batch is larger than 256 MiB"));
+        }
+        let payload = if logged { batch.encode() } else { Bytes::new() };
+        self.make_room(bytes)?;
+        let mut writer = self.writer.lock();
+        let mut lsn = 0;
+        if logged {
+            let index = writer.last_index + 1;
+            lsn = self.log.append(&[Record::Entry { stream: ENGINE_STREAM, index, payload }])?;
+            writer.last_index = index;
+        }
+        self.insert(&mut writer, batch, logged);
+        Ok(lsn)
+    }
+
+    /// Puts a batch into the memtable and publishes it.
+    pub(crate) fn insert(&self, writer: &mut Writer, batch: &WriteBatch, logged: bool) {
+        let state = self.state.load();
+        let mem = &state.active;
+        let mut seq = writer.last_seq;
+        for op in batch {
+            seq += 1;
+            match op {
+                Op::Put { key, value } => mem.insert(key, seq, KIND_PUT, value),
+                Op::Delete { key } => mem.insert(key, seq, KIND_DELETE, &[]),
+                Op::DeleteRange { start, end } => mem.delete_range(start, end, seq),
+            }
+        }
+        assert!(seq <= MAX_SEQ, "2^60 writes");
+        if logged {
+            mem.set_log_index(writer.last_index);
+        }
+        writer.last_seq = seq;
+        self.visible.store(seq, Ordering::Release);
+        self.counters.user_bytes.fetch_add(batch.as_bytes().len() as u64, Ordering::Relaxed);
+        if mem.bytes() >= self.options.memtable_bytes {
+            self.rotate();
+        }
+    }
+
+    /// Closes the active memtable and starts a new one. Under the write lock.
+    pub(crate) fn rotate(&self) {
+        {
+            let _guard = self.state_lock.lock();
+            let old = self.state.load_full();
+            let mut immutables = Vec::with_capacity(old.immutables.len() + 1);
+            immutables.push(old.active.clone());
+            immutables.extend(old.immutables.iter().cloned());
+            let active = Arc::new(Memtable::new(old.active.epoch + 1));
+            // What the closed memtable covers of the log, the new one covers too.
+            active.set_log_index(old.active.log_index());
+            self.state.store(Arc::new(ReadState { active, immutables, version: old.version.clone() }));
+        }
+        self.update_pressure();
+        self.signal.notify();
+    }
+
+    /// Slows the writer down by what compaction owes, and stops it while too many memtables wait.
+    fn make_room(&self, bytes: usize) -> Result<()> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(self.refusal(std::io::ErrorKind::NotConnected, "the engine is closed"));
+        }
+        if self.options.background == Background::Threads
+            && let Some(pause) = self.throttle.charge(bytes)
+        {
+            std::thread::sleep(pause);
+        }
+        if self.state.load().immutables.len() < MAX_IMMUTABLES {
+            return Ok(());
+        }
+        loop {
+            let seen = self.signal.generation();
+            if self.state.load().immutables.len() < MAX_IMMUTABLES {
+                return Ok(());
+            }
+            if self.disk_full.load(Ordering::Relaxed) {
+                return Err(Error::DiskFull { path: self.folder.dir.clone() });
+            }
+            if self.closed.load(Ordering::Relaxed) {
+                return Err(self.refusal(std::io::ErrorKind::NotConnected, "the engine is closed"));
+            }
+            if self.options.background == Background::Manual {
+                return Ok(());
+            }
+            self.counters.stops.fetch_add(1, Ordering::Relaxed);
+            self.signal.wait(seen, Some(std::time::Duration::from_millis(100)));
+        }
+    }
+
+    fn refusal(&self, kind: std::io::ErrorKind, detail: &'static str) -> Error {
+        Error::Io { op: "write", path: self.dir.clone(), source: std::io::Error::new(kind, detail) }
+    }
+
+    /// The state and the sequence number of a read of now. The state first: whatever is written between the two steps is newer than
+    /// the read's start, and what is older is in the state.
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        let state = self.state.load();
+        let seq = self.visible.load(Ordering::Acquire);
+        state.get(key, seq)
+    }
+
+    /// Makes an edit durable, then visible: `flushed` leaves the waiting memtables in the same step.
+    pub(crate) fn install(&self, mut edit: VersionEdit, flushed: Option<&Arc<Memtable>>) -> Result<()> {
+        let mut m = self.manifest.lock();
+        edit.next_file = Some(self.next_file.load(Ordering::Relaxed));
+        let old = self.state.load_full().version.clone();
+        let version = old.apply(&edit, &self.folder).map_err(|detail| Error::Corrupt {
+            what: "version edit",
+            path: self.dir.clone(),
+            offset: 0,
+            detail,
+        })?;
+        let log_index = edit.log_index.unwrap_or(0).max(m.log_index);
+        let last_seq = edit.last_seq.unwrap_or(0).max(m.last_seq);
+        let next_file = edit.next_file;
+        let snapshot = || snapshot_edit(&version, log_index, last_seq, next_file);
+        m.manifest.append(&edit, snapshot)?;
+        (m.log_index, m.last_seq) = (log_index, last_seq);
+        for &(level, number) in &edit.removed {
+            let moved = edit.added.iter().any(|(_, f)| f.number == number);
+            if let Some(file) = old.levels[level].files.iter().find(|f| f.meta.number == number)
+                && !moved
+            {
+                file.mark_obsolete();
+            }
+        }
+        {
+            let _guard = self.state_lock.lock();
+            let old = self.state.load_full();
+            let mut immutables = old.immutables.clone();
+            if let Some(flushed) = flushed {
+                immutables.retain(|mem| !Arc::ptr_eq(mem, flushed));
+            }
+            let state = ReadState { active: old.active.clone(), immutables, version: Arc::new(version) };
+            self.state.store(Arc::new(state));
+        }
+        drop(m);
+        self.update_pressure();
+        Ok(())
+    }
+
+    /// Takes a memtable that holds nothing out of the waiting ones.
+    pub(crate) fn discard_empty(&self, mem: &Arc<Memtable>) {
+        let _guard = self.state_lock.lock();
+        let old = self.state.load_full();
+        let mut immutables = old.immutables.clone();
+        immutables.retain(|m| !Arc::ptr_eq(m, mem));
+        let state = ReadState { active: old.active.clone(), immutables, version: old.version.clone() };
+        self.state.store(Arc::new(state));
+    }
+
+    /// Recomputes what a written byte costs.
+    pub(crate) fn update_pressure(&self) {
+        if self.options.background != Background::Threads {
+            return;
+        }
+        let state = self.state.load();
+        let waiting = state.immutables.len() as f64;
+        let level0 = state.version.levels[0].files.len() as f64;
+        // Debt that costs nothing: what a few level-0 compactions amount to.
+        let free = self.options.level_base_bytes as f64 * 8.0;
+        let debt = debt_bytes(&state.version, self.picker_options()) as f64;
+        self.throttle.set(Pressure {
+            memtables: (waiting - 1.0).max(0.0) / (MAX_IMMUTABLES as f64 - 1.0),
+            level0: (level0 - L0_FREE).max(0.0) / (L0_LIMIT - L0_FREE),
+            debt: (debt - free).max(0.0) / (free * 8.0),
+        });
+    }
+}
+
+/// The whole state as one edit: the first record of a manifest.
+pub(crate) fn snapshot_edit(
+    version: &Version,
+    log_index: u64,
+    last_seq: u64,
+    next_file: Option<u64>,
+) -> VersionEdit {
+    VersionEdit {
+        added: version.files().map(|(l, f)| (l, f.meta.clone())).collect(),
+        removed: Vec::new(),
+        log_index: Some(log_index),
+        last_seq: Some(last_seq),
+        next_file,
+    }
+}

@@ -1,0 +1,119 @@
+//! Ingest: sorted entries straight into tables, all with one sequence number that the manifest records.
+
+use super::core::Core;
+use super::files::FileMeta;
+use super::files::KeyRange;
+use super::key::{KIND_PUT, tag};
+use super::table::TableBuilder;
+use super::version::{LEVELS, Version, VersionEdit};
+use crate::{Error, Result};
+use std::sync::atomic::Ordering;
+
+impl Core {
+    pub(crate) fn ingest<K, V>(&self, entries: impl IntoIterator<Item = (K, V)>) -> Result<()>
+    where
+        K: AsRef<[u8]>,
+        V: AsRef<[u8]>,
+    {
+        let mut created = Vec::new();
+        let result = self.write_ingested(entries, &mut created).and_then(|files| self.add_ingested(files));
+        // A manifest in doubt may name them: then the next open decides.
+        if result.is_err() && !self.manifest.lock().manifest.in_doubt() {
+            for number in created {
+                let _ = self.env.remove(&self.folder.path(number));
+            }
+        }
+        result
+    }
+
+    fn write_ingested<K, V>(
+        &self,
+        entries: impl IntoIterator<Item = (K, V)>,
+        created: &mut Vec<u64>,
+    ) -> Result<Vec<FileMeta>>
+    where
+        K: AsRef<[u8]>,
+        V: AsRef<[u8]>,
+    {
+        let mut files = Vec::new();
+        let mut open: Option<(u64, TableBuilder)> = None;
+        let mut last: Option<Vec<u8>> = None;
+        for (key, value) in entries {
+            let key = key.as_ref();
+            if last.as_deref().is_some_and(|last| last >= key) {
+                let source =
+                    std::io::Error::new(std::io::ErrorKind::InvalidInput, "keys must be strictly ascending");
+                return Err(Error::Io { op: "ingest into", path: self.dir.clone(), source });
+            }
+            if let Some((number, builder)) =
+                open.take_if(|(_, b)| b.estimated_size() >= self.options.table_bytes)
+            {
+                files.push(FileMeta { number, global_seq: 0, summary: builder.finish()? });
+            }
+            let (_, builder) = match &mut open {
+                Some(open) => open,
+                none => {
+                    let number = self.next_file.fetch_add(1, Ordering::Relaxed);
+                    created.push(number);
+                    let path = self.folder.path(number);
+                    none.insert((number, TableBuilder::create(&*self.env, &path, number, self.layout())?))
+                }
+            };
+            builder.add(key, tag(0, KIND_PUT), value.as_ref())?;
+            let last = last.get_or_insert_default();
+            last.clear();
+            last.extend_from_slice(key);
+        }
+        if let Some((number, builder)) = open {
+            files.push(FileMeta { number, global_seq: 0, summary: builder.finish()? });
+        }
+        self.env.sync_dir(&self.folder.dir)?;
+        Ok(files)
+    }
+
+    /// Makes the tables part of the tree. Writers wait meanwhile: the tables get a sequence number above all that is written, and
+    /// nothing older may still be in a memtable, where it would be found first.
+    fn add_ingested(&self, mut files: Vec<FileMeta>) -> Result<()> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        // Most of the memtable goes out without holding writers up.
+        self.flush_all()?;
+        let mut writer = self.writer.lock();
+        if !self.state.load().active.is_empty() {
+            self.rotate();
+        }
+        while !self.state.load().immutables.is_empty() {
+            self.flush_one()?;
+        }
+        let seq = writer.last_seq + 1;
+        for f in &mut files {
+            f.global_seq = seq;
+        }
+        // No compaction may be writing to where the tables go: level 0 always takes them.
+        let running = self.compactions.lock();
+        let version = self.state.load().version.clone();
+        let level = if running.running.is_empty() { lowest_free_level(&version, &files) } else { 0 };
+        let edit = VersionEdit {
+            added: files.into_iter().map(|f| (level, f)).collect(),
+            last_seq: Some(seq),
+            ..VersionEdit::default()
+        };
+        self.install(edit, None)?;
+        drop(running);
+        writer.last_seq = seq;
+        self.visible.store(seq, Ordering::Release);
+        self.signal.notify();
+        Ok(())
+    }
+}
+
+/// The deepest level that the files fit into without anything older above or beside them.
+fn lowest_free_level(version: &Version, files: &[FileMeta]) -> usize {
+    let ranges: Vec<KeyRange> = files.iter().map(FileMeta::range).collect();
+    let blocked = |level: usize| ranges.iter().any(|r| version.levels[level].overlapping(r).next().is_some());
+    match (0..LEVELS).find(|&l| blocked(l)) {
+        Some(level) => level.saturating_sub(1),
+        None => LEVELS - 1,
+    }
+}

@@ -1,0 +1,116 @@
+//! What the engine tells of itself.
+
+use super::core::Core;
+use super::picker::{debt_bytes, scores, targets};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// One level of the tree.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LevelMetrics {
+    /// Tables.
+    pub tables: u64,
+    /// Their size, bytes.
+    pub bytes: u64,
+    /// Size at which the level is compacted, bytes; 0 for level 0 and unused levels.
+    pub target_bytes: u64,
+    /// Fullness in thousandths; at 1000 the level is compacted.
+    pub score: u64,
+    /// Entries, all versions and deletes.
+    pub entries: u64,
+    /// Deletes among them.
+    pub deletes: u64,
+}
+
+/// Sizes now and counters since the engine was opened.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    /// By level.
+    pub levels: Vec<LevelMetrics>,
+    /// Memory of memtables, bytes.
+    pub memtable_bytes: u64,
+    /// Memtables waiting for their flush.
+    pub waiting_memtables: u64,
+    /// Bytes that compaction has to rewrite until every level is at its target, roughly.
+    pub debt_bytes: u64,
+    /// Flushes done.
+    pub flushes: u64,
+    /// Bytes that flushes wrote.
+    pub flush_bytes: u64,
+    /// Merging compactions done.
+    pub compactions: u64,
+    /// Tables moved or dropped without being read.
+    pub moves: u64,
+    /// Bytes that compactions read.
+    pub compaction_read_bytes: u64,
+    /// Bytes that compactions wrote.
+    pub compaction_write_bytes: u64,
+    /// Encoded bytes of batches written or applied.
+    pub user_bytes: u64,
+    /// Times that a writer waited because too many memtables did.
+    pub stops: u64,
+    /// Time that writers were slowed down by, all together.
+    pub slowdown: Duration,
+    /// Times that a writer was slowed down.
+    pub slowdowns: u64,
+    /// What a written byte costs now, nanoseconds.
+    pub price_ns_per_byte: f64,
+    /// Blocks found in the cache, approximately.
+    pub cache_hits: u64,
+    /// Blocks not found in the cache, approximately.
+    pub cache_misses: u64,
+    /// Bytes in the cache.
+    pub cache_bytes: u64,
+    /// Live snapshots.
+    pub snapshots: u64,
+    /// Highest sequence number.
+    pub last_sequence: u64,
+}
+
+impl Metrics {
+    pub(crate) fn of(core: &Core) -> Self {
+        let state = core.state.load();
+        let options = core.picker_options();
+        let t = targets(&state.version, options);
+        let scores = scores(&state.version, &t, options);
+        let levels = state.version.levels.iter().enumerate().map(|(i, level)| LevelMetrics {
+            tables: level.files.len() as u64,
+            bytes: level.bytes,
+            target_bytes: t.bytes[i],
+            score: scores[i],
+            entries: level.files.iter().map(|f| f.meta.summary.entries).sum(),
+            deletes: level.files.iter().map(|f| f.meta.summary.deletes).sum(),
+        });
+        let (cache_hits, cache_misses) = core.cache.counts();
+        let (slowdown, slowdowns) = core.throttle.totals();
+        let c = &core.counters;
+        let load = |a: &std::sync::atomic::AtomicU64| a.load(Ordering::Relaxed);
+        Self {
+            levels: levels.collect(),
+            memtable_bytes: state.memtables().map(|m| m.bytes() as u64).sum(),
+            waiting_memtables: state.immutables.len() as u64,
+            debt_bytes: debt_bytes(&state.version, options),
+            flushes: load(&c.flushes),
+            flush_bytes: load(&c.flush_bytes),
+            compactions: load(&c.compactions),
+            moves: load(&c.moves),
+            compaction_read_bytes: load(&c.compaction_read_bytes),
+            compaction_write_bytes: load(&c.compaction_write_bytes),
+            user_bytes: load(&c.user_bytes),
+            stops: load(&c.stops),
+            slowdown,
+            slowdowns,
+            price_ns_per_byte: core.throttle.price_ns_per_byte(),
+            cache_hits,
+            cache_misses,
+            cache_bytes: core.cache.weight(),
+            snapshots: core.snapshots.list().len() as u64,
+            last_sequence: core.visible.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Bytes in tables.
+    pub fn table_bytes(&self) -> u64 {
+        self.levels.iter().map(|l| l.bytes).sum()
+    }
+}

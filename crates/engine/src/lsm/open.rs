@@ -1,0 +1,184 @@
+//! Opening the engine: lock, manifest, table files, log, replay.
+
+use super::batch::WriteBatch;
+use super::cache::BlockCache;
+use super::core::{Compactions, Core, Counters, ManifestState, ReadState, Signal, Writer, snapshot_edit};
+use super::files::{TableFolder, table_number};
+use super::manifest::Manifest;
+use super::memtable::Memtable;
+use super::options::Options;
+use super::snapshot::Snapshots;
+use super::throttle::Throttle;
+use super::version::{Version, VersionEdit};
+use crate::log::{ENGINE_STREAM, LogOptions, Record};
+use crate::{Env, Error, Log, Result};
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+
+/// Payload read from the log at once during replay.
+const REPLAY_CHUNK: u64 = 4 << 20;
+
+/// Folder of the tables, below the engine's.
+pub(crate) const TABLES: &str = "tables";
+const LOG: &str = "log";
+
+/// Opens or creates the engine in `dir`.
+pub(crate) fn open(env: Arc<dyn Env>, dir: &Path, options: Options) -> Result<Core> {
+    let options = options.normalized();
+    let tables = dir.join(TABLES);
+    env.create_dir_all(dir)?;
+    let lock = env.lock(dir)?;
+    let recovered = Manifest::recover(&*env, dir)?;
+    env.create_dir_all(&tables)?;
+    env.sync_dir(dir)?;
+    let present: BTreeSet<u64> = env.list(&tables)?.iter().filter_map(|n| table_number(n)).collect();
+
+    let cache = Arc::new(BlockCache::new(options.cache_bytes, options.block_bytes));
+    let folder = TableFolder::new(env.clone(), tables.clone(), cache.clone());
+    let (mut log_index, mut last_seq, mut next_file, mut manifest_number) = (0, 0, 1, 0);
+    let mut version = Version::default();
+    match recovered {
+        Some(recovered) => {
+            manifest_number = recovered.number;
+            // Folded by number first: a table added and removed again is never looked at.
+            for edit in &recovered.edits {
+                version = version.apply(edit, &folder).map_err(|detail| Error::Corrupt {
+                    what: "manifest",
+                    path: dir.to_path_buf(),
+                    offset: 0,
+                    detail,
+                })?;
+                log_index = edit.log_index.unwrap_or(0).max(log_index);
+                last_seq = edit.last_seq.unwrap_or(0).max(last_seq);
+                next_file = edit.next_file.unwrap_or(0).max(next_file);
+            }
+        }
+        None if present.is_empty() => {}
+        None => {
+            return Err(Error::Corrupt {
+                what: "manifest",
+                path: dir.join("CURRENT"),
+                offset: 0,
+                detail: "missing beside tables".into(),
+            });
+        }
+    }
+    let live: BTreeSet<u64> = version.files().map(|(_, f)| f.meta.number).collect();
+    if let Some(missing) = live.difference(&present).next() {
+        return Err(Error::Corrupt {
+            what: "table",
+            path: folder.path(*missing),
+            offset: 0,
+            detail: "named by the manifest, but there is no such file".into(),
+        });
+    }
+    next_file = next_file.max(present.last().map_or(0, |n| n + 1));
+
+    let log_options = LogOptions {
+        background: options.background,
+        segment_bytes: options.segment_bytes,
+        ..LogOptions::default()
+    };
+    let log = Log::open(env.clone(), &dir.join(LOG), log_options)?;
+    check_log(&log, log_index, &dir.join(LOG))?;
+
+    let snapshot = snapshot_edit(&version, log_index, last_seq, Some(next_file));
+    let manifest = Manifest::create(env.clone(), dir, manifest_number + 1, &snapshot)?;
+    // Only now, with a fresh manifest, is it certain that nothing refers to them.
+    manifest.remove_others()?;
+    for orphan in present.difference(&live) {
+        env.remove(&folder.path(*orphan))?;
+    }
+
+    let state =
+        ReadState { active: Arc::new(Memtable::new(0)), immutables: Vec::new(), version: Arc::new(version) };
+    state.active.set_log_index(log_index);
+    let core = Core {
+        dir: dir.to_path_buf(),
+        folder,
+        cache,
+        log,
+        state: ArcSwap::from_pointee(state),
+        state_lock: Mutex::new(()),
+        writer: Mutex::new(Writer { last_seq, last_index: log_index }),
+        visible: AtomicU64::new(last_seq),
+        snapshots: Snapshots::default(),
+        manifest: Mutex::new(ManifestState { manifest, log_index, last_seq }),
+        next_file: AtomicU64::new(next_file),
+        flush_lock: Mutex::new(()),
+        compactions: Mutex::new(Compactions::default()),
+        flushed_epoch: AtomicU64::new(0),
+        signal: Signal::default(),
+        throttle: Throttle::default(),
+        disk_full: AtomicBool::new(false),
+        closed: AtomicBool::new(false),
+        counters: Counters::default(),
+        env,
+        options,
+        _lock: lock,
+    };
+    replay(&core, log_index)?;
+    core.update_pressure();
+    Ok(core)
+}
+
+/// The log must reach back to what the tables hold: otherwise writes are lost, and serving would hide it.
+fn check_log(log: &Log, flushed: u64, path: &Path) -> Result<()> {
+    let Some(info) = log.stream(ENGINE_STREAM) else { return Ok(()) };
+    if info.first > flushed + 1 && info.first <= info.last || info.last > flushed && info.first > info.last {
+        return Err(Error::Corrupt {
+            what: "log",
+            path: path.to_path_buf(),
+            offset: 0,
+            detail: format!("starts at batch {}, but tables end at batch {flushed}", info.first),
+        });
+    }
+    Ok(())
+}
+
+/// Applies the batches of the engine's own stream that are in no table.
+fn replay(core: &Core, flushed: u64) -> Result<()> {
+    let mut writer = core.writer.lock();
+    let last = core.log.stream(ENGINE_STREAM).map_or(0, |info| info.last);
+    if last < flushed {
+        // A new or older log than the tables (a checkpoint was opened): go on where the tables end.
+        core.log.append(&[Record::TruncatePrefix { stream: ENGINE_STREAM, through: flushed }])?;
+        return Ok(());
+    }
+    let mut next = flushed + 1;
+    while next <= last {
+        let chunk = core.log.entries(ENGINE_STREAM, next, last + 1, REPLAY_CHUNK)?;
+        let Some(&(end, _)) = chunk.last() else {
+            return Err(Error::Corrupt {
+                what: "log",
+                path: core.dir.join(LOG),
+                offset: 0,
+                detail: format!("batch {next} of {last} is missing"),
+            });
+        };
+        for (index, payload) in chunk {
+            let batch = WriteBatch::decode(payload)?;
+            writer.last_index = index;
+            core.insert(&mut writer, &batch, true);
+        }
+        next = end + 1;
+    }
+    Ok(())
+}
+
+/// Files that a checkpoint links and a manifest that names them: a folder that [`open`] takes.
+pub(crate) fn write_checkpoint(core: &Core, to: &Path, version: &Version, edit: &VersionEdit) -> Result<()> {
+    let tables: PathBuf = to.join(TABLES);
+    core.env.create_dir_all(&tables)?;
+    for (_, file) in version.files() {
+        let name = super::files::table_name(file.meta.number);
+        core.env.link(&core.folder.path(file.meta.number), &tables.join(name))?;
+    }
+    core.env.sync_dir(&tables)?;
+    Manifest::create(core.env.clone(), to, 1, edit)?;
+    core.env.sync_dir(to)
+}

@@ -1,0 +1,67 @@
+//! Settings of the engine.
+
+use super::table::Compression;
+
+/// Who runs flushes, compactions and log syncs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Background {
+    /// Threads of the engine.
+    Threads,
+    /// Nobody: the caller calls [`super::Engine::background_step`] and [`crate::Log::sync_step`].
+    Manual,
+}
+
+/// Settings. `Options::default()` suits a laptop.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Who runs background work.
+    pub background: Background,
+    /// Memtable size at which a flush starts, bytes.
+    pub memtable_bytes: usize,
+    /// Block cache, bytes.
+    pub cache_bytes: usize,
+    /// Log segment size, bytes.
+    pub segment_bytes: u64,
+    /// Target size of a sorted table, bytes.
+    pub table_bytes: u64,
+    /// Target size of a block before compression, bytes.
+    pub block_bytes: usize,
+    /// Size of the smallest level below level 0, bytes; the base of the level sizes.
+    pub level_base_bytes: u64,
+    /// How blocks are compressed.
+    pub compression: Compression,
+    /// Bits of Bloom filter per key.
+    pub bloom_bits_per_key: usize,
+    /// Compaction threads (with [`Background::Threads`]).
+    pub compaction_threads: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            background: Background::Threads,
+            memtable_bytes: 64 << 20,
+            cache_bytes: 64 << 20,
+            segment_bytes: 64 << 20,
+            table_bytes: 32 << 20,
+            block_bytes: 4 << 10,
+            level_base_bytes: 128 << 20,
+            compression: Compression::Lz4,
+            bloom_bits_per_key: 10,
+            compaction_threads: 2,
+        }
+    }
+}
+
+impl Options {
+    /// With every value brought into its range.
+    pub(crate) fn normalized(mut self) -> Self {
+        self.memtable_bytes = self.memtable_bytes.clamp(1 << 10, 1 << 30);
+        self.table_bytes = self.table_bytes.clamp(1 << 10, 1 << 31);
+        self.block_bytes = self.block_bytes.clamp(128, 1 << 20);
+        self.level_base_bytes = self.level_base_bytes.clamp(1 << 10, 1 << 40);
+        self.bloom_bits_per_key = self.bloom_bits_per_key.clamp(1, 30);
+        self.compaction_threads = self.compaction_threads.clamp(1, 64);
+        self
+    }
+}

@@ -1,0 +1,258 @@
+//! Writes merged entries out as tables, leaving out what nobody can see any more. Shared by flush and compaction.
+//!
+//! Snapshots cut history into stripes: two versions with no snapshot between them are indistinguishable, so only the newer is
+//! kept. Versions older than every snapshot are in stripe 0; there a delete goes too, once nothing lies below that it hides.
+
+use super::files::{FileMeta, KeyRange, TableFile, TableFolder};
+use super::key::{KIND_DELETE, KIND_PUT, kind_of, seq_of, tag};
+use super::merge::MergeIter;
+use super::range_del::{Fragment, RangeDels};
+use super::table::{TableBuilder, TableLayout};
+use super::version::{LEVELS, Version};
+use crate::Result;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What a rewrite must know beyond its input.
+pub(crate) struct RewritePlan {
+    /// Sequence numbers of the live snapshots, ascending.
+    pub(crate) snapshots: Vec<u64>,
+    /// Range deletes of all inputs, fragmented together.
+    pub(crate) dels: RangeDels,
+    /// The tree that the inputs are from.
+    pub(crate) version: Arc<Version>,
+    /// Level of the outputs. Deletes are dropped where no deeper level holds their keys; `None`: never (flush, level 0).
+    pub(crate) output_level: Option<usize>,
+    /// Size at which an output is closed; `u64::MAX` for one output.
+    pub(crate) table_bytes: u64,
+    pub(crate) layout: TableLayout,
+}
+
+/// Overlap with the level below the output at which an output is closed early, in target table sizes: what a later compaction
+/// of it has to rewrite.
+const MAX_GRANDPARENTS: u64 = 10;
+
+/// Number of snapshots older than `seq`: entries with the same number look alike to every snapshot.
+#[inline]
+fn stripe(snapshots: &[u64], seq: u64) -> usize {
+    if snapshots.is_empty() { 0 } else { snapshots.partition_point(|&s| s < seq) }
+}
+
+/// The rewriting itself.
+pub(crate) struct Rewriter<'a> {
+    plan: RewritePlan,
+    folder: &'a TableFolder,
+    next_file: &'a AtomicU64,
+    builder: Option<(u64, TableBuilder)>,
+    /// Numbers of all files created, to be removed if this fails.
+    created: Vec<u64>,
+    outputs: Vec<FileMeta>,
+    /// Range deletes that outlive the rewrite.
+    kept_dels: RangeDels,
+    /// First key that the current output is responsible for; `None`: from the start.
+    low: Option<Vec<u8>>,
+    below: Below,
+    grandparents: Vec<Arc<TableFile>>,
+    next_grandparent: usize,
+    grandparent_bytes: u64,
+}
+
+impl<'a> Rewriter<'a> {
+    pub(crate) fn new(
+        plan: RewritePlan,
+        folder: &'a TableFolder,
+        next_file: &'a AtomicU64,
+        hull: Option<&KeyRange>,
+    ) -> Self {
+        let below = Below::new(plan.version.clone(), plan.output_level.unwrap_or(LEVELS));
+        let mut kept = Vec::new();
+        for f in &plan.dels.frags {
+            let droppable = plan.output_level.is_some() && !below.overlaps(&f.start, &f.end);
+            let mut last = None;
+            let mut seqs = Vec::new();
+            for &seq in &f.seqs {
+                let s = stripe(&plan.snapshots, seq);
+                if last != Some(s) && !(s == 0 && droppable) {
+                    seqs.push(seq);
+                }
+                last = Some(s);
+            }
+            if !seqs.is_empty() {
+                kept.push(Fragment { seqs, ..f.clone() });
+            }
+        }
+        let grandparents = match (plan.output_level, hull) {
+            (Some(level), Some(hull)) if level + 1 < LEVELS => {
+                plan.version.levels[level + 1].overlapping(hull).cloned().collect()
+            }
+            _ => Vec::new(),
+        };
+        Self {
+            plan,
+            folder,
+            next_file,
+            builder: None,
+            created: Vec::new(),
+            outputs: Vec::new(),
+            kept_dels: RangeDels { frags: kept },
+            low: None,
+            below,
+            grandparents,
+            next_grandparent: 0,
+            grandparent_bytes: 0,
+        }
+    }
+
+    /// Writes everything that `merge` (positioned at its start) still yields. On failure no file is left behind.
+    pub(crate) fn run(mut self, merge: &mut MergeIter) -> Result<Vec<FileMeta>> {
+        let result = self.write(merge);
+        if result.is_err() {
+            self.builder = None;
+            for &number in &self.created {
+                let _ = self.folder.env.remove(&self.folder.path(number));
+            }
+        }
+        result.map(|()| self.outputs)
+    }
+
+    fn write(&mut self, merge: &mut MergeIter) -> Result<()> {
+        let mut last_key: Vec<u8> = Vec::new();
+        let mut last_stripe = None;
+        let mut started = false;
+        while merge.valid() {
+            let (key, tag_in) = (merge.key(), merge.tag());
+            let seq = seq_of(tag_in);
+            let new_key = !started || last_key[..] != *key;
+            if new_key {
+                started = true;
+                last_stripe = None;
+                last_key.clear();
+                last_key.extend_from_slice(key);
+            }
+            let s = stripe(&self.plan.snapshots, seq);
+            let hidden = last_stripe == Some(s) || self.deleted_by_range(key, seq, s);
+            last_stripe = Some(s);
+            if !hidden {
+                let bottom = s == 0 && self.plan.output_level.is_some() && !self.below.may_hold(key);
+                if !(bottom && kind_of(tag_in) == KIND_DELETE) {
+                    // At the bottom nobody compares sequence numbers any more, unless an older range delete stays; zeros compress.
+                    let zero = bottom && kind_of(tag_in) == KIND_PUT && self.kept_dels.find(key).is_none();
+                    let tag_out = if zero { tag(0, KIND_PUT) } else { tag_in };
+                    self.emit(&last_key, tag_out, merge.value())?;
+                }
+            }
+            merge.step()?;
+        }
+        self.close(None)
+    }
+
+    /// Whether a range delete of the same stripe hides the entry.
+    #[inline]
+    fn deleted_by_range(&self, key: &[u8], seq: u64, s: usize) -> bool {
+        if self.plan.dels.is_empty() {
+            return false;
+        }
+        let Some(f) = self.plan.dels.find(key) else { return false };
+        // The oldest delete newer than the entry has the lowest stripe of those that hide it.
+        let newer = f.seqs.partition_point(|&x| x > seq);
+        newer.checked_sub(1).is_some_and(|i| stripe(&self.plan.snapshots, f.seqs[i]) == s)
+    }
+
+    fn emit(&mut self, key: &[u8], tag: u64, value: &[u8]) -> Result<()> {
+        // Versions of one key stay in one table.
+        let new_key = self.builder.as_ref().is_none_or(|(_, b)| b.last_key() != key);
+        if new_key {
+            self.pass_grandparents(key);
+            let full = self.builder.as_ref().is_some_and(|(_, b)| {
+                b.estimated_size() >= self.plan.table_bytes
+                    || self.grandparent_bytes > MAX_GRANDPARENTS.saturating_mul(self.plan.table_bytes)
+            });
+            if full {
+                self.close(Some(key))?;
+            }
+        }
+        if self.builder.is_none() {
+            self.create()?;
+        }
+        if let Some((_, builder)) = &mut self.builder {
+            builder.add(key, tag, value)?;
+        }
+        Ok(())
+    }
+
+    fn pass_grandparents(&mut self, key: &[u8]) {
+        while let Some(g) = self.grandparents.get(self.next_grandparent)
+            && g.meta.ends_before(key)
+        {
+            if self.builder.is_some() {
+                self.grandparent_bytes += g.meta.summary.size;
+            }
+            self.next_grandparent += 1;
+        }
+    }
+
+    fn create(&mut self) -> Result<()> {
+        let number = self.next_file.fetch_add(1, Ordering::Relaxed);
+        self.created.push(number);
+        let path = self.folder.path(number);
+        let builder = TableBuilder::create(&*self.folder.env, &path, number, self.plan.layout)?;
+        self.builder = Some((number, builder));
+        self.grandparent_bytes = 0;
+        Ok(())
+    }
+
+    /// Closes the current output with the range deletes up to `next`, the first key of the output after it.
+    fn close(&mut self, next: Option<&[u8]>) -> Result<()> {
+        let low = std::mem::replace(&mut self.low, next.map(<[u8]>::to_vec));
+        let dels: Vec<Fragment> = self.kept_dels.clip(low.as_deref(), next).collect();
+        if !dels.is_empty() && self.builder.is_none() {
+            self.create()?;
+        }
+        let Some((number, mut builder)) = self.builder.take() else { return Ok(()) };
+        for f in dels {
+            builder.add_fragment(f);
+        }
+        let summary = builder.finish()?;
+        self.outputs.push(FileMeta { number, global_seq: 0, summary });
+        Ok(())
+    }
+}
+
+/// The levels deeper than an output level.
+struct Below {
+    version: Arc<Version>,
+    /// Level and next file to look at: keys come in ascending order.
+    cursors: Vec<(usize, usize)>,
+}
+
+impl Below {
+    fn new(version: Arc<Version>, level: usize) -> Self {
+        let cursors = (level.saturating_add(1)..LEVELS)
+            .filter(|&l| !version.levels[l].files.is_empty())
+            .map(|l| (l, 0))
+            .collect();
+        Self { version, cursors }
+    }
+
+    /// Whether a deeper table's range holds `key`. Keys must not go backwards.
+    #[inline]
+    fn may_hold(&mut self, key: &[u8]) -> bool {
+        for (level, at) in &mut self.cursors {
+            let files = &self.version.levels[*level].files;
+            while files.get(*at).is_some_and(|f| f.meta.ends_before(key)) {
+                *at += 1;
+            }
+            if files.get(*at).is_some_and(|f| f.meta.smallest() <= key) {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn overlaps(&self, start: &[u8], end: &[u8]) -> bool {
+        self.cursors.iter().any(|&(level, _)| {
+            let level = &self.version.levels[level];
+            level.first_reaching(start) < level.starting_below(end)
+        })
+    }
+}

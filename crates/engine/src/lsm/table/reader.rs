@@ -1,0 +1,369 @@
+//! An open table: point reads, and the block access that iterators build on.
+
+use super::block::{Block, BlockGet, Malformed};
+use super::builder::TableSummary;
+use super::format::{FOOTER, Footer, Handle, open_block};
+use super::index::IndexPartition;
+use crate::env::{File, OpenMode};
+use crate::lsm::bloom;
+use crate::lsm::cache::{BlockCache, Cached};
+use crate::lsm::codec::Reader;
+use crate::lsm::key::{KIND_DELETE, kind_of, search_tag, seq_of, tag};
+use crate::lsm::memtable::Found;
+use crate::lsm::range_del::{Fragment, RangeDels};
+use crate::lsm::sorted_keys::SortedKeys;
+use crate::{Env, Error, Result};
+use bytes::Bytes;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// An index partition and the filter over the same keys, both kept here once read if the cache's budget allows.
+#[derive(Debug)]
+struct Partition {
+    index: Handle,
+    filter: Handle,
+    kept_index: OnceLock<Arc<IndexPartition>>,
+    kept_filter: OnceLock<Bytes>,
+}
+
+/// An open table. Top index and range deletes are in memory; everything else is read through the block cache.
+pub(crate) struct Table {
+    file: Arc<dyn File>,
+    path: PathBuf,
+    /// File number: the cache's key.
+    number: u64,
+    size: u64,
+    footer: Footer,
+    /// Last key (or separator) of each partition.
+    separators: SortedKeys,
+    partitions: Vec<Partition>,
+    range_dels: RangeDels,
+    /// If not 0, the sequence number of every entry, whatever is stored (an ingested table).
+    global_seq: u64,
+    cache: Arc<BlockCache>,
+    /// Bytes of the cache's budget that kept partitions take.
+    pinned: AtomicU64,
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        self.cache.unpin(*self.pinned.get_mut());
+    }
+}
+
+impl Table {
+    /// Opens a table file of `size` bytes.
+    pub(crate) fn open(
+        env: &dyn Env,
+        path: &Path,
+        number: u64,
+        size: u64,
+        global_seq: u64,
+        cache: Arc<BlockCache>,
+    ) -> Result<Self> {
+        let file = env.open(path, OpenMode::Read)?;
+        let actual = file.len()?;
+        if actual != size || size < FOOTER as u64 {
+            return Err(Error::Corrupt {
+                what: "table",
+                path: path.to_path_buf(),
+                offset: actual.min(size),
+                detail: format!("file has {actual} bytes, the manifest says {size}"),
+            });
+        }
+        let mut data = vec![0; FOOTER];
+        file.read_at(size - FOOTER as u64, &mut data)?;
+        let footer = Footer::decode(&data, size, path)?;
+        let mut table = Self {
+            file,
+            path: path.to_path_buf(),
+            number,
+            size,
+            footer,
+            separators: SortedKeys::default(),
+            partitions: Vec::new(),
+            range_dels: RangeDels::default(),
+            global_seq,
+            cache,
+            pinned: AtomicU64::new(0),
+        };
+        table.load_top_index()?;
+        if footer.range_dels.len > 0 {
+            table.load_range_dels()?;
+        }
+        Ok(table)
+    }
+
+    fn load_top_index(&mut self) -> Result<()> {
+        let raw = self.read_uncached(self.footer.top_index)?;
+        let mut r = Reader::new(&raw);
+        let limit = self.size - FOOTER as u64;
+        let parsed = (|| {
+            let count = r.varint()?;
+            let mut keys: Vec<&[u8]> = Vec::new();
+            let mut partitions = Vec::new();
+            for _ in 0..count {
+                keys.push(r.bytes()?);
+                let (index, filter) = (Handle::decode(&mut r)?, Handle::decode(&mut r)?);
+                if !index.fits(limit) || !filter.fits(limit) {
+                    return None;
+                }
+                let (kept_index, kept_filter) = (OnceLock::new(), OnceLock::new());
+                partitions.push(Partition { index, filter, kept_index, kept_filter });
+            }
+            (r.is_done() && keys.is_sorted()).then(|| (SortedKeys::new(keys.into_iter()), partitions))
+        })();
+        (self.separators, self.partitions) =
+            parsed.ok_or_else(|| self.corrupt("top index", self.footer.top_index, "malformed"))?;
+        Ok(())
+    }
+
+    fn load_range_dels(&mut self) -> Result<()> {
+        let raw = self.read_uncached(self.footer.range_dels)?;
+        let mut r = Reader::new(&raw);
+        let parsed = (|| {
+            let count = r.varint()?;
+            let mut frags: Vec<Fragment> = Vec::new();
+            for _ in 0..count {
+                let start = Bytes::copy_from_slice(r.bytes()?);
+                let end = Bytes::copy_from_slice(r.bytes()?);
+                let n = r.varint()?;
+                let mut seqs = Vec::new();
+                for _ in 0..n {
+                    seqs.push(r.varint()?);
+                }
+                let ordered = start < end && frags.last().is_none_or(|last| last.end <= start);
+                if !ordered || seqs.is_empty() || !seqs.is_sorted_by(|a, b| a > b) {
+                    return None;
+                }
+                frags.push(Fragment { start, end, seqs });
+            }
+            r.is_done().then_some(RangeDels { frags })
+        })();
+        self.range_dels =
+            parsed.ok_or_else(|| self.corrupt("range deletes", self.footer.range_dels, "malformed"))?;
+        if self.global_seq != 0 {
+            for f in &mut self.range_dels.frags {
+                f.seqs = vec![self.global_seq];
+            }
+        }
+        Ok(())
+    }
+
+    /// The newest version of `key` visible at `seq`, this table's range deletes applied. `hash` is [`bloom::key_hash`] of the key.
+    pub(crate) fn get(&self, key: &[u8], hash: u64, seq: u64) -> Result<Found> {
+        let cover = self.range_dels.cover(key, seq);
+        let none = if cover > 0 { Found::Deleted } else { Found::Missing };
+        let search = if self.global_seq == 0 {
+            search_tag(seq)
+        } else if self.global_seq <= seq {
+            u64::MAX
+        } else {
+            return Ok(none);
+        };
+        let first = self.separators.lower_bound(key);
+        let Some(part) = self.partitions.get(first) else { return Ok(none) };
+        let passes = match part.kept_filter.get() {
+            Some(filter) => bloom::may_contain(filter, hash),
+            None => bloom::may_contain(&self.filter(part)?, hash),
+        };
+        if !passes {
+            return Ok(none);
+        }
+        // The versions of one key may run on into the next block, and that into the next partition.
+        for part in &self.partitions[first..] {
+            let loaded;
+            let index = match part.kept_index.get() {
+                Some(index) => index,
+                None => {
+                    loaded = self.index_of(part)?;
+                    &loaded
+                }
+            };
+            for i in index.find(key)..index.len() {
+                let handle = index.handle(i);
+                let block = self.data_block(handle)?;
+                match block.get(key, search).map_err(|e| self.malformed(e, handle))? {
+                    BlockGet::Found(t, value) => {
+                        let t = self.override_tag(t);
+                        let deleted = seq_of(t) < cover || kind_of(t) == KIND_DELETE;
+                        return Ok(if deleted { Found::Deleted } else { Found::Value(block.value(value)) });
+                    }
+                    BlockGet::PastEnd if index.separator(i) == key => {}
+                    BlockGet::Absent | BlockGet::PastEnd => return Ok(none),
+                }
+            }
+        }
+        Ok(none)
+    }
+
+    /// The entry's tag as readers see it.
+    #[inline]
+    pub(super) fn override_tag(&self, t: u64) -> u64 {
+        if self.global_seq == 0 { t } else { tag(self.global_seq, kind_of(t)) }
+    }
+
+    /// Partition that a search for `key` starts in; `partitions()` if beyond the last.
+    pub(super) fn find_partition(&self, key: &[u8]) -> usize {
+        self.separators.lower_bound(key)
+    }
+
+    pub(super) fn partitions(&self) -> usize {
+        self.partitions.len()
+    }
+
+    /// An index partition by number.
+    pub(super) fn index(&self, partition: usize) -> Result<Arc<IndexPartition>> {
+        self.index_of(&self.partitions[partition])
+    }
+
+    fn index_of(&self, part: &Partition) -> Result<Arc<IndexPartition>> {
+        if let Some(index) = part.kept_index.get() {
+            return Ok(index.clone());
+        }
+        if let Some(Cached::Index(index)) = self.cache.get(self.number, part.index.offset) {
+            return Ok(index);
+        }
+        let block = Block::parse(self.read_uncached(part.index)?);
+        let index = block.and_then(|b| IndexPartition::parse(b, self.size));
+        let index = Arc::new(index.ok_or_else(|| self.malformed(Malformed, part.index))?);
+        let cached = Cached::Index(index.clone());
+        if self.keep(&cached) {
+            if part.kept_index.set(index.clone()).is_err() {
+                self.give_back(&cached);
+            }
+        } else {
+            self.cache.insert(self.number, part.index.offset, cached);
+        }
+        Ok(index)
+    }
+
+    fn filter(&self, part: &Partition) -> Result<Bytes> {
+        if let Some(filter) = part.kept_filter.get() {
+            return Ok(filter.clone());
+        }
+        if let Some(Cached::Filter(filter)) = self.cache.get(self.number, part.filter.offset) {
+            return Ok(filter);
+        }
+        let filter = self.read_uncached(part.filter)?;
+        let cached = Cached::Filter(filter.clone());
+        if self.keep(&cached) {
+            if part.kept_filter.set(filter.clone()).is_err() {
+                self.give_back(&cached);
+            }
+        } else {
+            self.cache.insert(self.number, part.filter.offset, cached);
+        }
+        Ok(filter)
+    }
+
+    /// Takes room in the cache's budget for a partition that this table keeps.
+    fn keep(&self, cached: &Cached) -> bool {
+        let bytes = cached.weight();
+        let kept = self.cache.pin(bytes);
+        if kept {
+            self.pinned.fetch_add(bytes, Ordering::Relaxed);
+        }
+        kept
+    }
+
+    /// Another thread was faster.
+    fn give_back(&self, cached: &Cached) {
+        self.pinned.fetch_sub(cached.weight(), Ordering::Relaxed);
+        self.cache.unpin(cached.weight());
+    }
+
+    /// A data block, through the cache.
+    #[inline]
+    pub(super) fn data_block(&self, handle: Handle) -> Result<Block> {
+        match self.cache.get(self.number, handle.offset) {
+            Some(Cached::Data(block)) => Ok(block),
+            _ => self.load_data_block(handle),
+        }
+    }
+
+    #[cold]
+    fn load_data_block(&self, handle: Handle) -> Result<Block> {
+        let data = self.read_uncached(handle)?;
+        let block = Block::parse_for_lookup(data).ok_or_else(|| self.malformed(Malformed, handle))?;
+        self.cache.insert(self.number, handle.offset, Cached::Data(block.clone()));
+        Ok(block)
+    }
+
+    fn read_uncached(&self, handle: Handle) -> Result<Bytes> {
+        let mut sealed = vec![0; handle.len as usize];
+        self.file.read_at(handle.offset, &mut sealed)?;
+        Ok(Bytes::from(open_block(sealed, self.footer.table_id, handle, &self.path)?))
+    }
+
+    /// Checks and parses a block whose bytes the caller has read itself.
+    pub(super) fn open_raw(&self, sealed: Vec<u8>, handle: Handle) -> Result<Block> {
+        let data = open_block(sealed, self.footer.table_id, handle, &self.path)?;
+        Block::parse(Bytes::from(data)).ok_or_else(|| self.malformed(Malformed, handle))
+    }
+
+    /// Reads `len` bytes at `offset`, for readahead and verification.
+    pub(crate) fn read_raw(&self, offset: u64, len: usize) -> Result<Vec<u8>> {
+        let mut data = vec![0; len];
+        self.file.read_at(offset, &mut data)?;
+        Ok(data)
+    }
+
+    /// What the table says of itself.
+    pub(crate) fn properties(&self) -> Result<TableSummary> {
+        let raw = self.read_uncached(self.footer.properties)?;
+        let mut r = Reader::new(&raw);
+        let parsed = (|| {
+            Some(TableSummary {
+                entries: r.varint()?,
+                deletes: r.varint()?,
+                range_dels: r.varint()?,
+                raw_bytes: r.varint()?,
+                smallest_seq: r.varint()?,
+                largest_seq: r.varint()?,
+                smallest: r.bytes()?.to_vec(),
+                largest: r.bytes()?.to_vec(),
+                largest_exclusive: r.u8()? != 0,
+                size: self.size,
+                checksum: 0,
+            })
+        })();
+        parsed.ok_or_else(|| self.corrupt("properties", self.footer.properties, "malformed"))
+    }
+
+    /// Reads and checks every filter partition (iteration checks all other blocks).
+    pub(crate) fn check_filters(&self) -> Result<()> {
+        for p in &self.partitions {
+            self.read_uncached(p.filter)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the filter of the key's partition lets it pass.
+    #[cfg(test)]
+    pub(crate) fn filter_passes(&self, key: &[u8]) -> Result<bool> {
+        let Some(part) = self.partitions.get(self.separators.lower_bound(key)) else { return Ok(false) };
+        Ok(bloom::may_contain(&self.filter(part)?, bloom::key_hash(key)))
+    }
+
+    pub(crate) fn range_dels(&self) -> &RangeDels {
+        &self.range_dels
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    pub(super) fn malformed(&self, _: Malformed, handle: Handle) -> Error {
+        self.corrupt("block", handle, "an entry does not parse")
+    }
+
+    fn corrupt(&self, what: &'static str, handle: Handle, detail: &str) -> Error {
+        Error::Corrupt { what, path: self.path.clone(), offset: handle.offset, detail: detail.to_string() }
+    }
+}

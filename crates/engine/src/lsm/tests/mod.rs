@@ -1,0 +1,31 @@
+//! The whole engine on the simulated disk.
+
+mod behaviour;
+mod model;
+
+use crate::env::SimEnv;
+use crate::lsm::{Background, Engine, Options};
+use crate::{Env, Result};
+use std::path::Path;
+use std::sync::Arc;
+
+pub(crate) const DIR: &str = "/db";
+
+/// Sizes so small that a few hundred writes go through every level.
+pub(crate) fn tiny() -> Options {
+    Options {
+        background: Background::Manual,
+        memtable_bytes: 3 << 10,
+        cache_bytes: 8 << 10,
+        segment_bytes: 16 << 10,
+        table_bytes: 1 << 10,
+        block_bytes: 128,
+        level_base_bytes: 4 << 10,
+        ..Options::default()
+    }
+}
+
+pub(crate) fn open(env: &SimEnv, options: Options) -> Result<Engine> {
+    let env: Arc<dyn Env> = Arc::new(env.clone());
+    Engine::open(env, Path::new(DIR), options)
+}

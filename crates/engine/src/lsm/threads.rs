@@ -1,0 +1,80 @@
+//! The engine's own threads: one flushes, the others compact and remove files.
+
+use super::core::Core;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Pause after a failed flush or compaction before it is tried again.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// The running threads; stopped when dropped.
+pub(crate) struct Threads {
+    core: Arc<Core>,
+    handles: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Threads {
+    /// Starts them. With `compactors == 0` there are none, for `Background::Manual`.
+    pub(crate) fn start(core: Arc<Core>, compactors: usize) -> std::io::Result<Self> {
+        let threads = Self { core, handles: Mutex::default() };
+        if compactors > 0 {
+            threads.spawn("torc-flush", Core::flush_one, true)?;
+            for n in 0..compactors {
+                let name = format!("torc-compact-{n}");
+                threads.spawn(&name, |core| Ok(core.compact_one()? || core.folder.collect_one()?), false)?;
+            }
+        }
+        Ok(threads)
+    }
+
+    fn spawn(
+        &self,
+        name: &str,
+        step: fn(&Core) -> crate::Result<bool>,
+        is_flush: bool,
+    ) -> std::io::Result<()> {
+        let core = self.core.clone();
+        let run = move || {
+            loop {
+                let seen = core.signal.generation();
+                if core.closed.load(Ordering::Acquire) {
+                    return;
+                }
+                match step(&core) {
+                    Ok(true) => {}
+                    Ok(false) => core.signal.wait(seen, None),
+                    Err(e) => {
+                        let work = if is_flush { "flush" } else { "compaction" };
+                        tracing::error!(error = %e, work, "background work failed; trying again");
+                        // Our own notification has raised the generation; wait for the time, not for a change.
+                        core.signal.wait(core.signal.generation(), Some(RETRY));
+                    }
+                }
+            }
+        };
+        self.handles.lock().push(std::thread::Builder::new().name(name.to_string()).spawn(run)?);
+        Ok(())
+    }
+
+    /// Stops and joins. Work in progress is finished first.
+    pub(crate) fn stop(&self) {
+        self.core.closed.store(true, Ordering::Release);
+        self.core.signal.notify();
+        let me = std::thread::current().id();
+        for handle in self.handles.lock().drain(..) {
+            if handle.thread().id() != me {
+                // A panic in the thread has been reported by the panic hook.
+                let _ = handle.join();
+            }
+        }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

@@ -1,0 +1,63 @@
+//! `DeleteItem`.
+
+use super::options::{ReturnConsumedCapacity, ReturnValues};
+use super::params::Params;
+use crate::expr::{Condition, ExpressionKind};
+use crate::{ApiError, Item};
+
+const FIELDS: [&str; 11] = [
+    "TableName",
+    "Key",
+    "Expected",
+    "ConditionalOperator",
+    "ReturnValues",
+    "ReturnConsumedCapacity",
+    "ReturnItemCollectionMetrics",
+    "ConditionExpression",
+    "ExpressionAttributeNames",
+    "ExpressionAttributeValues",
+    "ReturnValuesOnConditionCheckFailure",
+];
+
+/// A valid `DeleteItem`. The key is still to be checked with [`crate::schema::KeyDefinition::check_key`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeleteItem {
+    /// The table's name.
+    pub table: String,
+    /// The key.
+    pub key: Item,
+    /// What must hold of the item as it is; legacy or expression.
+    pub condition: Option<Condition>,
+    /// Nothing, or the item before.
+    pub return_values: ReturnValues,
+    /// Whether a failed condition answers with the item.
+    pub item_on_failure: bool,
+    /// Capacity to report.
+    pub consumed_capacity: ReturnConsumedCapacity,
+    /// Whether to report item collection sizes.
+    pub collection_metrics: bool,
+}
+
+impl DeleteItem {
+    /// Reads and validates a body.
+    ///
+    /// # Errors
+    /// `SerializationException` or `ValidationException`.
+    pub fn parse(body: &[u8]) -> Result<Self, ApiError> {
+        let mut params = Params::read(body, "DeleteItemInput", &FIELDS)?;
+        let table = params.check_constraints(|c| c.required(&params.key, "key"))?;
+        params.check_mixing(&[ExpressionKind::Condition])?;
+        let values = params.key.take().unwrap_or_default();
+        values.check()?;
+        let return_values = params.old_values_only()?;
+        Ok(DeleteItem {
+            table,
+            key: values.items,
+            condition: params.write_condition()?,
+            return_values,
+            item_on_failure: params.item_on_failure(),
+            consumed_capacity: params.consumed_capacity(),
+            collection_metrics: params.collection_metrics(),
+        })
+    }
+}

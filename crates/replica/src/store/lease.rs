@@ -1,0 +1,140 @@
+//! What a replica owes to its leader's lease, and what a leader may conclude from it. See docs/protocols/lease.md.
+
+use super::group::Group;
+use super::liveness::SupportEpoch;
+use super::raft_core::is_transfer;
+use super::shared::Shared;
+use torc_cluster::NodeId;
+use torc_wire::raft::{RaftKind, RaftMessage};
+
+/// This replica confirmed a leadership under a promise of support: while that promise lasts, without a gap, it helps to elect nobody
+/// else, whatever happens to its term.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Binding {
+    pub leader: NodeId,
+    pub term: u64,
+    pub epoch: u64,
+}
+
+impl Group {
+    /// Marks an answer to the leader as a confirmation, if this replica follows it now and its store supports the leader's.
+    ///
+    /// "Now" matters: the answer may have waited for the disk, and meanwhile this replica may have voted for somebody else. Then its
+    /// term is another and the answer confirms nothing.
+    pub(crate) fn confirm(&mut self, sh: &Shared, to: NodeId, message: &mut RaftMessage) {
+        let answers = [RaftKind::AppendResponse as i32, RaftKind::HeartbeatResponse as i32];
+        let Some(core) = &self.core else { return };
+        let follows = core.is_follower() && core.term() == message.term && core.leader() == Some(to);
+        let resigned = self.resigned.is_some_and(|(leader, term)| leader == to && message.term <= term);
+        if !answers.contains(&message.kind) || !follows || resigned {
+            return;
+        }
+        if let Some(epoch) = sh.liveness.supporting(to, sh.now_ms) {
+            message.fortify = epoch;
+            self.binding = Some(Binding { leader: to, term: message.term, epoch });
+        }
+    }
+
+    /// To whom this replica is bound now, and until when at least.
+    pub(crate) fn bound(&self, sh: &Shared) -> Option<(NodeId, u64)> {
+        let binding = self.binding.filter(|_| !sh.config.planted.break_promises)?;
+        let until = sh.liveness.supporting_until(binding.leader, binding.epoch, sh.now_ms)?;
+        Some((binding.leader, until))
+    }
+
+    /// Whether this replica may take part in an election that `from` asks it to (by voting or by encouraging).
+    pub(crate) fn may_vote(&mut self, sh: &Shared, from: NodeId, message: &RaftMessage) -> bool {
+        let Some(core) = &self.core else { return false };
+        // The old leader ordered this election and gave up its lease before.
+        if sh.config.planted.break_promises || is_transfer(&message.context) {
+            return true;
+        }
+        // Promises of this store's earlier life may still bind; it does not know which.
+        if sh.now_ms < sh.silent_until_ms && !core.is_alone() {
+            return false;
+        }
+        // A leader that has lost its quorum finds out by itself.
+        if core.is_leader() {
+            return message.term < core.term();
+        }
+        if let Some(binding) = self.binding
+            && binding.leader == from
+            && message.term > binding.term
+        {
+            // Only a former leader campaigns: its leadership is over.
+            self.binding = None;
+        }
+        if self.bound(sh).is_some_and(|(leader, _)| leader != from) {
+            return false;
+        }
+        // No promise binds, but a leader that was heard just now deserves the benefit of the doubt.
+        let heard = self.last_contact_ms != 0 && sh.now_ms < self.last_contact_ms + sh.config.timing.election_ms;
+        let over = |leader| self.resigned.is_some_and(|(r, term)| r == leader && core.term() <= term);
+        !core.leader().is_some_and(|leader| heard && leader != from && !over(leader))
+    }
+
+    /// A peer no longer leads in `term`, nor in any before.
+    pub(crate) fn on_resigned(&mut self, sh: &mut Shared, from: NodeId, term: u64) {
+        if self.resigned.is_none_or(|(leader, t)| leader != from || t < term) {
+            self.resigned = Some((from, term));
+        }
+        if self.binding.is_some_and(|b| b.leader == from && b.term <= term) {
+            self.binding = None;
+        }
+        let Some(core) = &self.core else { return };
+        if !core.is_leader() && core.term() <= term && core.leader() == Some(from) {
+            // No need to wait for a timeout. The first in the list of replicas is the preferred leader.
+            let preferred = self.desired.first() == Some(&sh.config.node);
+            let soon = sh.now_ms + if preferred { 0 } else { sh.jitter() };
+            self.election_deadline_ms = self.election_deadline_ms.min(soon);
+        }
+    }
+
+    /// A follower confirmed this leadership.
+    pub(crate) fn note_fortified(&mut self, from: NodeId, epoch: SupportEpoch) {
+        let held = self.fortified.entry(from).or_default();
+        *held = (*held).max(epoch);
+    }
+
+    /// Until when nobody else can be elected (this store's clock): the time that the quorum-th latest promise of a confirming voter
+    /// reaches. 0 without a lease.
+    pub(crate) fn lease_until(&self, sh: &Shared) -> u64 {
+        let Some(core) = self.core.as_ref().filter(|_| self.leads.is_some()) else { return 0 };
+        if self.applied.0 < self.term_start {
+            return 0;
+        }
+        if sh.config.planted.lease_without_support {
+            return u64::MAX;
+        }
+        if self.lease_forfeited_ms.is_some() {
+            return 0;
+        }
+        let members = core.members();
+        if !members.voters.contains(&sh.config.node.0) {
+            return 0;
+        }
+        let until = self.quorum_promise(sh, &members.voters);
+        if members.voters_outgoing.is_empty() {
+            until
+        } else {
+            until.min(self.quorum_promise(sh, &members.voters_outgoing))
+        }
+    }
+
+    /// Whether a follower's confirmation belongs to its present stretch of support.
+    pub(crate) fn is_fortified(&self, sh: &Shared, follower: NodeId) -> bool {
+        let (epoch, _) = sh.liveness.support_from(follower);
+        epoch.epoch != 0 && self.fortified.get(&follower) == Some(&epoch)
+    }
+
+    fn quorum_promise(&self, sh: &Shared, voters: &[u64]) -> u64 {
+        let promise = |id: &u64| match NodeId(*id) {
+            id if id == sh.config.node => u64::MAX,
+            id if self.is_fortified(sh, id) => sh.liveness.support_from(id).1,
+            _ => 0,
+        };
+        let mut promises: Vec<u64> = voters.iter().map(promise).collect();
+        promises.sort_unstable_by(|a, b| b.cmp(a));
+        promises.get(voters.len() / 2).copied().unwrap_or(0)
+    }
+}

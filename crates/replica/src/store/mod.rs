@@ -1,0 +1,672 @@
+//! The multi-group consensus driver: all consensus groups of one node.
+//!
+//! Called by the node's store loop (and by the simulation), which pushes [`Input`]s and runs [`Store::turn`]s. Each turn joins the
+//! work of all groups: one log append, one frame per peer, one batch applied to the engine. It must never block on anything but the
+//! engine's memory, read a clock, or draw randomness of its own: time comes with the turn, the generator is seeded.
+//!
+//! * [`machine`]: the state machine of a group, evaluated by its leader.
+//! * [`view`]: what other tasks may know without asking the loop, above all the leader lease.
+//! * `group`, `propose`, `reads`, `ready`, `housekeeping`, `snapshot`: a replica's life.
+//! * `raft_core`, `storage`, `convert`: the facade over the consensus crate.
+//! * `liveness`, `lease`: promises between stores and what rests on them.
+//! * `entry`, `state`: persisted records.
+
+mod config;
+mod convert;
+mod entry;
+mod group;
+mod housekeeping;
+mod lease;
+mod liveness;
+mod machine;
+mod metrics;
+mod propose;
+mod raft_core;
+mod reads;
+mod ready;
+mod shared;
+mod snapshot;
+mod state;
+mod storage;
+mod view;
+
+pub use config::{Config, Limits, PlantedBugs, Timing};
+pub use group::GroupSpec;
+pub use machine::{EvalCtx, Evaluation, Machine};
+pub use metrics::Metrics;
+pub use shared::Event;
+pub use view::{GroupView, LeaseStamp};
+
+use bytes::Bytes;
+use group::Group;
+use liveness::StoreLiveness;
+use raft::eraftpb::Message;
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
+use ready::{Applied, Prepared};
+use shared::Shared;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use torc_cluster::{GroupId, NodeId};
+use torc_engine::log::Record;
+use torc_engine::{Engine, Lsn, WriteBatch};
+use torc_wire::raft::{ControlBody, RaftFrame};
+
+/// First byte of the engine keys that replicas keep for themselves: `[9][group u64 BE]` holds a group's applied position.
+pub const REPLICA_SPACE: u8 = 9;
+/// Most passes of one turn. What is left over is done in the next.
+const MAX_PASSES: usize = 64;
+
+/// The engine key of a group's applied position.
+pub fn applied_key(group: GroupId) -> [u8; 9] {
+    let mut key = [REPLICA_SPACE; 9];
+    key[1..].copy_from_slice(&group.0.to_be_bytes());
+    key
+}
+
+/// Keys from `start` up to, not including, `end`. Both are given: no range is open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRange {
+    /// First key.
+    pub start: Bytes,
+    /// First key that is not inside.
+    pub end: Bytes,
+}
+
+impl KeyRange {
+    /// Whether the key is inside.
+    pub fn contains(&self, key: &[u8]) -> bool {
+        &self.start[..] <= key && key < &self.end[..]
+    }
+}
+
+/// What happens to a store.
+pub enum Input {
+    /// Time has passed. To be pushed at least every [`Timing::tick_ms`].
+    Tick,
+    /// A frame arrived.
+    Frame {
+        /// From this node.
+        from: NodeId,
+        /// The frame.
+        frame: RaftFrame,
+    },
+    /// Run a command. Answered under the token.
+    Propose {
+        /// Of this group.
+        group: GroupId,
+        /// The machine's command.
+        command: Bytes,
+        /// Chosen by the caller.
+        token: u64,
+    },
+    /// Answer the token (with nothing) once every write acknowledged before is applied here, if this replica leads.
+    ReadBarrier {
+        /// Of this group.
+        group: GroupId,
+        /// Chosen by the caller.
+        token: u64,
+    },
+    /// The log is durable up to this number.
+    Persisted(Lsn),
+    /// The log failed to sync.
+    PersistFailed,
+    /// Hold this group from now on: opened from disk, or created. No effect if it is held.
+    CreateGroup(Box<GroupSpec>),
+    /// The members that a group should have now, the preferred leader first.
+    SetMembers {
+        /// The group.
+        group: GroupId,
+        /// Its replicas.
+        replicas: Vec<NodeId>,
+    },
+    /// Hold this group no longer: log, state and data are deleted. Also for groups that were never opened in this life, of which
+    /// the ranges are given.
+    DropGroup {
+        /// The group.
+        group: GroupId,
+        /// Its keys, if the group is not held.
+        ranges: Vec<KeyRange>,
+    },
+    /// Hand over all leaderships and seek none any more.
+    TransferLeaders,
+    /// Try to lead this group now, as far as promises allow.
+    Campaign {
+        /// The group.
+        group: GroupId,
+    },
+}
+
+/// Connection classes, so that liveness never queues behind data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FrameClass {
+    /// Store liveness.
+    Liveness,
+    /// Consensus.
+    Data,
+    /// Snapshots.
+    Bulk,
+}
+
+/// Why a proposal or a read barrier was not served. Only `Ambiguous` leaves it open whether it took effect.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProposeError {
+    /// This replica does not lead; nothing was done.
+    #[error("this replica does not lead the group")]
+    NotLeader {
+        /// Who does, if known.
+        hint: Option<NodeId>,
+    },
+    /// The group does not live here; nothing was done.
+    #[error("the group does not live here")]
+    NoSuchGroup,
+    /// The write may or may not have happened, or may happen yet.
+    #[error("leadership was lost before the outcome was known")]
+    Ambiguous,
+    /// Too much in flight, or no space; nothing was done.
+    #[error("too much in flight")]
+    Busy,
+    /// The command makes no sense to the machine; nothing was done.
+    #[error("the command makes no sense: {0}")]
+    Invalid(String),
+    /// The engine failed while the command was evaluated; nothing was done.
+    #[error("storage failed: {0}")]
+    Storage(String),
+}
+
+impl From<torc_engine::Error> for ProposeError {
+    fn from(error: torc_engine::Error) -> Self {
+        Self::Storage(error.to_string())
+    }
+}
+
+/// The store can't go on: its memory and its disk may disagree. The process must restart.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] torc_engine::Error),
+    /// The log failed to sync.
+    #[error("the log failed to sync")]
+    Persist,
+}
+
+/// What a turn wants done.
+#[derive(Debug, Default)]
+pub struct Outputs {
+    /// Frames to send.
+    pub frames: Vec<(NodeId, FrameClass, RaftFrame)>,
+    /// Outcomes of proposals and read barriers, by token.
+    pub replies: Vec<(u64, Result<Bytes, ProposeError>)>,
+    /// Groups whose leader became known.
+    pub leaders: Vec<(GroupId, NodeId)>,
+    /// What the keeper of the topology should know.
+    pub events: Vec<Event>,
+    /// Groups were opened, created or dropped: [`Store::views`] changed.
+    pub groups_changed: bool,
+    /// There is more to do at once: run another turn.
+    pub again: bool,
+}
+
+/// What waits for the log.
+pub(crate) enum After {
+    Ready { generation: u64, number: u64, had_entries: bool, term: u64, messages: Vec<Message> },
+    SnapshotMarked(u64),
+    SnapshotInstalled(u64),
+}
+
+struct Waiting {
+    lsn: Lsn,
+    at_ms: u64,
+    group: GroupId,
+    after: After,
+}
+
+/// A pass that the disk had no space for. Until it has, the store takes nothing in.
+enum Stuck {
+    /// Not in the log.
+    Append(Vec<Record>, Vec<(GroupId, Prepared)>),
+    /// In the log; what it committed is not in the engine.
+    Apply,
+}
+
+/// All consensus groups of one node.
+pub struct Store {
+    groups: BTreeMap<GroupId, Group>,
+    shared: Shared,
+    inputs: VecDeque<Input>,
+    /// In order of number.
+    waiting: VecDeque<Waiting>,
+    last_lsn: Lsn,
+    durable_lsn: Lsn,
+    stuck: Option<Stuck>,
+    /// What the groups applied in the present pass, until the engine has it.
+    applied: Vec<(GroupId, Applied)>,
+    next_tick_ms: u64,
+    next_housekeeping_ms: u64,
+    groups_changed: bool,
+}
+
+impl Store {
+    /// A store without groups on an open engine.
+    pub fn new(config: Config, engine: Engine, now: Duration) -> Self {
+        let now_ms = millis(now);
+        let silent_until_ms = if config.first_boot { 0 } else { now_ms + config.timing.lease_ms };
+        let shared = Shared {
+            liveness: StoreLiveness::new(config.incarnation, config.timing),
+            rng: ChaCha8Rng::seed_from_u64(config.seed),
+            logger: slog::Logger::root(slog::Discard, slog::o!()),
+            now_ms,
+            silent_until_ms,
+            stalled: false,
+            outbox: BTreeMap::new(),
+            controls: Vec::new(),
+            replies: Vec::new(),
+            leaders: Vec::new(),
+            events: Vec::new(),
+            late_records: Vec::new(),
+            late_waits: Vec::new(),
+            apply: WriteBatch::new(),
+            dirty: BTreeSet::new(),
+            led: BTreeSet::new(),
+            touched: BTreeSet::new(),
+            peers_changed: false,
+            stopping: false,
+            promises_changed: false,
+            grants: Vec::new(),
+            snapshots_sent: 0,
+            metrics: Metrics::default(),
+            config,
+            engine,
+        };
+        Self {
+            groups: BTreeMap::new(),
+            shared,
+            inputs: VecDeque::new(),
+            waiting: VecDeque::new(),
+            last_lsn: 0,
+            durable_lsn: 0,
+            stuck: None,
+            applied: Vec::new(),
+            next_tick_ms: now_ms,
+            next_housekeeping_ms: now_ms,
+            groups_changed: false,
+        }
+    }
+
+    /// Queues an input for the next turn.
+    pub fn push(&mut self, input: Input) {
+        self.inputs.push_back(input);
+    }
+
+    /// The views of all groups held.
+    pub fn views(&self) -> BTreeMap<GroupId, Arc<GroupView>> {
+        self.groups.iter().map(|(id, group)| (*id, group.view.clone())).collect()
+    }
+
+    /// Groups that the log knows, held or not: what is here and not in the topology should be dropped.
+    pub fn stored_groups(&self) -> Vec<GroupId> {
+        let streams = self.shared.engine.log().streams();
+        let groups = streams.into_iter().filter(|(id, info)| *id != torc_engine::log::ENGINE_STREAM && !info.state.is_empty());
+        groups.map(|(id, _)| GroupId(id)).collect()
+    }
+
+    /// Counters since the start.
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// Does everything there is to do. `now` is the node's monotonic clock.
+    ///
+    /// # Errors
+    /// The store must not be used any more; the process must restart.
+    pub fn turn(&mut self, now: Duration) -> Result<Outputs, StoreError> {
+        self.shared.now_ms = self.shared.now_ms.max(millis(now));
+        if self.unstick()? {
+            self.take_inputs()?;
+            self.run_passes()?;
+            self.append_late()?;
+        }
+        self.finish_turn()
+    }
+
+    /// Retries a pass that found the disk full. False if it still is.
+    fn unstick(&mut self) -> Result<bool, StoreError> {
+        let Some(stuck) = self.stuck.take() else { return Ok(true) };
+        let appended = match stuck {
+            Stuck::Append(records, prepared) => self.append(records, prepared)?,
+            Stuck::Apply => true,
+        };
+        if appended && self.apply_pass()? {
+            return Ok(true);
+        }
+        // Nothing can be written: neither votes nor entries. What only changes the plan is kept for later.
+        for input in std::mem::take(&mut self.inputs) {
+            match input {
+                Input::Propose { token, .. } | Input::ReadBarrier { token, .. } => {
+                    self.shared.reply(token, Err(ProposeError::Busy));
+                }
+                Input::Tick | Input::Frame { .. } => {}
+                Input::PersistFailed => return Err(StoreError::Persist),
+                other => self.inputs.push_back(other),
+            }
+        }
+        Ok(false)
+    }
+
+    fn take_inputs(&mut self) -> Result<(), StoreError> {
+        while let Some(input) = self.inputs.pop_front() {
+            let sh = &mut self.shared;
+            match input {
+                Input::Tick => self.tick()?,
+                Input::Frame { from, frame } => self.on_frame(from, frame)?,
+                Input::Propose { group, command, token } => match self.groups.get_mut(&group) {
+                    Some(g) => g.propose(sh, token, command),
+                    None => sh.reply(token, Err(ProposeError::NoSuchGroup)),
+                },
+                Input::ReadBarrier { group, token } => match self.groups.get_mut(&group) {
+                    Some(g) => g.read_barrier(sh, token),
+                    None => sh.reply(token, Err(ProposeError::NoSuchGroup)),
+                },
+                Input::Persisted(lsn) => self.on_persisted(lsn)?,
+                Input::PersistFailed => return Err(StoreError::Persist),
+                Input::CreateGroup(spec) => self.create_group(*spec)?,
+                Input::SetMembers { group, replicas } => {
+                    if let Some(g) = self.groups.get_mut(&group).filter(|g| g.desired != replicas) {
+                        g.desired = replicas;
+                        sh.peers_changed = true;
+                        self.next_housekeeping_ms = sh.now_ms;
+                    }
+                }
+                Input::DropGroup { group, ranges } => self.drop_group(group, ranges)?,
+                Input::TransferLeaders => {
+                    sh.stopping = true;
+                    for g in self.groups.values_mut() {
+                        g.transfer_away(sh);
+                    }
+                }
+                Input::Campaign { group } => {
+                    if let Some(g) = self.groups.get_mut(&group) {
+                        g.election_deadline_ms = sh.now_ms;
+                        g.tick(sh);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn create_group(&mut self, spec: GroupSpec) -> Result<(), StoreError> {
+        let id = spec.group;
+        if self.groups.contains_key(&id) {
+            return Ok(());
+        }
+        let group = Group::open(spec, &mut self.shared)?;
+        self.groups.insert(id, group);
+        self.shared.peers_changed = true;
+        self.groups_changed = true;
+        Ok(())
+    }
+
+    fn drop_group(&mut self, id: GroupId, ranges: Vec<KeyRange>) -> Result<(), StoreError> {
+        let sh = &mut self.shared;
+        self.groups_changed = true;
+        sh.peers_changed = true;
+        let ranges = match self.groups.remove(&id) {
+            Some(mut group) => {
+                group.stop_core(sh);
+                std::mem::take(&mut group.ranges)
+            }
+            None => ranges,
+        };
+        let mut batch = WriteBatch::new();
+        for range in &ranges {
+            batch.delete_range(&range.start, &range.end);
+        }
+        batch.put(&applied_key(id), group::DROPPED);
+        if let Err(error) = sh.engine.write(&batch) {
+            // The stream stays, so that the group shows up in `stored_groups` after a restart and is dropped then.
+            return if matches!(error, torc_engine::Error::DiskFull { .. }) { Ok(()) } else { Err(error.into()) };
+        }
+        sh.late_records.push(Record::Drop { stream: id.0 });
+        sh.dirty.remove(&id);
+        sh.touched.remove(&id);
+        Ok(())
+    }
+
+    fn tick(&mut self) -> Result<(), StoreError> {
+        let timing = self.shared.config.timing;
+        let now_ms = self.shared.now_ms;
+        if now_ms < self.next_tick_ms {
+            return Ok(());
+        }
+        self.next_tick_ms = now_ms + timing.tick_ms;
+        let sh = &mut self.shared;
+        let stalled = self.waiting.front().is_some_and(|w| now_ms >= w.at_ms + timing.stall_ms);
+        if stalled && !sh.stalled {
+            sh.metrics.stalls += 1;
+            tracing::warn!("the log has not been durable for {} ms; leaderships are given up", timing.stall_ms);
+        }
+        sh.stalled = stalled;
+        for group in self.groups.values_mut() {
+            if stalled {
+                group.abdicate(sh);
+            }
+            group.tick(sh);
+        }
+        if now_ms >= self.next_housekeeping_ms {
+            self.next_housekeeping_ms = now_ms + timing.housekeeping_ms;
+            for group in self.groups.values_mut() {
+                group.housekeep(sh)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn on_frame(&mut self, from: NodeId, frame: RaftFrame) -> Result<(), StoreError> {
+        let sh = &mut self.shared;
+        let incarnation = frame.incarnation;
+        if from == sh.config.node || from.0 == 0 {
+            return Ok(());
+        }
+        if let Some(request) = frame.liveness {
+            if let Some(granted) = sh.liveness.on_request(from, incarnation, &request, sh.now_ms) {
+                sh.grants.push((from, granted));
+                for resigned in &request.resigned {
+                    if let Some(group) = self.groups.get_mut(&GroupId(resigned.group)) {
+                        group.on_resigned(sh, from, resigned.term);
+                    }
+                }
+            }
+        }
+        if let Some(grant) = frame.grant {
+            sh.promises_changed = true;
+            if sh.liveness.on_grant(from, incarnation, &grant, sh.now_ms) {
+                for id in sh.led.clone() {
+                    if let Some(group) = self.groups.get_mut(&id) {
+                        group.on_support_back(sh, from);
+                    }
+                }
+            }
+        }
+        for message in frame.messages {
+            sh.metrics.messages_received += 1;
+            if let Some(group) = self.groups.get_mut(&GroupId(message.group)) {
+                group.on_message(sh, from, incarnation, message);
+            }
+        }
+        for control in frame.controls {
+            let Some(group) = self.groups.get_mut(&GroupId(control.group)) else { continue };
+            match control.body {
+                Some(ControlBody::NeedSnapshot(need)) => group.on_need_snapshot(sh, from, &need),
+                Some(ControlBody::SnapshotBegin(begin)) => group.on_snapshot_begin(sh, from, begin),
+                Some(ControlBody::SnapshotChunk(chunk)) => group.on_snapshot_chunk(sh, from, chunk)?,
+                Some(ControlBody::SnapshotAck(ack)) => group.on_snapshot_ack(sh, from, &ack),
+                Some(ControlBody::Removed(removed)) => group.on_removed(sh, &removed),
+                None => sh.metrics.bad_messages += 1,
+            }
+        }
+        Ok(())
+    }
+
+    fn on_persisted(&mut self, lsn: Lsn) -> Result<(), StoreError> {
+        self.durable_lsn = self.durable_lsn.max(lsn);
+        while self.waiting.front().is_some_and(|w| w.lsn <= self.durable_lsn) {
+            let Some(Waiting { group, after, .. }) = self.waiting.pop_front() else { break };
+            let sh = &mut self.shared;
+            let Some(group) = self.groups.get_mut(&group) else { continue };
+            match after {
+                After::Ready { generation, number, had_entries, term, messages } => {
+                    group.on_persisted(sh, generation, number, had_entries, term, messages);
+                }
+                After::SnapshotMarked(id) => group.on_snapshot_marked(sh, id)?,
+                After::SnapshotInstalled(id) => group.on_snapshot_installed(sh, id)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn run_passes(&mut self) -> Result<(), StoreError> {
+        for _ in 0..MAX_PASSES {
+            let dirty = std::mem::take(&mut self.shared.dirty);
+            if dirty.is_empty() || self.stuck.is_some() {
+                self.shared.dirty.extend(dirty);
+                return Ok(());
+            }
+            let (mut records, mut prepared) = (Vec::new(), Vec::new());
+            for id in dirty {
+                if let Some(group) = self.groups.get_mut(&id)
+                    && let Some(part) = group.prepare(&mut self.shared, &mut records)
+                {
+                    prepared.push((id, part));
+                }
+            }
+            if !prepared.is_empty() && self.append(records, prepared)? {
+                self.apply_pass()?;
+            }
+            self.start_wanted_snapshots();
+        }
+        Ok(())
+    }
+
+    /// Puts a pass into the log and gives the groups their parts back. False if the disk is full: the pass is kept.
+    fn append(&mut self, records: Vec<Record>, prepared: Vec<(GroupId, Prepared)>) -> Result<bool, StoreError> {
+        if !records.is_empty() {
+            match self.shared.engine.log().append(&records) {
+                Ok(lsn) => self.last_lsn = lsn,
+                Err(torc_engine::Error::DiskFull { .. }) => {
+                    self.stuck = Some(Stuck::Append(records, prepared));
+                    return Ok(false);
+                }
+                Err(error) => return Err(error.into()),
+            }
+            self.shared.metrics.log_appends += 1;
+        }
+        for (id, part) in prepared {
+            let Some(group) = self.groups.get_mut(&id) else { continue };
+            let (after, applied) = group.finish(&mut self.shared, part);
+            if let Some(after) = after {
+                self.wait(id, after);
+            }
+            self.applied.push((id, applied));
+        }
+        Ok(true)
+    }
+
+    fn wait(&mut self, group: GroupId, after: After) {
+        self.waiting.push_back(Waiting { lsn: self.last_lsn, at_ms: self.shared.now_ms, group, after });
+    }
+
+    /// Applies what the pass committed, and reports it. False if the disk is full: it is kept.
+    fn apply_pass(&mut self) -> Result<bool, StoreError> {
+        if !self.shared.apply.is_empty() {
+            match self.shared.engine.apply(&self.shared.apply) {
+                Ok(()) => self.shared.apply.clear(),
+                Err(torc_engine::Error::DiskFull { .. }) => {
+                    self.stuck = Some(Stuck::Apply);
+                    return Ok(false);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        for (id, applied) in std::mem::take(&mut self.applied) {
+            if let Some(group) = self.groups.get_mut(&id) {
+                group.report_applied(&mut self.shared, applied);
+            }
+        }
+        Ok(true)
+    }
+
+    fn start_wanted_snapshots(&mut self) {
+        for id in self.shared.led.clone() {
+            if let Some(group) = self.groups.get_mut(&id) {
+                group.start_wanted_snapshots(&mut self.shared);
+            }
+        }
+    }
+
+    fn append_late(&mut self) -> Result<(), StoreError> {
+        let sh = &mut self.shared;
+        if sh.late_records.is_empty() || self.stuck.is_some() {
+            return Ok(());
+        }
+        match sh.engine.log().append(&sh.late_records) {
+            Ok(lsn) => self.last_lsn = lsn,
+            // Kept for the next turn: nothing depends on them but what waits for them too.
+            Err(torc_engine::Error::DiskFull { .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+        sh.late_records.clear();
+        sh.metrics.log_appends += 1;
+        for (group, after) in std::mem::take(&mut sh.late_waits) {
+            self.wait(group, after);
+        }
+        Ok(())
+    }
+
+    fn finish_turn(&mut self) -> Result<Outputs, StoreError> {
+        let sh = &mut self.shared;
+        if std::mem::take(&mut sh.peers_changed) {
+            let mut peers = BTreeSet::new();
+            for group in self.groups.values() {
+                group.add_peers(&mut peers);
+            }
+            peers.remove(&sh.config.node);
+            sh.liveness.set_peers(&peers, sh.now_ms);
+        }
+        if std::mem::take(&mut sh.promises_changed) {
+            sh.touched.extend(sh.led.iter().copied());
+        }
+        // Views first: once a message is out, no reader may rely on a lease that it ends.
+        for id in std::mem::take(&mut sh.touched) {
+            if let Some(group) = self.groups.get_mut(&id) {
+                group.publish(sh);
+            }
+        }
+        sh.metrics.turns += 1;
+        let mut frames = sh.take_frames();
+        if self.stuck.is_none() {
+            let incarnation = sh.config.incarnation;
+            let class = FrameClass::Liveness;
+            for (to, grant) in std::mem::take(&mut sh.grants) {
+                frames.push((to, class, RaftFrame { incarnation, grant: Some(grant), ..Default::default() }));
+            }
+            for (to, request) in sh.liveness.due(sh.now_ms) {
+                frames.push((to, class, RaftFrame { incarnation, liveness: Some(request), ..Default::default() }));
+            }
+        }
+        Ok(Outputs {
+            frames,
+            replies: std::mem::take(&mut sh.replies),
+            leaders: std::mem::take(&mut sh.leaders),
+            events: std::mem::take(&mut sh.events),
+            groups_changed: std::mem::take(&mut self.groups_changed),
+            again: !sh.dirty.is_empty() && self.stuck.is_none(),
+        })
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

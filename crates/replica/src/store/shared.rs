@@ -1,0 +1,103 @@
+//! What all groups of a store share: engine, promises between stores, generator, and everything on its way out.
+
+use super::config::Config;
+use super::liveness::StoreLiveness;
+use super::metrics::Metrics;
+use super::{After, FrameClass, ProposeError};
+use bytes::Bytes;
+use rand::Rng as _;
+use rand_chacha::ChaCha8Rng;
+use std::collections::{BTreeMap, BTreeSet};
+use torc_cluster::{GroupId, NodeId};
+use torc_engine::log::Record;
+use torc_engine::{Engine, WriteBatch};
+use torc_wire::raft::{Control, ControlBody, Grant, RaftFrame, RaftMessage};
+
+/// Something that happened to a group, for whoever keeps the topology.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// This replica is no longer a member: it may be dropped.
+    Removed(GroupId),
+    /// This replica stopped for good: its log and the group's have diverged, or its storage is damaged. Other replicas serve on.
+    Halted(GroupId, String),
+}
+
+pub(crate) struct Shared {
+    pub config: Config,
+    pub engine: Engine,
+    pub liveness: StoreLiveness,
+    pub rng: ChaCha8Rng,
+    pub logger: slog::Logger,
+    /// Time of the turn, milliseconds; never goes back.
+    pub now_ms: u64,
+    /// No vote is cast before: promises of an earlier life may still bind.
+    pub silent_until_ms: u64,
+    /// The disk does not keep up: this store must not lead.
+    pub stalled: bool,
+    /// Raft messages on their way out, by receiver.
+    pub outbox: BTreeMap<NodeId, Vec<RaftMessage>>,
+    /// Notices and snapshot parts on their way out.
+    pub controls: Vec<(NodeId, FrameClass, Control)>,
+    /// Promises given in this turn.
+    pub grants: Vec<(NodeId, Grant)>,
+    pub replies: Vec<(u64, Result<Bytes, ProposeError>)>,
+    pub leaders: Vec<(GroupId, NodeId)>,
+    pub events: Vec<Event>,
+    /// Records for the log that nothing of this turn waits for.
+    pub late_records: Vec<Record>,
+    /// What is to be done once the late records of this turn are durable.
+    pub late_waits: Vec<(GroupId, After)>,
+    /// Writes of committed entries, applied together at the end of a pass.
+    pub apply: WriteBatch,
+    /// Groups with work to do.
+    pub dirty: BTreeSet<GroupId>,
+    /// Groups led by this store.
+    pub led: BTreeSet<GroupId>,
+    /// Groups whose views must be published.
+    pub touched: BTreeSet<GroupId>,
+    /// Members of some group changed: who is asked for support is computed anew.
+    pub peers_changed: bool,
+    /// Shutting down: leaderships are handed over, none is sought.
+    pub stopping: bool,
+    /// A promise of support arrived: all leases are computed anew.
+    pub promises_changed: bool,
+    /// Snapshot transfers being sent.
+    pub snapshots_sent: usize,
+    pub metrics: Metrics,
+}
+
+impl Shared {
+    /// A time between one and two election timeouts from now.
+    pub(crate) fn election_deadline(&mut self) -> u64 {
+        let base = self.config.timing.election_ms;
+        self.now_ms + base + self.jitter()
+    }
+
+    /// Up to one election timeout.
+    pub(crate) fn jitter(&mut self) -> u64 {
+        self.rng.random_range(0..self.config.timing.election_ms.max(1))
+    }
+
+    pub(crate) fn reply(&mut self, token: u64, result: Result<Bytes, ProposeError>) {
+        self.replies.push((token, result));
+    }
+
+    pub(crate) fn control(&mut self, to: NodeId, class: FrameClass, group: GroupId, body: ControlBody) {
+        self.controls.push((to, class, Control { group: group.0, body: Some(body) }));
+    }
+
+    /// Everything on its way out, one frame per receiver and class.
+    pub(crate) fn take_frames(&mut self) -> Vec<(NodeId, FrameClass, RaftFrame)> {
+        let mut frames: BTreeMap<(NodeId, FrameClass), RaftFrame> = BTreeMap::new();
+        for (to, messages) in std::mem::take(&mut self.outbox) {
+            if !messages.is_empty() {
+                frames.entry((to, FrameClass::Data)).or_default().messages = messages;
+            }
+        }
+        for (to, class, control) in self.controls.drain(..) {
+            frames.entry((to, class)).or_default().controls.push(control);
+        }
+        let incarnation = self.config.incarnation;
+        frames.into_iter().map(|((to, class), frame)| (to, class, RaftFrame { incarnation, ..frame })).collect()
+    }
+}

@@ -1,0 +1,8 @@
+//! Clusters of stores in one deterministic process: real engines on simulated disks, a network and clocks of the tests' own.
+
+mod history;
+mod machine;
+mod planted;
+mod random;
+mod scenarios;
+mod world;

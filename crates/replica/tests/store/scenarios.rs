@@ -1,0 +1,452 @@
+//! One scenario each.
+
+use crate::machine::{self, Command};
+use crate::world::{Settings, World};
+use rand::Rng as _;
+use torc_cluster::{GroupId, NodeId};
+use torc_replica::store::{Event, Input, Limits};
+
+const G: GroupId = GroupId(16);
+const H: GroupId = GroupId(17);
+
+fn n(id: u64) -> NodeId {
+    NodeId(id)
+}
+
+fn ok(world: &mut World) {
+    world.check_replicas();
+    assert!(world.violations.is_empty(), "{:#?}", world.violations);
+}
+
+/// A cluster with one group on nodes 1, 2, 3 and a lease holder.
+fn cluster(seed: u64, settings: Settings) -> World {
+    let mut world = World::new(seed, settings);
+    world.create(G, &[1, 2, 3]);
+    assert!(world.run_until(2_000, |w| w.lease_holder(G).is_some()), "somebody leads");
+    world
+}
+
+/// Appends through whoever leads until it works; fails after `ms`.
+fn append_within(world: &mut World, group: GroupId, ms: u64) -> u64 {
+    let begin = world.now;
+    while world.now < begin + ms {
+        if let Some(leader) = world.leader(group)
+            && world.nodes[&leader].running.is_some()
+        {
+            let op = world.append(leader, group, 0);
+            world.run_until(100, |w| w.succeeded(op) || w.outcome(op).failed);
+            if world.succeeded(op) {
+                return world.now - begin;
+            }
+        } else {
+            world.run(1);
+        }
+    }
+    panic!("no append succeeded within {ms} ms");
+}
+
+#[test]
+fn one_replica_works_alone() {
+    let mut world = World::new(1, Settings { nodes: 1, ..Settings::default() });
+    world.create(G, &[1]);
+    assert!(world.run_until(100, |w| w.lease_holder(G).is_some()));
+    let ops: Vec<usize> = (0..10).map(|_| world.append(n(1), G, 0)).collect();
+    world.run(50);
+    assert!(ops.iter().all(|op| world.succeeded(*op)));
+    assert!(world.lease_read(n(1), G, 0));
+    world.crash(n(1));
+    world.start(n(1));
+    assert!(world.run_until(200, |w| w.lease_holder(G).is_some()), "no promise has to be waited out");
+    assert!(world.lease_read(n(1), G, 0));
+    assert_eq!(world.history.operations.last().unwrap().done.as_ref().unwrap().1.len(), 10);
+    world.verify();
+    ok(&mut world);
+}
+
+#[test]
+fn commands_see_the_pending_writes_before_them() {
+    let mut world = cluster(2, Settings { sync_ms: (20, 20), ..Settings::default() });
+    let leader = world.lease_holder(G).unwrap();
+    // None of these is applied when the next is evaluated.
+    let ops: Vec<usize> = (0..5).map(|len| world.append_if(leader, G, 3, len)).collect();
+    let refused = world.append_if(leader, G, 3, 4);
+    let read = world.command(leader, G, 3, Command::Read);
+    world.run(5);
+    assert!(world.outcome(refused).done.is_none(), "an answer waits for the writes that it depends on");
+    world.run(500);
+    assert!(ops.iter().all(|op| world.succeeded(*op)));
+    assert!(world.outcome(refused).failed);
+    assert_eq!(world.outcome(read).done.as_ref().unwrap().1.len(), 5);
+    world.verify();
+    ok(&mut world);
+}
+
+#[test]
+fn a_follower_names_the_leader() {
+    let mut world = cluster(3, Settings::default());
+    world.run(300);
+    let leader = world.lease_holder(G).unwrap();
+    for follower in [n(1), n(2), n(3)].into_iter().filter(|f| *f != leader) {
+        assert_eq!(world.view(follower, G).unwrap().leader(), Some(leader));
+        let op = world.append(follower, G, 0);
+        world.run(1);
+        assert!(world.outcome(op).failed);
+        assert!(!world.lease_read(follower, G, 0));
+    }
+}
+
+#[test]
+fn a_killed_leader_is_replaced_within_two_seconds() {
+    for seed in 0..20 {
+        let mut world = cluster(100 + seed, Settings::default());
+        append_within(&mut world, G, 100);
+        let pause = world.rng.random_range(0..500);
+        world.run(pause);
+        let leader = world.lease_holder(G).unwrap();
+        world.crash(leader);
+        let took = append_within(&mut world, G, 2_000);
+        assert!(took < 2_000, "seed {seed}: {took} ms");
+        world.start(leader);
+        assert!(world.run_until(10_000, |w| w.converged(G)), "seed {seed}");
+        world.verify();
+        ok(&mut world);
+    }
+}
+
+#[test]
+fn everybody_killed_at_once_comes_back_with_everything() {
+    let mut world = cluster(5, Settings::default());
+    for _ in 0..20 {
+        append_within(&mut world, G, 1_000);
+    }
+    for id in 1..=3 {
+        world.crash(n(id));
+    }
+    for id in 1..=3 {
+        world.start(n(id));
+    }
+    assert!(world.run_until(3_000, |w| w.lease_holder(G).is_some()));
+    append_within(&mut world, G, 1_000);
+    assert!(world.run_until(5_000, |w| w.converged(G)));
+    world.verify();
+    ok(&mut world);
+}
+
+#[test]
+fn idle_groups_are_silent_and_keep_their_lease() {
+    let mut world = cluster(6, Settings::default());
+    for group in 20..60 {
+        world.create(GroupId(group), &[1, 2, 3]);
+    }
+    append_within(&mut world, G, 1_000);
+    world.run(5_000);
+    let (messages, frames) = (world.messages_sent.clone(), world.frames_sent);
+    for _ in 0..50 {
+        world.run(100);
+        for group in world.plans.keys() {
+            assert!(world.lease_holder(*group).is_some(), "{group} has no lease at {}", world.now);
+        }
+    }
+    assert_eq!(world.messages_sent, messages, "idle groups sent messages");
+    // Six directions, five times a second, request and answer.
+    assert!(world.frames_sent - frames <= 6 * 5 * 2 * 6, "{} frames", world.frames_sent - frames);
+    append_within(&mut world, G, 100);
+    ok(&mut world);
+}
+
+#[test]
+fn a_cut_off_leader_stops_believing_before_anybody_else_leads() {
+    for seed in 0..20 {
+        let mut world = cluster(200 + seed, Settings { drift_permille: 40, ..Settings::default() });
+        append_within(&mut world, G, 1_000);
+        let old = world.lease_holder(G).unwrap();
+        world.isolate(old);
+        let read_by_lease = world.lease_read(old, G, 0);
+        assert!(read_by_lease);
+        let lost = world.append(old, G, 0);
+        assert!(world.run_until(3_000, |w| w.lease_holder(G).is_some_and(|l| l != old)), "seed {seed}: a new leader");
+        assert!(!world.lease_read(old, G, 0));
+        let new = world.lease_holder(G).unwrap();
+        let op = world.append(new, G, 0);
+        world.run(100);
+        assert!(world.succeeded(op));
+        world.run(2_000);
+        assert!(world.outcome(lost).done.is_none(), "an append that one of three has is not acknowledged");
+        world.cuts.clear();
+        assert!(world.run_until(10_000, |w| w.converged(G)));
+        world.verify();
+        ok(&mut world);
+    }
+}
+
+#[test]
+fn a_stopped_process_does_not_read_under_a_lease_that_is_over() {
+    let mut world = cluster(7, Settings::default());
+    let old = world.lease_holder(G).unwrap();
+    let until = world.now + 3_000;
+    world.nodes.get_mut(&old).unwrap().paused_until = until;
+    assert!(world.run_until(2_000, |w| w.lease_holder(G).is_some_and(|l| l != old)));
+    append_within_other(&mut world, old);
+    // It wakes: its view is as it was when it stopped, but its clock went on.
+    assert!(!world.lease_read(old, G, 0));
+    world.run(4_000);
+    assert!(world.run_until(10_000, |w| w.converged(G)));
+    world.verify();
+    ok(&mut world);
+}
+
+fn append_within_other(world: &mut World, not: NodeId) {
+    for _ in 0..100 {
+        let leader = world.lease_holder(G).filter(|l| *l != not).unwrap();
+        let op = world.append(leader, G, 0);
+        if world.run_until(100, |w| w.succeeded(op)) {
+            return;
+        }
+    }
+    panic!("no append succeeded");
+}
+
+#[test]
+fn a_stalled_disk_loses_leadership() {
+    let mut world = cluster(8, Settings::default());
+    let old = world.lease_holder(G).unwrap();
+    world.nodes[&old].env.set_stalled(true);
+    let begun = world.append(old, G, 0);
+    assert!(world.run_until(2_000, |w| w.lease_holder(G).is_some_and(|l| l != old)), "leadership moves");
+    append_within_other(&mut world, old);
+    world.nodes[&old].env.set_stalled(false);
+    world.run(100);
+    let _ = begun;
+    assert!(world.run_until(10_000, |w| w.converged(G)));
+    world.verify();
+    ok(&mut world);
+}
+
+#[test]
+fn shutdown_hands_leadership_over_at_once() {
+    let mut world = cluster(9, Settings::default());
+    world.run(500);
+    let old = world.lease_holder(G).unwrap();
+    world.push(old, Input::TransferLeaders);
+    assert!(world.run_until(200, |w| w.lease_holder(G).is_some_and(|l| l != old)), "no timeout is involved");
+    append_within_other(&mut world, old);
+    world.run(1_000);
+    ok(&mut world);
+}
+
+#[test]
+fn leadership_settles_at_the_preferred_replica() {
+    let mut world = cluster(10, Settings::default());
+    world.create(H, &[3, 1, 2]);
+    world.run(5_000);
+    assert_eq!(world.lease_holder(G), Some(n(1)));
+    assert_eq!(world.lease_holder(H), Some(n(3)));
+    world.crash(n(1));
+    assert!(world.run_until(2_000, |w| w.lease_holder(G).is_some()));
+    world.start(n(1));
+    assert!(world.run_until(8_000, |w| w.lease_holder(G) == Some(n(1))), "it goes back once the node has caught up");
+    append_within(&mut world, G, 1_000);
+    ok(&mut world);
+}
+
+#[test]
+fn a_group_grows_from_one_to_three_and_moves() {
+    let mut world = World::new(11, Settings { nodes: 4, ..Settings::default() });
+    world.create(G, &[1]);
+    for _ in 0..10 {
+        append_within(&mut world, G, 1_000);
+    }
+    world.set_members(G, &[1, 2, 3]);
+    assert!(world.run_until(5_000, |w| w.converged(G)), "three members: {:?} {:#?} {:#?}", world.view(n(1), G).unwrap().members(), world.running(n(1)).store.metrics(), world.running(n(2)).store.metrics());
+    append_within(&mut world, G, 1_000);
+    // The leader itself leaves.
+    world.set_members(G, &[2, 3, 4]);
+    assert!(world.run_until(10_000, |w| w.converged(G)), "{:?}", world.view(n(2), G).unwrap().members());
+    append_within(&mut world, G, 1_000);
+    assert!(world.run_until(5_000, |w| w.running(n(1)).events.contains(&Event::Removed(G))), "the old member learns of it");
+    world.push(n(1), Input::DropGroup { group: G, ranges: vec![] });
+    world.turn(n(1));
+    assert!(machine::contents(&world.running(n(1)).engine, G).is_empty());
+    assert!(world.running(n(1)).store.stored_groups().is_empty());
+    // It comes back: never as a newborn, always filled by the leader.
+    world.run(100);
+    world.crash(n(1));
+    world.start(n(1));
+    world.set_members(G, &[1, 2, 3]);
+    assert!(world.run_until(10_000, |w| w.converged(G)));
+    append_within(&mut world, G, 2_000);
+    world.run(1_000);
+    world.verify();
+    ok(&mut world);
+}
+
+fn small_logs() -> Limits {
+    Limits {
+        keep_entries: 4,
+        truncate_step: 4,
+        max_lag_entries: 50,
+        snapshot_chunk_bytes: 512,
+        ..Limits::default()
+    }
+}
+
+/// Appends to many keys, so that there is something to transfer, and flushes so that logs are cut.
+fn fill(world: &mut World, appends: u64) {
+    for i in 0..appends {
+        let leader = loop {
+            match world.lease_holder(G) {
+                Some(leader) => break leader,
+                None => world.run(1),
+            }
+        };
+        world.append(leader, G, (i % 100) as u8);
+        world.run(2);
+    }
+    world.run(300);
+    for id in [1, 2, 3] {
+        if world.nodes[&n(id)].running.is_some() {
+            world.running(n(id)).engine.flush().unwrap();
+        }
+    }
+    world.run(600);
+}
+
+#[test]
+fn a_replica_that_fell_behind_is_filled_by_a_snapshot() {
+    let mut world = cluster(12, Settings { limits: small_logs(), ..Settings::default() });
+    world.run(500);
+    let sleeper = n(3);
+    world.crash(sleeper);
+    fill(&mut world, 300);
+    let leader = world.lease_holder(G).unwrap();
+    let first = world.running(leader).engine.log().stream(G.0).unwrap().first;
+    assert!(first > 200, "the leader's log was cut, its first entry is {first}");
+    world.start(sleeper);
+    assert!(world.run_until(10_000, |w| w.converged(G)));
+    assert_eq!(world.running(sleeper).store.metrics().snapshots_received, 1);
+    append_within(&mut world, G, 1_000);
+    world.run(300);
+    world.verify();
+    ok(&mut world);
+}
+
+#[test]
+fn a_crash_during_a_snapshot_never_leaves_half_the_data() {
+    for seed in 0..12 {
+        let limits = small_logs();
+        let mut world = cluster(300 + seed, Settings { limits, drop_permille: 30, ..Settings::default() });
+        world.run(500);
+        let sleeper = n(3);
+        world.crash(sleeper);
+        fill(&mut world, 200);
+        world.start(sleeper);
+        for round in 0..4 {
+            let received = |w: &World| w.running(sleeper).store.metrics().snapshots_received > 0;
+            if !world.run_until(3_000, received) {
+                break;
+            }
+            let more = world.rng.random_range(0..30);
+            world.run(more);
+            let whole = world.view(sleeper, G).unwrap().is_readable();
+            assert!(round > 0 || !whole || world.view(sleeper, G).unwrap().applied_index() > 100);
+            world.check_replicas();
+            world.crash(sleeper);
+            world.run(20);
+            world.start(sleeper);
+            // What is half filled is not served.
+            let view = world.view(sleeper, G).unwrap();
+            assert!(!view.is_readable() || view.applied_index() > 100);
+        }
+        assert!(world.run_until(20_000, |w| w.converged(G)), "seed {seed}");
+        world.verify();
+        ok(&mut world);
+    }
+}
+
+#[test]
+fn a_one_way_cut_does_not_stop_the_group() {
+    for (from, to) in [(1, 2), (2, 1), (1, 3), (3, 2)] {
+        let mut world = cluster(13, Settings::default());
+        world.run(500);
+        world.cuts.insert((n(from), n(to)));
+        world.run(3_000);
+        let took = append_within(&mut world, G, 3_000);
+        assert!(took < 1_000, "{from} to {to} cut: {took} ms");
+        world.cuts.clear();
+        assert!(world.run_until(10_000, |w| w.converged(G)));
+        world.verify();
+        ok(&mut world);
+    }
+}
+
+#[test]
+fn two_of_three_down_means_no_writes_and_no_lease_until_one_is_back() {
+    let mut world = cluster(14, Settings::default());
+    append_within(&mut world, G, 1_000);
+    let leader = world.lease_holder(G).unwrap();
+    let others: Vec<NodeId> = [1, 2, 3].map(n).into_iter().filter(|o| *o != leader).collect();
+    for id in &others {
+        world.crash(*id);
+    }
+    let op = world.append(leader, G, 0);
+    let read = world.barrier_read(leader, G, 0);
+    world.run(3_000);
+    assert!(!world.succeeded(op));
+    let _ = read;
+    assert_eq!(world.lease_holder(G), None);
+    world.start(others[0]);
+    append_within(&mut world, G, 3_000);
+    world.start(others[1]);
+    assert!(world.run_until(10_000, |w| w.converged(G)));
+    world.verify();
+    ok(&mut world);
+}
+
+#[test]
+fn reads_without_a_lease_go_through_a_round_of_heartbeats() {
+    let mut world = cluster(15, Settings::default());
+    append_within(&mut world, G, 1_000);
+    let leader = world.lease_holder(G).unwrap();
+    let by_lease = world.barrier_read(leader, G, 0);
+    world.run(20);
+    assert!(world.succeeded(by_lease));
+    // The leader tells a successor that can't hear it: no lease in this term any more.
+    world.isolate(leader);
+    world.push(leader, Input::TransferLeaders);
+    world.run(5);
+    world.cuts.clear();
+    let view = world.view(leader, G).unwrap().clone();
+    {
+        assert!(view.is_leader(), "it leads on");
+        assert!(view.lease_valid(world.clock(leader)).is_none());
+        let read = world.barrier_read(leader, G, 0);
+        world.run(1_000);
+        assert!(world.succeeded(read) || world.outcome(read).failed);
+        assert!(world.running(leader).store.metrics().reads_by_round > 0);
+    }
+    world.crash(leader);
+    world.start(leader);
+    world.run(3_000);
+    world.verify();
+    ok(&mut world);
+}
+
+#[test]
+fn a_full_disk_refuses_and_recovers() {
+    let mut world = cluster(16, Settings::default());
+    append_within(&mut world, G, 1_000);
+    let leader = world.lease_holder(G).unwrap();
+    let used = world.nodes[&leader].env.used();
+    world.nodes[&leader].env.set_capacity(Some(used));
+    for i in 0..2_000u64 {
+        if world.leader(G) == Some(leader) {
+            world.append(leader, G, (i % 50) as u8);
+        }
+        world.run(1);
+    }
+    world.nodes[&leader].env.set_capacity(None);
+    append_within(&mut world, G, 5_000);
+    assert!(world.run_until(20_000, |w| w.converged(G)));
+    world.verify();
+    ok(&mut world);
+}

@@ -1,0 +1,260 @@
+//! One node as a process: real clocks, files and sockets around the node of the coordinator crate.
+
+mod clock;
+mod signals;
+
+use crate::transport::{GrpcTransport, Inbound, LinkService};
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use clock::SystemClock;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use torc_api::dynamodb::DynamoDb;
+use torc_api::request_id::RequestIds;
+use torc_api::server::{Edge, serve};
+use torc_coordinator::node::{Node, NodeConfig, Ports};
+use torc_coordinator::ports::Class;
+use torc_engine::env::RealEnv;
+use torc_engine::{Engine, Options};
+use torc_replica::store::{Limits, PlantedBugs, Timing};
+
+/// How a node is started.
+#[derive(Clone, Debug)]
+pub struct StartArgs {
+    /// Data folder; made if absent.
+    pub data: PathBuf,
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// Where other nodes connect; port 0 takes any free one.
+    pub cluster: SocketAddr,
+    /// Host name or address that others are told, when it is not the one listened on.
+    pub advertise: Option<String>,
+    /// Availability zone.
+    pub zone: String,
+    /// Capacity weight.
+    pub weight: u32,
+    /// Nodes to join by; empty founds a cluster on a first start.
+    pub join: Vec<String>,
+    /// Say nothing on standard output (a supervisor or `torc demo` reads the log instead).
+    pub quiet: bool,
+    /// Threads that serve; 0 for one a core.
+    pub threads: usize,
+    /// Memory for memtables and caches, bytes.
+    pub memory_bytes: usize,
+}
+
+/// Runs a node until it is told to stop.
+///
+/// # Errors
+/// Says what to do when the folder or a port can't be had, and what was wrong when the node had to stop by itself.
+pub fn run(args: StartArgs) -> anyhow::Result<()> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.enable_all().thread_name("torc");
+    if args.threads > 0 {
+        runtime.worker_threads(args.threads);
+    }
+    let runtime = runtime.build().context("can't start threads")?;
+    runtime.block_on(serve_node(args))
+}
+
+async fn serve_node(args: StartArgs) -> anyhow::Result<()> {
+    let clock = SystemClock::start();
+    check_exposure(&args)?;
+    let client_listener = bind(args.listen, "--listen").await?;
+    let cluster_listener = bind(args.cluster, "--cluster").await?;
+    let advertised = |listener: &TcpListener| -> anyhow::Result<String> {
+        let local = listener.local_addr()?;
+        Ok(match &args.advertise {
+            Some(host) => format!("{host}:{}", local.port()),
+            None if local.ip().is_unspecified() => {
+                bail!("--advertise HOST is needed: other nodes can't connect to {}", local.ip())
+            }
+            None => local.to_string(),
+        })
+    };
+    let config = NodeConfig {
+        addr: advertised(&cluster_listener)?,
+        api_addr: advertised(&client_listener)?,
+        zone: args.zone.clone(),
+        weight: args.weight,
+        join: args.join.clone(),
+        timing: Timing::default(),
+        limits: Limits::default(),
+        planted: PlantedBugs::default(),
+    };
+    let engine = open_engine(&args.data, args.memory_bytes)?;
+
+    let transport = GrpcTransport::new(tokio::runtime::Handle::current());
+    let network = Arc::new(NodeNetwork::default());
+    transport.set_inbound(network.clone());
+    let link = tonic::transport::Server::builder()
+        .tcp_nodelay(true)
+        .initial_stream_window_size(4 << 20)
+        .initial_connection_window_size(8 << 20)
+        .add_service(LinkService::new(network.clone()))
+        .serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(cluster_listener));
+    let link = tokio::spawn(link);
+
+    if !args.join.is_empty() && !args.quiet {
+        println!("joining by {} …", args.join.join(", "));
+    }
+    let ports =
+        Ports { clock: Arc::new(clock), transport: transport.clone(), disk: None, seed: clock::entropy()? };
+    let attach = |node: &Node| network.attach(node.clone());
+    let starting = Node::start(config, engine.clone(), ports, attach);
+    let node = tokio::select! {
+        node = starting => node.context("the node could not start")?,
+        signal = signals::stop() => {
+            tracing::info!(signal, "stopped before the node had started");
+            return Ok(());
+        }
+    };
+    let stop = CancellationToken::new();
+    let edge =
+        Edge { node: node.clone(), dynamodb: DynamoDb::default(), ids: RequestIds::new(clock::entropy()?) };
+    let listen = client_listener.local_addr()?;
+    let serving = tokio::spawn(serve(client_listener, Arc::new(edge), stop.clone()));
+    if !args.quiet {
+        println!("{}", banner(&node, &args, listen));
+    }
+    tracing::info!(node = %node.id(), %listen, "serving");
+
+    let outcome = tokio::select! {
+        signal = signals::stop() => {
+            tracing::info!(signal, "stopping: handing leaderships over");
+            Ok(())
+        }
+        reason = node.failed() => Err(anyhow::anyhow!(reason)),
+    };
+    if outcome.is_ok() {
+        node.shutdown().await;
+    }
+    stop.cancel();
+    // Connections that do not end by themselves must not keep the process.
+    let _ = tokio::time::timeout(Duration::from_secs(6), serving).await;
+    link.abort();
+    engine.close().context("closing the data folder")?;
+    outcome
+}
+
+/// Beyond loopback there must be authentication and TLS, which this version does not have yet: it says so and refuses, unless told otherwise in so many words.
+fn check_exposure(args: &StartArgs) -> anyhow::Result<()> {
+    let open = [args.listen, args.cluster].into_iter().find(|a| !a.ip().is_loopback());
+    match open {
+        Some(addr) if std::env::var_os("TORC_INSECURE").is_none_or(|v| v != "1") => bail!(
+            "{addr} is reachable from other machines, and anybody who reaches it could read and write everything: this version has no \
+             authentication or TLS of its own yet. Listen on 127.0.0.1, or put it behind something that authenticates and set TORC_INSECURE=1."
+        ),
+        _ => Ok(()),
+    }
+}
+
+async fn bind(addr: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+    match TcpListener::bind(addr).await {
+        Ok(listener) => Ok(listener),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => bail!(
+            "port {} on {} is in use by another process: stop it, or choose another port with {flag} {}:PORT",
+            addr.port(),
+            addr.ip(),
+            addr.ip()
+        ),
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            bail!("no permission to listen on {addr}: ports below 1024 need root; choose another with {flag}")
+        }
+        Err(error) => Err(error).with_context(|| format!("can't listen on {addr} ({flag})")),
+    }
+}
+
+fn open_engine(data: &Path, memory_bytes: usize) -> anyhow::Result<Engine> {
+    let options = Options {
+        memtable_bytes: (memory_bytes / 4).clamp(4 << 20, 256 << 20),
+        cache_bytes: (memory_bytes / 2).max(4 << 20),
+        ..Options::default()
+    };
+    Engine::open(Arc::new(RealEnv::new()), data, options).map_err(|error| {
+        let hint = hint(&error, data);
+        anyhow::Error::new(error).context(hint)
+    })
+}
+
+/// What to do about a folder that can't be opened.
+fn hint(error: &torc_engine::Error, data: &Path) -> String {
+    let data = data.display();
+    match error {
+        torc_engine::Error::Locked(_) => {
+            format!(
+                "{data} is open in another torc process: stop that one, or choose another folder with --data"
+            )
+        }
+        torc_engine::Error::Version { .. } => format!(
+            "{data} was written by another version of Torc: start that version, or choose another folder with --data. Nothing was changed"
+        ),
+        torc_engine::Error::Corrupt { .. } => format!(
+            "{data} is damaged. Nothing was changed. In a cluster, move the folder away and start the node anew: the others refill it. A single node \
+             needs a copy from before the damage"
+        ),
+        torc_engine::Error::DiskFull { .. } => {
+            format!("the disk of {data} is full: make room, or choose another folder with --data")
+        }
+        torc_engine::Error::Io { .. } => {
+            format!(
+                "{data} can't be opened: check that it is a folder that this user may write to, or choose another with --data"
+            )
+        }
+        torc_engine::Error::Poisoned => format!("{data} can't be opened"),
+    }
+}
+
+fn banner(node: &Node, args: &StartArgs, listen: SocketAddr) -> String {
+    let topology = node.topology();
+    let nodes = topology.nodes().len();
+    let endpoint = format!("http://{listen}");
+    format!(
+        "\nTorc {version}: node {id}, zone {zone}, {nodes} node{s} in the cluster, data in {data}\n\
+         \n  DynamoDB  {endpoint}        (any credentials)\
+         \n  Buckets   {endpoint}/kv/BUCKET/KEY\
+         \n  Cluster   {cluster}   (others join with --join {cluster})\n\
+         \nTry:\n\
+         \n  export AWS_ACCESS_KEY_ID=torc AWS_SECRET_ACCESS_KEY=torc AWS_DEFAULT_REGION=us-east-1\
+         \n  aws dynamodb list-tables --endpoint-url {endpoint}\
+         \n  curl -X PUT --data 'hello' {endpoint}/kv/demo/greeting && curl {endpoint}/kv/demo/greeting\
+         \n  torc status --endpoint {endpoint}\n",
+        version = env!("CARGO_PKG_VERSION"),
+        id = node.id().0,
+        zone = args.zone,
+        s = if nodes == 1 { "" } else { "s" },
+        data = args.data.display(),
+        cluster = topology.node(node.id()).map_or_else(String::new, |n| n.addr.clone()),
+    )
+}
+
+/// Connects the network to the node once it takes frames; what arrives before is dropped.
+#[derive(Default)]
+struct NodeNetwork {
+    node: OnceLock<Node>,
+}
+
+impl NodeNetwork {
+    fn attach(&self, node: Node) {
+        let _ = self.node.set(node);
+    }
+}
+
+impl Inbound for NodeNetwork {
+    fn deliver(&self, class: Class, frame: Bytes) {
+        if let Some(node) = self.node.get() {
+            node.deliver(class, frame);
+        }
+    }
+
+    fn disconnected(&self, addr: &str) {
+        if let Some(node) = self.node.get() {
+            node.disconnected(addr);
+        }
+    }
+}
