@@ -2,7 +2,7 @@
 //!
 //! Source: Amazon DynamoDB Developer Guide, "DynamoDB item sizes and formats" and "DynamoDB read and write operations".
 
-use crate::limits::{MAX_ITEM_BYTES, READ_UNIT_BYTES, WRITE_UNIT_BYTES};
+use crate::limits::{MAX_ITEM_BYTES, MAX_NESTING, READ_UNIT_BYTES, WRITE_UNIT_BYTES};
 use crate::{ApiError, AttributeValue, Item};
 
 /// A list or map counts this much, whatever is in it.
@@ -41,7 +41,7 @@ pub fn item_size(item: &Item) -> usize {
 /// Refuses an item over 400 KB; gives its size otherwise.
 ///
 /// # Errors
-/// `ValidationException`, worded as for a put. An update says it otherwise: see [`check_updated_item_size`].
+/// `ValidationException`, worded as for a put. An update says it otherwise: see [`check_updated_item`].
 pub fn check_item_size(item: &Item) -> Result<usize, ApiError> {
     let size = item_size(item);
     if size > MAX_ITEM_BYTES {
@@ -50,11 +50,24 @@ pub fn check_item_size(item: &Item) -> Result<usize, ApiError> {
     Ok(size)
 }
 
-/// As [`check_item_size`], for the outcome of an update.
+/// Containers that a value is made of, at its deepest: 0 for a scalar or set, 1 for a list of them.
+pub fn value_nesting(value: &AttributeValue) -> usize {
+    match value {
+        AttributeValue::M(map) => 1 + map.values().map(value_nesting).max().unwrap_or(0),
+        AttributeValue::L(list) => 1 + list.iter().map(value_nesting).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// Refuses the outcome of an update that is nested too deep or over 400 KB; gives its size otherwise.
 ///
 /// # Errors
-/// `ValidationException`.
-pub fn check_updated_item_size(item: &Item) -> Result<usize, ApiError> {
+/// `ValidationException`, worded as for an update.
+pub fn check_updated_item(item: &Item) -> Result<usize, ApiError> {
+    // The item itself is the first level.
+    if item.values().any(|value| value_nesting(value) >= MAX_NESTING) {
+        return Err(ApiError::validation("Nesting Levels have exceeded supported limits"));
+    }
     let size = item_size(item);
     if size > MAX_ITEM_BYTES {
         return Err(ApiError::validation("Item size to update has exceeded the maximum allowed size"));
@@ -184,7 +197,14 @@ mod tests {
         assert_eq!(check_item_size(&item(409_599)), Ok(409_600));
         let error = check_item_size(&item(409_600)).unwrap_err();
         assert_eq!(error.message, "Item size has exceeded the maximum allowed size");
-        let error = check_updated_item_size(&item(409_600)).unwrap_err();
+        let error = check_updated_item(&item(409_600)).unwrap_err();
         assert_eq!(error.message, "Item size to update has exceeded the maximum allowed size");
+        let nested = |levels: usize| {
+            let value = (0..levels).fold(AttributeValue::Null, |inner, _| AttributeValue::L(vec![inner]));
+            Item::from([("a".to_string(), value)])
+        };
+        assert!(check_updated_item(&nested(31)).is_ok());
+        let error = check_updated_item(&nested(32)).unwrap_err();
+        assert_eq!(error.message, "Nesting Levels have exceeded supported limits");
     }
 }

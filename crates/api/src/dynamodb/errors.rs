@@ -27,25 +27,19 @@ pub(super) fn from_meta(error: MetaError, table: &str) -> ApiError {
     match error {
         MetaError::Route(error) => from_route(error),
         MetaError::Refused(refusal) => match refusal.code.as_str() {
-            "Exists" => ApiError::new(
-                ErrorCode::ResourceInUse,
-                format!("Table already exists: {table}"),
-            ),
-            "NoSuchTable" => table_not_found(table),
-            "BadTransition" => ApiError::new(
-                ErrorCode::ResourceInUse,
-                format!("Attempt to change a resource which is still in use: Table: {table}"),
-            ),
+            "Exists" => ApiError::table_exists(table),
+            "NoSuchTable" => ApiError::table_not_found(table),
+            "BadTransition" => in_use(table),
             "Limit" => ApiError::new(ErrorCode::LimitExceeded, refusal.message),
             _ => ApiError::new(ErrorCode::InternalServerError, refusal.message),
         },
     }
 }
 
-/// A table that control-plane operations do not find.
-pub(super) fn table_not_found(table: &str) -> ApiError {
+/// A table in a state that does not allow the change.
+pub(super) fn in_use(table: &str) -> ApiError {
     ApiError::new(
-        ErrorCode::ResourceNotFound,
-        format!("Requested resource not found: Table: {table} not found"),
+        ErrorCode::ResourceInUse,
+        format!("Attempt to change a resource which is still in use: Table is being created: {table}"),
     )
 }

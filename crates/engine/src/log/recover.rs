@@ -14,7 +14,7 @@ use super::streams::{Place, Streams};
 use crate::env::OpenMode;
 use crate::{Background, Error, Lsn, Result};
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// Read ahead when scanning, bytes.
@@ -42,7 +42,7 @@ pub(super) fn recover(context: &Context) -> Result<State> {
         // A used segment's name was made durable before its header was written.
         let segment = Arc::new(SegmentFile::new(path, file, len, header != Header::Blank));
         match header {
-            Header::Blank => state.spares.push(segment),
+            Header::Blank => state.spares.push_back(segment),
             Header::Valid(header) => {
                 state.max_generation = state.max_generation.max(header.generation);
                 let path = segment.path.clone();
@@ -68,7 +68,7 @@ pub(super) fn recover(context: &Context) -> Result<State> {
     }
     state.spares.extend(used.into_values().map(|(_, segment)| segment));
     while state.spares.len() > context.options.spare_segments {
-        state.trash.extend(state.spares.pop());
+        state.trash.extend(state.spares.pop_back());
     }
     Ok(state)
 }
@@ -87,7 +87,7 @@ struct Newest {
 fn newest_table(
     context: &Context,
     used: &mut BTreeMap<u64, (SegmentHeader, Arc<SegmentFile>)>,
-    spares: &mut Vec<Arc<SegmentFile>>,
+    spares: &mut VecDeque<Arc<SegmentFile>>,
 ) -> Result<Option<Newest>> {
     // A segment with a header but no whole table was being started when the power went; it held nothing.
     let mut follows: Option<(u64, u64, Arc<SegmentFile>)> = None;
@@ -117,7 +117,7 @@ fn newest_table(
                     end = end.max(earlier_end);
                 }
                 follows = Some((previous, end, file.clone()));
-                spares.push(file);
+                spares.push_back(file);
             }
         }
     }

@@ -11,7 +11,7 @@ use super::streams::{Place, Streams};
 use super::{ENGINE_STREAM, Record};
 use crate::{Error, Lsn, Result};
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// A segment that holds entries, or did until they died.
@@ -37,8 +37,8 @@ pub(super) struct OpenBatch {
 pub(super) struct State {
     pub(super) streams: Streams,
     pub(super) segments: BTreeMap<u64, Segment>,
-    /// Free segments. Their old contents stay until they are taken into use.
-    pub(super) spares: Vec<Arc<SegmentFile>>,
+    /// Free segments, used in turn. Their old contents stay until they are taken into use.
+    pub(super) spares: VecDeque<Arc<SegmentFile>>,
     /// Free segments beyond what is kept, to be deleted.
     pub(super) trash: Vec<Arc<SegmentFile>>,
     pub(super) next_slot: u64,
@@ -147,10 +147,10 @@ impl State {
         }
         // Room for at least as much data as half a segment, however many streams there are.
         let bytes = segment_bytes.max(align(start + segment_bytes / 2));
-        let file = match self.spares.pop() {
+        let file = match self.spares.pop_front() {
             Some(spare) => {
                 if let Err(error) = spare.grow(bytes) {
-                    self.spares.push(spare);
+                    self.spares.push_front(spare);
                     return Err(error);
                 }
                 self.metrics.segments_recycled += 1;
@@ -270,7 +270,7 @@ impl State {
             if oversized || self.spares.len() >= context.options.spare_segments {
                 self.trash.push(segment.file);
             } else {
-                self.spares.push(segment.file);
+                self.spares.push_back(segment.file);
             }
         }
     }

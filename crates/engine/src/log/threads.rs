@@ -266,7 +266,7 @@ impl Shared {
                 let mut state = self.state.lock();
                 match prepared {
                     Ok(segment) => {
-                        state.spares.push(Arc::new(segment));
+                        state.spares.push_back(Arc::new(segment));
                         state.metrics.segments_created += 1;
                     }
                     Err(error) => {

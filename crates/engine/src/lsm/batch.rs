@@ -159,7 +159,11 @@ impl WriteBatch {
         let version = r.u8().ok_or_else(|| corrupt(0, "empty"))?;
         if version != BATCH_VERSION {
             let path = PathBuf::from("write batch");
-            return Err(Error::Version { path, found: u32::from(version), supported: u32::from(BATCH_VERSION) });
+            return Err(Error::Version {
+                path,
+                found: u32::from(version),
+                supported: u32::from(BATCH_VERSION),
+            });
         }
         let count = r.u32().ok_or_else(|| corrupt(1, "no operation count"))?;
         let mut seen = 0u32;

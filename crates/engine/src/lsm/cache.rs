@@ -1,9 +1,15 @@
 //! The block cache: verified, unpacked blocks by table and offset. Scan-resistant (a block enters the hot part only when it is
 //! asked for again). Its hash is fixed, so that a simulated run is the same twice.
+//!
+//! Filters and indexes are asked for by every read, so as long as they fit into half of the budget tables keep them themselves
+//! ([`BlockCache::pin`]) and the cache proper shrinks by as much; beyond that they are cached like other blocks.
 
+use super::table::block::Block;
+use super::table::index::IndexPartition;
 use bytes::Bytes;
 use quick_cache::{OptionsBuilder, Weighter, sync::Cache, sync::DefaultLifecycle};
 use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Memory that an entry costs beside its block, bytes.
@@ -15,12 +21,34 @@ struct Key {
     offset: u64,
 }
 
+/// What is cached.
+#[derive(Clone)]
+pub(crate) enum Cached {
+    /// A data block.
+    Data(Block),
+    /// A filter partition.
+    Filter(Bytes),
+    /// An index partition.
+    Index(Arc<IndexPartition>),
+}
+
+impl Cached {
+    pub(crate) fn weight(&self) -> u64 {
+        let bytes = match self {
+            Cached::Data(block) => block.weight(),
+            Cached::Filter(filter) => filter.len(),
+            Cached::Index(index) => index.weight(),
+        };
+        bytes as u64 + ENTRY_OVERHEAD
+    }
+}
+
 #[derive(Clone)]
 struct ByBytes;
 
-impl Weighter<Key, Bytes> for ByBytes {
-    fn weight(&self, _: &Key, block: &Bytes) -> u64 {
-        block.len() as u64 + ENTRY_OVERHEAD
+impl Weighter<Key, Cached> for ByBytes {
+    fn weight(&self, _: &Key, block: &Cached) -> u64 {
+        block.weight()
     }
 }
 
@@ -63,7 +91,9 @@ impl Hasher for FixedHasher {
 
 /// See the module's comment.
 pub(crate) struct BlockCache {
-    cache: Option<Cache<Key, Bytes, ByBytes, FixedState, DefaultLifecycle<Key, Bytes>>>,
+    cache: Option<Cache<Key, Cached, ByBytes, FixedState, DefaultLifecycle<Key, Cached>>>,
+    capacity: u64,
+    pinned: AtomicU64,
     hits: AtomicU64,
     misses: AtomicU64,
 }
@@ -80,11 +110,17 @@ impl BlockCache {
                 .expect("the three required options are set");
             Cache::with_options(options, ByBytes, FixedState, DefaultLifecycle::default())
         });
-        Self { cache, hits: AtomicU64::new(0), misses: AtomicU64::new(0) }
+        Self {
+            cache,
+            capacity: capacity as u64,
+            pinned: AtomicU64::new(0),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+        }
     }
 
     #[inline]
-    pub(crate) fn get(&self, table: u64, offset: u64) -> Option<Bytes> {
+    pub(crate) fn get(&self, table: u64, offset: u64) -> Option<Cached> {
         let found = self.cache.as_ref()?.get(&Key { table, offset });
         // Counted without a locked instruction: a lost count now and then costs less than a contended line in every read.
         let counter = if found.is_some() { &self.hits } else { &self.misses };
@@ -92,9 +128,39 @@ impl BlockCache {
         found
     }
 
-    pub(crate) fn insert(&self, table: u64, offset: u64, block: Bytes) {
+    pub(crate) fn insert(&self, table: u64, offset: u64, block: Cached) {
         if let Some(cache) = &self.cache {
             cache.insert(Key { table, offset }, block);
+        }
+    }
+
+    /// Takes `bytes` of the budget for something that a table keeps itself. False if too much is kept already.
+    pub(crate) fn pin(&self, bytes: u64) -> bool {
+        let limit = self.capacity / 2;
+        let taken = self.pinned.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |p| {
+            p.checked_add(bytes).filter(|&sum| sum <= limit)
+        });
+        self.fit();
+        taken.is_ok()
+    }
+
+    /// Gives back what a table kept.
+    pub(crate) fn unpin(&self, bytes: u64) {
+        if bytes > 0 {
+            self.pinned.fetch_sub(bytes, Ordering::Relaxed);
+            self.fit();
+        }
+    }
+
+    /// Sizes the cache to what tables leave of the budget.
+    fn fit(&self) {
+        if let Some(cache) = &self.cache {
+            let room = self.capacity - self.pinned.load(Ordering::Relaxed).min(self.capacity / 2);
+            // In steps, so that the shards are not resized for every partition.
+            let room = room.next_multiple_of((self.capacity / 64).max(1)).min(self.capacity);
+            if room != cache.capacity() {
+                cache.set_capacity(room);
+            }
         }
     }
 
@@ -103,8 +169,8 @@ impl BlockCache {
         (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
     }
 
-    /// Bytes held.
+    /// Bytes held, by the cache and pinned by tables.
     pub(crate) fn weight(&self) -> u64 {
-        self.cache.as_ref().map_or(0, Cache::weight)
+        self.cache.as_ref().map_or(0, Cache::weight) + self.pinned.load(Ordering::Relaxed)
     }
 }

@@ -61,18 +61,10 @@ impl Core {
         let version = self.state.load().version.clone();
         let deepest = (0..LEVELS).rev().find(|&l| !version.levels[l].files.is_empty()).unwrap_or(0);
         let bottom = deepest.max(picker::targets(&version, self.picker_options()).base);
-        for level in 0..bottom {
-            let version = self.state.load().version.clone();
-            if let Some(compaction) = picker::whole_level(&version, level) {
-                self.run_compaction(compaction, version)?;
-            }
+        match picker::everything(&version, bottom) {
+            Some(compaction) => self.run_compaction(compaction, version),
+            None => Ok(()),
         }
-        // The deepest level itself: versions kept for snapshots that are gone now.
-        let version = self.state.load().version.clone();
-        if let Some(compaction) = picker::within_level(&version, bottom) {
-            self.run_compaction(compaction, version)?;
-        }
-        Ok(())
     }
 
     fn run_compaction(&self, c: Compaction, version: Arc<Version>) -> Result<()> {
@@ -82,7 +74,9 @@ impl Core {
         };
         match c.kind {
             Kind::Drop => {}
-            Kind::Move => edit.added = c.inputs.iter().map(|(_, f)| (c.output_level, f.meta.clone())).collect(),
+            Kind::Move => {
+                edit.added = c.inputs.iter().map(|(_, f)| (c.output_level, f.meta.clone())).collect()
+            }
             Kind::Merge => edit.added = self.merge_tables(&c, version)?,
         }
         if c.kind == Kind::Merge {

@@ -41,7 +41,8 @@ impl Core {
         for (key, value) in entries {
             let key = key.as_ref();
             if last.as_deref().is_some_and(|last| last >= key) {
-                let source = std::io::Error::new(std::io::ErrorKind::InvalidInput, "keys must be strictly ascending");
+                let source =
+                    std::io::Error::new(std::io::ErrorKind::InvalidInput, "keys must be strictly ascending");
                 return Err(Error::Io { op: "ingest into", path: self.dir.clone(), source });
             }
             if let Some((number, builder)) =

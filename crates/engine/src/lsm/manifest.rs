@@ -67,7 +67,8 @@ impl Manifest {
             return Ok(None);
         }
         let text = read_all(env, &current)?;
-        let number = parse_current(&text).ok_or_else(|| corrupt(&current, 0, "not a manifest's name and checksum"))?;
+        let number =
+            parse_current(&text).ok_or_else(|| corrupt(&current, 0, "not a manifest's name and checksum"))?;
         let path = dir.join(manifest_name(number));
         let edits = parse_manifest(&read_all(env, &path)?, &path)?;
         Ok(Some(Recovered { edits, number }))
@@ -111,7 +112,11 @@ impl Manifest {
 
     /// Appends an edit and makes it durable. `snapshot` gives the whole state *with* the edit, for when the manifest must be written
     /// afresh: because it has grown, or because an earlier append failed and left it in doubt.
-    pub(crate) fn append(&mut self, edit: &VersionEdit, snapshot: impl FnOnce() -> VersionEdit) -> Result<()> {
+    pub(crate) fn append(
+        &mut self,
+        edit: &VersionEdit,
+        snapshot: impl FnOnce() -> VersionEdit,
+    ) -> Result<()> {
         let Some(file) = self.file.take().filter(|_| self.end - self.base < REWRITE_BYTES) else {
             let old = self.path.clone();
             self.number += 1;

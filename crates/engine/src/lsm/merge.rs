@@ -159,7 +159,11 @@ impl RunIter {
                 }
             }
             let Some(iter) = &mut self.iter else { return Ok(()) };
-            if self.reverse { iter.seek_before(None)? } else { iter.seek(&[])? }
+            if self.reverse {
+                iter.seek_before(None)?
+            } else {
+                iter.seek(&[])?
+            }
             if iter.valid() {
                 return Ok(());
             }
@@ -260,8 +264,11 @@ impl MergeIter {
                 return;
             }
             let right = left + 1;
-            let child =
-                if right < self.heap.len() && self.before(self.heap[right], self.heap[left]) { right } else { left };
+            let child = if right < self.heap.len() && self.before(self.heap[right], self.heap[left]) {
+                right
+            } else {
+                left
+            };
             if !self.before(self.heap[child], self.heap[at]) {
                 return;
             }

@@ -94,11 +94,8 @@ pub(crate) fn open(env: Arc<dyn Env>, dir: &Path, options: Options) -> Result<Co
         env.remove(&folder.path(*orphan))?;
     }
 
-    let state = ReadState {
-        active: Arc::new(Memtable::new(0)),
-        immutables: Vec::new(),
-        version: Arc::new(version),
-    };
+    let state =
+        ReadState { active: Arc::new(Memtable::new(0)), immutables: Vec::new(), version: Arc::new(version) };
     state.active.set_log_index(log_index);
     let core = Core {
         dir: dir.to_path_buf(),

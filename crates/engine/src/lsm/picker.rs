@@ -83,10 +83,10 @@ pub(crate) fn scores(version: &Version, t: &Targets, options: PickerOptions) -> 
     let by_count = l0.files.len() as u64 * 1000 / L0_TRIGGER as u64;
     let by_size = if l0.files.len() > 1 { l0.bytes * 1000 / options.base_bytes.max(1) } else { 0 };
     out[0] = if l0.files.len() >= L0_TRIGGER { by_count.max(by_size) } else { by_count };
-    for level in 1..LEVELS - 1 {
+    for (level, score) in out.iter_mut().enumerate().take(LEVELS - 1).skip(1) {
         let bytes = version.levels[level].bytes;
         // A level above the base is left over from when the tree was larger (or smaller): drain it.
-        out[level] = match t.bytes[level] {
+        *score = match t.bytes[level] {
             0 if bytes > 0 => 1000 + bytes * 1000 / options.base_bytes.max(1),
             0 => 0,
             target => bytes.saturating_mul(1000) / target,
@@ -109,7 +109,7 @@ pub(crate) fn debt_bytes(version: &Version, options: PickerOptions) -> u64 {
         let over = size.saturating_sub(t.bytes[level]);
         if over > 0 {
             let next = version.levels[level + 1].bytes;
-            let ratio = if size > 0 { (next / size).min(MULTIPLIER) } else { 0 };
+            let ratio = next.checked_div(size).unwrap_or(0).min(MULTIPLIER);
             debt = debt.saturating_add(over.saturating_mul(1 + ratio));
         }
     }
@@ -132,7 +132,11 @@ pub(crate) fn pick(
     let mut levels: Vec<usize> = (0..LEVELS - 1).filter(|&l| scores[l] >= 1000).collect();
     levels.sort_by_key(|&l| std::cmp::Reverse(scores[l]));
     levels.into_iter().find_map(|level| {
-        if level == 0 { pick_l0(version, t.base, &busy, running) } else { pick_level(version, level, &busy, running) }
+        if level == 0 {
+            pick_l0(version, t.base, &busy, running)
+        } else {
+            pick_level(version, level, &busy, running)
+        }
     })
 }
 
@@ -157,7 +161,12 @@ fn pick_l0(version: &Version, base: usize, busy: &BTreeSet<u64>, running: &[Runn
 }
 
 /// One table of a level into the next: the one that drags the least along.
-fn pick_level(version: &Version, level: usize, busy: &BTreeSet<u64>, running: &[Running]) -> Option<Compaction> {
+fn pick_level(
+    version: &Version,
+    level: usize,
+    busy: &BTreeSet<u64>,
+    running: &[Running],
+) -> Option<Compaction> {
     let (files, next) = (&version.levels[level].files, &version.levels[level + 1]);
     let mut candidates: Vec<(u64, usize)> = Vec::new();
     let mut first = 0;
@@ -234,7 +243,11 @@ fn pick_covered(version: &Version, busy: &BTreeSet<u64>, snapshots: &[u64]) -> O
                     let m = &f.meta;
                     let covered = m.smallest() >= &del.start[..] && m.ends_before(&del.end);
                     // In the last levels sequence numbers may have been zeroed, never raised.
-                    if covered && m.largest_seq() < seq && !busy.contains(&m.number) && m.number != newer.meta.number {
+                    if covered
+                        && m.largest_seq() < seq
+                        && !busy.contains(&m.number)
+                        && m.number != newer.meta.number
+                    {
                         inputs.push((l, f.clone()));
                     }
                 }
@@ -247,17 +260,11 @@ fn pick_covered(version: &Version, busy: &BTreeSet<u64>, snapshots: &[u64]) -> O
     Some(Compaction { kind: Kind::Drop, inputs, output_level: LEVELS, range })
 }
 
-/// Everything in a level, and what it overlaps in the next: for compacting by hand. `None` if the level is empty.
-pub(crate) fn whole_level(version: &Version, level: usize) -> Option<Compaction> {
-    let inputs = version.levels[level].files.iter().map(|f| (level, f.clone())).collect();
-    merge_into(version, inputs, level + 1, &BTreeSet::new(), &[])
-}
-
-/// Everything in a level, rewritten within it.
-pub(crate) fn within_level(version: &Version, level: usize) -> Option<Compaction> {
-    let inputs: Vec<(usize, Arc<TableFile>)> = version.levels[level].files.iter().map(|f| (level, f.clone())).collect();
+/// The whole tree into one level (none below it may be in use): for compacting by hand. `None` if there is nothing.
+pub(crate) fn everything(version: &Version, output_level: usize) -> Option<Compaction> {
+    let inputs: Vec<(usize, Arc<TableFile>)> = version.files().map(|(l, f)| (l, f.clone())).collect();
     let range = KeyRange::hull(inputs.iter().map(|(_, f)| f))?;
-    Some(Compaction { kind: Kind::Merge, inputs, output_level: level, range })
+    Some(Compaction { kind: Kind::Merge, inputs, output_level, range })
 }
 
 #[cfg(test)]
@@ -274,7 +281,8 @@ mod tests {
 
     /// (level, smallest, largest, size in MB)
     fn version(files: &[(usize, &str, &str, u64)]) -> Version {
-        let folder = TableFolder::new(Arc::new(SimEnv::new(0)), "t".into(), Arc::new(BlockCache::new(0, 4096)));
+        let folder =
+            TableFolder::new(Arc::new(SimEnv::new(0)), "t".into(), Arc::new(BlockCache::new(0, 4096)));
         let mut edit = VersionEdit::default();
         for (i, (level, low, high, mb)) in files.iter().enumerate() {
             let summary = TableSummary {
@@ -303,7 +311,14 @@ mod tests {
             ("below the trigger", &[(0, "a", "z", 9), (0, "a", "z", 9), (0, "a", "z", 9)], "none"),
             (
                 "level 0 whole, newest first, with what it overlaps",
-                &[(0, "a", "m", 9), (0, "a", "m", 9), (0, "b", "m", 9), (0, "a", "k", 9), (6, "c", "d", 9), (6, "x", "y", 9)],
+                &[
+                    (0, "a", "m", 9),
+                    (0, "a", "m", 9),
+                    (0, "b", "m", 9),
+                    (0, "a", "k", 9),
+                    (6, "c", "d", 9),
+                    (6, "x", "y", 9),
+                ],
                 "Merge 0/3 0/2 0/1 0/0 6/4 to 6",
             ),
             (
@@ -313,7 +328,13 @@ mod tests {
             ),
             (
                 "the cheapest table of a full level",
-                &[(5, "a", "c", 50), (5, "d", "f", 50), (6, "a", "b", 300), (6, "e", "f", 200), (6, "g", "h", 140)],
+                &[
+                    (5, "a", "c", 50),
+                    (5, "d", "f", 50),
+                    (6, "a", "b", 300),
+                    (6, "e", "f", 200),
+                    (6, "g", "h", 140),
+                ],
                 "Merge 5/1 6/3 to 6",
             ),
             (
@@ -336,7 +357,13 @@ mod tests {
 
     #[test]
     fn running_compactions_are_stayed_clear_of() {
-        let v = version(&[(5, "a", "c", 50), (5, "d", "f", 50), (6, "a", "b", 300), (6, "e", "f", 200), (6, "g", "h", 140)]);
+        let v = version(&[
+            (5, "a", "c", 50),
+            (5, "d", "f", 50),
+            (6, "a", "b", 300),
+            (6, "e", "f", 200),
+            (6, "g", "h", 140),
+        ]);
         let range = KeyRange { low: b"e".to_vec(), high: b"f".to_vec(), exclusive: false };
         let mut running = vec![Running { id: 1, files: vec![3], output_level: 6, range }];
         assert_eq!(describe(pick(&v, &running, &[], OPTIONS)), "Merge 5/0 6/2 to 6");

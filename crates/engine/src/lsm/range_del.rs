@@ -83,17 +83,17 @@ impl RangeDelMap {
     pub(crate) fn cover(&self, key: &[u8], seq: u64) -> u64 {
         let before = self.map.range::<[u8], _>((Bound::Unbounded, Bound::Included(key))).next_back();
         match before {
-            Some((_, (end, seqs))) if *key < end[..] => {
-                seqs.iter().copied().find(|&s| s <= seq).unwrap_or(0)
-            }
+            Some((_, (end, seqs))) if *key < end[..] => seqs.iter().copied().find(|&s| s <= seq).unwrap_or(0),
             _ => 0,
         }
     }
 
     pub(crate) fn fragments(&self) -> impl Iterator<Item = Fragment> + '_ {
-        self.map
-            .iter()
-            .map(|(s, (e, seqs))| Fragment { start: s.clone(), end: e.clone(), seqs: seqs.clone() })
+        self.map.iter().map(|(s, (e, seqs))| Fragment {
+            start: s.clone(),
+            end: e.clone(),
+            seqs: seqs.clone(),
+        })
     }
 
     /// The immutable form.

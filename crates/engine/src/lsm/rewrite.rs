@@ -58,7 +58,12 @@ pub(crate) struct Rewriter<'a> {
 }
 
 impl<'a> Rewriter<'a> {
-    pub(crate) fn new(plan: RewritePlan, folder: &'a TableFolder, next_file: &'a AtomicU64, hull: Option<&KeyRange>) -> Self {
+    pub(crate) fn new(
+        plan: RewritePlan,
+        folder: &'a TableFolder,
+        next_file: &'a AtomicU64,
+        hull: Option<&KeyRange>,
+    ) -> Self {
         let below = Below::new(plan.version.clone(), plan.output_level.unwrap_or(LEVELS));
         let mut kept = Vec::new();
         for f in &plan.dels.frags {

@@ -126,7 +126,11 @@ impl Scan {
         }
         self.dels = self.collect_dels(&state)?;
         let mut merge = MergeIter::new(sources, reverse);
-        if reverse { merge.seek_before(self.upper())? } else { merge.seek(&self.start)? }
+        if reverse {
+            merge.seek_before(self.upper())?
+        } else {
+            merge.seek(&self.start)?
+        }
         self.merge = Some(merge);
         Ok(())
     }
@@ -215,7 +219,9 @@ impl Iterator for Scan {
     fn next(&mut self) -> Option<Self::Item> {
         match self.advance() {
             Ok(false) => None,
-            Ok(true) => Some(Ok(ScanItem { key: Bytes::copy_from_slice(&self.key), value: self.value_bytes() })),
+            Ok(true) => {
+                Some(Ok(ScanItem { key: Bytes::copy_from_slice(&self.key), value: self.value_bytes() }))
+            }
             Err(e) => Some(Err(e)),
         }
     }

@@ -32,6 +32,11 @@ impl SortedKeys {
         self.ends.len()
     }
 
+    /// Memory held, bytes.
+    pub(crate) fn weight(&self) -> usize {
+        self.data.len() + 12 * self.ends.len()
+    }
+
     #[inline]
     pub(crate) fn get(&self, i: usize) -> &[u8] {
         let start = if i == 0 { 0 } else { self.ends[i - 1] as usize };

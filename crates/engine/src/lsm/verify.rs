@@ -49,11 +49,16 @@ fn verify_table(file: &Arc<TableFile>) -> Result<()> {
         iter.step()?;
     }
     if (entries, deletes) != (m.entries, m.deletes) {
-        return Err(corrupt(format!("{entries} entries and {deletes} deletes, the manifest says {} and {}", m.entries, m.deletes)));
+        return Err(corrupt(format!(
+            "{entries} entries and {deletes} deletes, the manifest says {} and {}",
+            m.entries, m.deletes
+        )));
     }
     table.check_filters()?;
     let own = table.properties()?;
-    if (&own.smallest, &own.largest, own.entries, own.range_dels) != (&m.smallest, &m.largest, m.entries, m.range_dels) {
+    if (&own.smallest, &own.largest, own.entries, own.range_dels)
+        != (&m.smallest, &m.largest, m.entries, m.range_dels)
+    {
         return Err(corrupt("properties are not what the manifest says: another table's file?".into()));
     }
     let mut sum = Xxh3::new();
@@ -64,7 +69,11 @@ fn verify_table(file: &Arc<TableFile>) -> Result<()> {
         at += len;
     }
     if sum.digest() != m.checksum {
-        return Err(corrupt(format!("file checksum is {:016x}, the manifest says {:016x}", sum.digest(), m.checksum)));
+        return Err(corrupt(format!(
+            "file checksum is {:016x}, the manifest says {:016x}",
+            sum.digest(),
+            m.checksum
+        )));
     }
     Ok(())
 }

@@ -95,7 +95,11 @@ impl Version {
     }
 
     /// The version after an edit. Fails with a description if the edit does not fit.
-    pub(crate) fn apply(&self, edit: &VersionEdit, folder: &Arc<TableFolder>) -> std::result::Result<Self, String> {
+    pub(crate) fn apply(
+        &self,
+        edit: &VersionEdit,
+        folder: &Arc<TableFolder>,
+    ) -> std::result::Result<Self, String> {
         let mut lists: [Vec<Arc<TableFile>>; LEVELS] = std::array::from_fn(|l| self.levels[l].files.clone());
         for &(level, number) in &edit.removed {
             let list = lists.get_mut(level).ok_or_else(|| format!("level {level}"))?;

@@ -179,8 +179,8 @@ impl Binder<'_> {
             Node::Between(operand, low, high) => {
                 let operand = take_operand(built, *operand);
                 let (low, high) = (take_operand(built, *low), take_operand(built, *high));
-                self.check_distinct("BETWEEN", &operand, [&low, &high])?;
                 self.check_types("BETWEEN", [&operand, &low, &high], is_ordered)?;
+                self.check_distinct("BETWEEN", &operand, [&low, &high])?;
                 self.check_bounds(&low, &high)?;
                 ConditionExpr::Between(operand, low, high)
             }

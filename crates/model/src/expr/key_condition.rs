@@ -1,187 +1,168 @@
-//! What a query reads: one partition key value, and a range of sort keys.
+//! What a query reads: the items of one partition, perhaps restricted to a range of sort keys.
 
 use super::ExpressionKind;
-use super::condition::{Comparator, Condition, ConditionExpr, Operand, order};
+use super::condition::{Comparator, Condition, ConditionExpr, Operand, begins_with, order};
 use super::path::DocumentPath;
-use crate::{ApiError, AttributeValue, limits};
+use crate::key::SortCondition;
+use crate::schema::{KeyAttribute, KeyDefinition};
+use crate::{ApiError, AttributeValue, Item, limits};
+use std::cmp::Ordering;
 
-/// The type of a key attribute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyType {
-    /// String.
-    S,
-    /// Number.
-    N,
-    /// Binary.
-    B,
-}
-
-impl KeyType {
-    /// The name in JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            KeyType::S => "S",
-            KeyType::N => "N",
-            KeyType::B => "B",
-        }
-    }
-}
-
-/// A key attribute.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyAttribute {
-    /// Its name.
-    pub name: String,
-    /// The type that its values must have.
-    pub kind: KeyType,
-}
-
-/// The key of the table or index that a query reads.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeySchema {
-    /// The partition key.
-    pub hash: KeyAttribute,
-    /// The sort key, if there is one.
-    pub range: Option<KeyAttribute>,
-    /// The name of the index, if it is one.
-    pub index: Option<String>,
-}
-
-impl KeySchema {
-    fn attributes(&self) -> impl Iterator<Item = &KeyAttribute> {
-        std::iter::once(&self.hash).chain(&self.range)
-    }
-}
-
-/// The sort keys that a query reads.
-#[derive(Clone, Debug, PartialEq)]
-pub enum RangeCondition {
-    /// Exactly this one.
-    Equal(AttributeValue),
-    /// Below.
-    Less(AttributeValue),
-    /// Up to and including.
-    LessOrEqual(AttributeValue),
-    /// Above.
-    Greater(AttributeValue),
-    /// From and including.
-    GreaterOrEqual(AttributeValue),
-    /// From the first to the second, both included.
-    Between(AttributeValue, AttributeValue),
-    /// Those that start with this string or binary.
-    BeginsWith(AttributeValue),
-}
-
-impl RangeCondition {
-    /// The values that the condition compares with.
-    pub fn values(&self) -> impl Iterator<Item = &AttributeValue> {
-        let (first, second) = match self {
-            RangeCondition::Between(low, high) => (low, Some(high)),
-            RangeCondition::Equal(value)
-            | RangeCondition::Less(value)
-            | RangeCondition::LessOrEqual(value)
-            | RangeCondition::Greater(value)
-            | RangeCondition::GreaterOrEqual(value)
-            | RangeCondition::BeginsWith(value) => (value, None),
-        };
-        std::iter::once(first).chain(second)
-    }
-
-    /// Whether a sort key is among those that the query reads.
-    pub fn matches(&self, key: &AttributeValue) -> bool {
-        let ordered = |value, accept: fn(std::cmp::Ordering) -> bool| order(key, value).is_some_and(accept);
-        match self {
-            RangeCondition::Equal(value) => ordered(value, |o| o.is_eq()),
-            RangeCondition::Less(value) => ordered(value, |o| o.is_lt()),
-            RangeCondition::LessOrEqual(value) => ordered(value, |o| o.is_le()),
-            RangeCondition::Greater(value) => ordered(value, |o| o.is_gt()),
-            RangeCondition::GreaterOrEqual(value) => ordered(value, |o| o.is_ge()),
-            RangeCondition::Between(low, high) => ordered(low, |o| o.is_ge()) && ordered(high, |o| o.is_le()),
-            RangeCondition::BeginsWith(prefix) => match (key, prefix) {
-                (AttributeValue::S(key), AttributeValue::S(prefix)) => key.starts_with(prefix.as_str()),
-                (AttributeValue::B(key), AttributeValue::B(prefix)) => key.starts_with(prefix),
-                _ => false,
-            },
-        }
-    }
-}
-
-/// The keys that a query reads.
+/// The keys that a query reads. A table has one partition attribute and at most one sort attribute; a global index may have several of
+/// each, of which a query fixes all partition attributes and as many leading sort attributes as it likes, the last of them by a range.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KeyCondition {
-    /// The partition key value.
-    pub hash: AttributeValue,
-    /// The range of sort keys; all when absent.
-    pub range: Option<RangeCondition>,
+    /// The value of each partition attribute, in the order of the key.
+    pub partition: Vec<AttributeValue>,
+    /// The values of the leading sort attributes, all but the last that the query restricts.
+    pub sort_prefix: Vec<AttributeValue>,
+    /// What is asked of the sort attribute after `sort_prefix`; [`SortCondition::Any`] when the query restricts none.
+    pub sort: SortCondition,
 }
 
 /// What is asked of one attribute.
 pub(super) struct KeyTerm {
     pub attribute: String,
     /// `None` for an operator that no key supports.
-    pub range: Option<RangeCondition>,
+    pub condition: Option<SortCondition>,
     /// The values, for the type check, also of an unsupported operator.
     pub values: Vec<AttributeValue>,
 }
 
 impl KeyCondition {
-    /// Reads a bound `KeyConditionExpression` against the key of the table or index.
+    /// Reads a bound `KeyConditionExpression` against the key of the table or, with its name, of the index.
     ///
     /// # Errors
     /// `ValidationException` with DynamoDB's text for whatever a query cannot do.
-    pub fn from_expression(condition: &Condition, schema: &KeySchema) -> Result<Self, ApiError> {
-        let keys: Vec<&str> = schema.attributes().map(|key| key.name.as_str()).collect();
-        check_key_paths(condition.paths(), &keys, &[])?;
+    pub fn from_expression(
+        condition: &Condition,
+        key: &KeyDefinition,
+        index: Option<&str>,
+    ) -> Result<Self, ApiError> {
+        let names: Vec<&str> = key.attributes().map(|attribute| attribute.name.as_str()).collect();
+        check_key_paths(condition.paths(), &names, &[])?;
         let mut terms = Vec::new();
         collect(condition.expr(), &mut terms)?;
-        Self::from_terms(terms, schema)
+        Self::from_terms(terms, key, index)
     }
 
-    pub(super) fn from_terms(terms: Vec<KeyTerm>, schema: &KeySchema) -> Result<Self, ApiError> {
-        let invalid =
-            |text: &str| ApiError::validation(format!("One or more parameter values were invalid: {text}"));
-        if terms.is_empty() || terms.len() > 2 {
+    pub(super) fn from_terms(
+        terms: Vec<KeyTerm>,
+        key: &KeyDefinition,
+        index: Option<&str>,
+    ) -> Result<Self, ApiError> {
+        let unsupported = || ApiError::validation("Query key condition not supported");
+        if terms.is_empty() || terms.len() > key.len().max(2) {
             return Err(ApiError::validation("Conditions can be of length 1 or 2 only"));
         }
-        let unsupported = || ApiError::validation("Query key condition not supported");
-        if terms.len() == 2 && schema.range.is_none() {
+        if terms.len() > key.len() {
             return Err(unsupported());
         }
-        let mut hash = None;
-        let mut range = None;
-        for (attribute, is_hash) in schema.attributes().zip([true, false]).take(terms.len()) {
-            let Some(term) = terms.iter().find(|term| term.attribute == attribute.name) else {
-                return Err(ApiError::validation(format!(
-                    "Query condition missed key schema element: {}",
-                    attribute.name
-                )));
-            };
-            if term.values.iter().any(|value| value.type_name() != attribute.kind.name()) {
-                return Err(invalid("Condition parameter type does not match schema type"));
-            }
-            match &term.range {
-                Some(RangeCondition::Equal(value)) if is_hash => hash = Some(value.clone()),
-                Some(condition) if !is_hash => range = Some(condition.clone()),
+        let mut found = KeyCondition {
+            partition: Vec::with_capacity(key.partition.len()),
+            sort_prefix: Vec::new(),
+            sort: SortCondition::Any,
+        };
+        for attribute in &key.partition {
+            match find(&terms, attribute)? {
+                Some(SortCondition::Equal(value)) => found.partition.push(value.clone()),
                 _ => return Err(unsupported()),
             }
         }
-        let hash = hash.ok_or_else(unsupported)?;
-        check_key_value(schema, &schema.hash, &hash)?;
-        if let (Some(attribute), Some(range)) = (&schema.range, &range) {
-            for value in range.values() {
-                check_key_value(schema, attribute, value)?;
+        let restricted = terms.len().saturating_sub(key.partition.len());
+        for (position, attribute) in key.sort.iter().take(restricted).enumerate() {
+            match find(&terms, attribute)?.clone() {
+                Some(condition) if position + 1 == restricted => found.sort = condition,
+                Some(SortCondition::Equal(value)) => found.sort_prefix.push(value),
+                _ => return Err(unsupported()),
             }
         }
-        if scalar_bytes(&hash) > limits::MAX_PARTITION_KEY_BYTES {
-            return Err(invalid("Size of hashkey has exceeded the maximum size limit of2048 bytes"));
+        found.check_values(key, index)?;
+        Ok(found)
+    }
+
+    /// True if the partition attributes of `item` are those that the query reads.
+    pub fn has_partition_of(&self, key: &KeyDefinition, item: &Item) -> bool {
+        let mut pairs = key.partition.iter().zip(&self.partition);
+        pairs.all(|(attribute, value)| item.get(&attribute.name) == Some(value))
+    }
+
+    /// True if the sort attributes of `item` are within what the query reads. An absent one is not.
+    pub fn has_sort_of(&self, key: &KeyDefinition, item: &Item) -> bool {
+        let mut pairs = key.sort.iter().zip(&self.sort_prefix);
+        pairs.all(|(attribute, value)| item.get(&attribute.name) == Some(value))
+            && match key.sort.get(self.sort_prefix.len()) {
+                Some(_) if self.sort == SortCondition::Any => true,
+                Some(attribute) => {
+                    item.get(&attribute.name).is_some_and(|value| is_within(value, &self.sort))
+                }
+                None => true,
+            }
+    }
+
+    fn check_values(&self, key: &KeyDefinition, index: Option<&str>) -> Result<(), ApiError> {
+        let fixed = self.partition.iter().chain(&self.sort_prefix);
+        let attributes = key.partition.iter().chain(key.sort.iter());
+        for (attribute, value) in attributes.zip(fixed) {
+            check_not_empty(attribute, value, index)?;
         }
-        let too_long = |value: &AttributeValue| scalar_bytes(value) > limits::MAX_SORT_KEY_BYTES;
-        if range.as_ref().is_some_and(|range| range.values().any(too_long)) {
-            return Err(invalid(
+        let ends = range_values(&self.sort);
+        if let Some(attribute) = key.sort.get(self.sort_prefix.len()) {
+            ends.iter().try_for_each(|value| check_not_empty(attribute, value, index))?;
+        }
+        if self.partition.iter().map(scalar_bytes).sum::<usize>() > limits::MAX_PARTITION_KEY_BYTES {
+            return Err(ApiError::invalid_parameter(
+                "Size of hashkey has exceeded the maximum size limit of2048 bytes",
+            ));
+        }
+        let longest = ends.into_iter().map(scalar_bytes).max().unwrap_or(0);
+        if self.sort_prefix.iter().map(scalar_bytes).sum::<usize>() + longest > limits::MAX_SORT_KEY_BYTES {
+            return Err(ApiError::invalid_parameter(
                 "Aggregated size of all range keys has exceeded the size limit of 1024 bytes",
             ));
         }
-        Ok(KeyCondition { hash, range })
+        Ok(())
+    }
+}
+
+/// What is asked of `attribute`, of whose type the values must be.
+fn find<'t>(terms: &'t [KeyTerm], attribute: &KeyAttribute) -> Result<&'t Option<SortCondition>, ApiError> {
+    let Some(term) = terms.iter().find(|term| term.attribute == attribute.name) else {
+        return Err(ApiError::validation(format!(
+            "Query condition missed key schema element: {}",
+            attribute.name
+        )));
+    };
+    if term.values.iter().all(|value| attribute.kind.admits(value)) {
+        return Ok(&term.condition);
+    }
+    Err(ApiError::invalid_parameter("Condition parameter type does not match schema type"))
+}
+
+fn is_within(value: &AttributeValue, condition: &SortCondition) -> bool {
+    let ordered = |bound, accept: fn(Ordering) -> bool| order(value, bound).is_some_and(accept);
+    match condition {
+        SortCondition::Any => true,
+        SortCondition::Equal(bound) => ordered(bound, Ordering::is_eq),
+        SortCondition::Less(bound) => ordered(bound, Ordering::is_lt),
+        SortCondition::LessOrEqual(bound) => ordered(bound, Ordering::is_le),
+        SortCondition::Greater(bound) => ordered(bound, Ordering::is_gt),
+        SortCondition::GreaterOrEqual(bound) => ordered(bound, Ordering::is_ge),
+        SortCondition::Between(low, high) => ordered(low, Ordering::is_ge) && ordered(high, Ordering::is_le),
+        SortCondition::BeginsWith(prefix) => begins_with(value, prefix),
+    }
+}
+
+fn range_values(condition: &SortCondition) -> Vec<&AttributeValue> {
+    match condition {
+        SortCondition::Any => Vec::new(),
+        SortCondition::Between(low, high) => vec![low, high],
+        SortCondition::Equal(value)
+        | SortCondition::Less(value)
+        | SortCondition::LessOrEqual(value)
+        | SortCondition::Greater(value)
+        | SortCondition::GreaterOrEqual(value)
+        | SortCondition::BeginsWith(value) => vec![value],
     }
 }
 
@@ -194,10 +175,10 @@ fn scalar_bytes(value: &AttributeValue) -> usize {
     }
 }
 
-fn check_key_value(
-    schema: &KeySchema,
+fn check_not_empty(
     attribute: &KeyAttribute,
     value: &AttributeValue,
+    index: Option<&str>,
 ) -> Result<(), ApiError> {
     let kind = match value {
         AttributeValue::S(text) if text.is_empty() => "string",
@@ -205,7 +186,7 @@ fn check_key_value(
         _ => return Ok(()),
     };
     let name = &attribute.name;
-    Err(ApiError::validation(match &schema.index {
+    Err(ApiError::validation(match index {
         None => format!(
             "One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty {kind} value. Key: {name}"
         ),
@@ -232,29 +213,29 @@ fn collect(expr: &ConditionExpr, terms: &mut Vec<KeyTerm>) -> Result<(), ApiErro
             let mirrored = matches!(right, Operand::Path(_));
             let comparator = if mirrored { comparator.mirrored() } else { *comparator };
             let make = match comparator {
-                Comparator::Equal => RangeCondition::Equal,
-                Comparator::Less => RangeCondition::Less,
-                Comparator::LessOrEqual => RangeCondition::LessOrEqual,
-                Comparator::Greater => RangeCondition::Greater,
-                _ => RangeCondition::GreaterOrEqual,
+                Comparator::Equal => SortCondition::Equal,
+                Comparator::Less => SortCondition::Less,
+                Comparator::LessOrEqual => SortCondition::LessOrEqual,
+                Comparator::Greater => SortCondition::Greater,
+                _ => SortCondition::GreaterOrEqual,
             };
-            KeyTerm { attribute: path, range: values.first().cloned().map(make), values }
+            KeyTerm { attribute: path, condition: values.first().cloned().map(make), values }
         }
         ConditionExpr::Between(operand, low, high) => {
             require_first("BETWEEN", operand)?;
             let (path, values) = key_operands([operand, low, high])?;
             let range = match values.as_slice() {
-                [low, high] => Some(RangeCondition::Between(low.clone(), high.clone())),
+                [low, high] => Some(SortCondition::Between(low.clone(), high.clone())),
                 _ => None,
             };
-            KeyTerm { attribute: path, range, values }
+            KeyTerm { attribute: path, condition: range, values }
         }
         ConditionExpr::BeginsWith(operand, prefix) => {
             require_first("begins_with", operand)?;
             let (path, values) = key_operands([operand, prefix])?;
             KeyTerm {
                 attribute: path,
-                range: values.first().cloned().map(RangeCondition::BeginsWith),
+                condition: values.first().cloned().map(SortCondition::BeginsWith),
                 values,
             }
         }
@@ -348,16 +329,16 @@ pub fn check_key_paths<'p>(
 /// `ValidationException` that names the key attribute.
 pub fn check_filter_keys(
     filter: &Condition,
-    schema: &KeySchema,
+    key: &KeyDefinition,
     kind: ExpressionKind,
 ) -> Result<(), ApiError> {
     let paths = filter.paths();
     let parameter = if kind == ExpressionKind::Filter { "Filter Expression" } else { "QueryFilter" };
-    match schema.attributes().find(|key| paths.iter().any(|path| path.root() == key.name)) {
+    match key.attributes().find(|attribute| paths.iter().any(|path| path.root() == attribute.name)) {
         None => Ok(()),
-        Some(key) => Err(ApiError::validation(format!(
+        Some(attribute) => Err(ApiError::validation(format!(
             "{parameter} can only contain non-primary key attributes: Primary key attribute: {}",
-            key.name
+            attribute.name
         ))),
     }
 }

@@ -4,10 +4,12 @@
 //! Attribute names here are names, never paths: `a.b` is an attribute with a dot in its name.
 
 use super::condition::{Comparator, Condition, ConditionExpr, Operand, order};
-use super::key_condition::{KeyCondition, KeySchema, KeyTerm, RangeCondition};
+use super::key_condition::{KeyCondition, KeyTerm};
 use super::path::DocumentPath;
 use super::update::{Action, SetOperand, SetValue, Update};
 use super::{Placeholders, Projection};
+use crate::key::SortCondition;
+use crate::schema::KeyDefinition;
 use crate::{ApiError, AttributeValue};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -139,10 +141,6 @@ pub struct LegacyUpdate {
     pub value: Option<AttributeValue>,
 }
 
-fn invalid(message: impl std::fmt::Display) -> ApiError {
-    ApiError::validation(format!("One or more parameter values were invalid: {message}"))
-}
-
 fn check_name(name: &str) -> Result<(), ApiError> {
     match name.len() {
         0 => Err(ApiError::validation("Empty attribute name")),
@@ -155,16 +153,20 @@ fn check_name(name: &str) -> Result<(), ApiError> {
 fn check_arguments(comparison: ComparisonOperator, values: &[AttributeValue]) -> Result<(), ApiError> {
     let name = comparison.name();
     if !comparison.accepts_count(values.len()) {
-        return Err(invalid(format_args!("Invalid number of argument(s) for the {name} ComparisonOperator")));
+        return Err(ApiError::invalid_parameter(format_args!(
+            "Invalid number of argument(s) for the {name} ComparisonOperator"
+        )));
     }
     if let Some(value) = values.iter().find(|value| !comparison.accepts_type(value)) {
-        return Err(invalid(format_args!(
+        return Err(ApiError::invalid_parameter(format_args!(
             "ComparisonOperator {name} is not valid for {} AttributeValue type",
             value.type_name()
         )));
     }
     if values.windows(2).any(|pair| pair[0].type_name() != pair[1].type_name()) {
-        return Err(invalid("AttributeValues inside AttributeValueList must be of same type"));
+        return Err(ApiError::invalid_parameter(
+            "AttributeValues inside AttributeValueList must be of same type",
+        ));
     }
     match (comparison, values) {
         (ComparisonOperator::Between, [low, high]) if order(low, high).is_some_and(|o| o.is_gt()) => {
@@ -240,7 +242,8 @@ pub fn expected_condition(
 }
 
 fn expectation(name: &str, entry: &LegacyExpected) -> Result<ConditionExpr, ApiError> {
-    let fault = |message: &str| Err(invalid(format_args!("{message} for Attribute: {name}")));
+    let fault =
+        |message: &str| Err(ApiError::invalid_parameter(format_args!("{message} for Attribute: {name}")));
     match (entry.comparison, entry.exists, &entry.value, &entry.values) {
         (_, _, Some(_), Some(_)) => fault("Value and AttributeValueList cannot be used together"),
         (Some(_), Some(_), ..) => fault("Exists and ComparisonOperator cannot be used together"),
@@ -288,42 +291,43 @@ pub fn filter_condition(
     combine(conditions, operator)
 }
 
-/// `KeyConditions`, against the key of the table or index.
+/// `KeyConditions`, against the key of the table or, with its name, of the index.
 ///
 /// # Errors
 /// `ValidationException` for unfitting arguments and for whatever a query cannot do.
 pub fn key_conditions(
     conditions: &BTreeMap<String, LegacyCondition>,
-    schema: &KeySchema,
+    key: &KeyDefinition,
+    index: Option<&str>,
 ) -> Result<KeyCondition, ApiError> {
     let mut terms = Vec::with_capacity(conditions.len());
     for (name, entry) in conditions {
         check_name(name)?;
         check_arguments(entry.comparison, &entry.values)?;
         let value = || entry.values.first().cloned().unwrap_or(AttributeValue::Null);
-        let range = match entry.comparison {
-            ComparisonOperator::Eq => Some(RangeCondition::Equal(value())),
-            ComparisonOperator::Le => Some(RangeCondition::LessOrEqual(value())),
-            ComparisonOperator::Lt => Some(RangeCondition::Less(value())),
-            ComparisonOperator::Ge => Some(RangeCondition::GreaterOrEqual(value())),
-            ComparisonOperator::Gt => Some(RangeCondition::Greater(value())),
-            ComparisonOperator::BeginsWith => Some(RangeCondition::BeginsWith(value())),
+        let condition = match entry.comparison {
+            ComparisonOperator::Eq => Some(SortCondition::Equal(value())),
+            ComparisonOperator::Le => Some(SortCondition::LessOrEqual(value())),
+            ComparisonOperator::Lt => Some(SortCondition::Less(value())),
+            ComparisonOperator::Ge => Some(SortCondition::GreaterOrEqual(value())),
+            ComparisonOperator::Gt => Some(SortCondition::Greater(value())),
+            ComparisonOperator::BeginsWith => Some(SortCondition::BeginsWith(value())),
             ComparisonOperator::Between => match entry.values.as_slice() {
-                [low, high] => Some(RangeCondition::Between(low.clone(), high.clone())),
+                [low, high] => Some(SortCondition::Between(low.clone(), high.clone())),
                 _ => None,
             },
             _ => None,
         };
-        let is_range = schema.range.as_ref().is_some_and(|attribute| attribute.name == *name);
-        if range.is_none() && is_range && conditions.len() == 2 && conditions.contains_key(&schema.hash.name)
-        {
+        let is_sort = key.sort.iter().any(|attribute| attribute.name == *name);
+        let is_complete = key.partition.iter().all(|attribute| conditions.contains_key(&attribute.name));
+        if condition.is_none() && is_sort && is_complete && conditions.len() <= key.len() {
             return Err(ApiError::validation(
                 "Attempted conditional constraint is not an indexable operation",
             ));
         }
-        terms.push(KeyTerm { attribute: name.clone(), range, values: entry.values.clone() });
+        terms.push(KeyTerm { attribute: name.clone(), condition, values: entry.values.clone() });
     }
-    KeyCondition::from_terms(terms, schema)
+    KeyCondition::from_terms(terms, key, index)
 }
 
 /// `AttributeUpdates`. An absent or empty map changes nothing.
@@ -338,14 +342,16 @@ pub fn attribute_updates(updates: &BTreeMap<String, LegacyUpdate>) -> Result<Upd
         let action = match (&entry.value, entry.action) {
             (None, AttributeUpdateAction::Delete) => Action::Remove(path),
             (None, _) => {
-                return Err(invalid("Only DELETE action is allowed when no attribute value is specified"));
+                return Err(ApiError::invalid_parameter(
+                    "Only DELETE action is allowed when no attribute value is specified",
+                ));
             }
             (Some(value), AttributeUpdateAction::Put) => {
                 Action::Set(path, SetValue::Operand(SetOperand::Value(Arc::new(value.clone()))))
             }
             (Some(value), AttributeUpdateAction::Add) => {
                 if !value.is_set() && !matches!(value, AttributeValue::N(_) | AttributeValue::L(_)) {
-                    return Err(invalid(format_args!(
+                    return Err(ApiError::invalid_parameter(format_args!(
                         "ADD action is not supported for the type {}",
                         super::bind::long_type_name(value)
                     )));
@@ -354,7 +360,7 @@ pub fn attribute_updates(updates: &BTreeMap<String, LegacyUpdate>) -> Result<Upd
             }
             (Some(value), AttributeUpdateAction::Delete) => {
                 if !value.is_set() {
-                    return Err(invalid(format_args!(
+                    return Err(ApiError::invalid_parameter(format_args!(
                         "DELETE action with value is not supported for the type {}",
                         super::bind::long_type_name(value)
                     )));
@@ -379,7 +385,9 @@ pub fn attributes_to_get(names: &[String]) -> Result<Projection, ApiError> {
     for name in names {
         check_name(name)?;
         if !seen.insert(name) {
-            return Err(invalid(format_args!("Duplicate value in attribute name: {name}")));
+            return Err(ApiError::invalid_parameter(format_args!(
+                "Duplicate value in attribute name: {name}"
+            )));
         }
     }
     Ok(Projection::of_attributes(names.iter().map(String::as_str)))

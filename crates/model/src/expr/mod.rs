@@ -40,9 +40,7 @@ mod tests;
 
 pub use ast::{ParsedCondition, ParsedProjection, ParsedUpdate};
 pub use condition::{AttributeType, Comparator, Condition, ConditionExpr, Operand};
-pub use key_condition::{
-    KeyAttribute, KeyCondition, KeySchema, KeyType, RangeCondition, check_filter_keys, check_key_paths,
-};
+pub use key_condition::{KeyCondition, check_filter_keys, check_key_paths};
 pub use legacy::{
     AttributeUpdateAction, ComparisonOperator, ConditionalOperator, LegacyCondition, LegacyExpected,
     LegacyUpdate, attribute_updates, attributes_to_get, expected_condition, filter_condition, key_conditions,

@@ -45,6 +45,11 @@ impl Projection {
         Ok(Self::from_parts(paths, tree))
     }
 
+    /// A projection to the paths that an update named; `None` if they could not all stand in one update.
+    pub fn of_update(update: &super::Update) -> Option<Self> {
+        Self::of_paths(update.actions().iter().map(|action| action.path().clone()).collect()).ok()
+    }
+
     /// The paths, as the request listed them.
     pub fn paths(&self) -> &[DocumentPath] {
         &self.paths

@@ -161,8 +161,8 @@ impl Update {
     pub fn check_keys<'k>(&self, key_attributes: impl IntoIterator<Item = &'k str>) -> Result<(), ApiError> {
         match key_attributes.into_iter().find(|key| self.attributes().any(|name| name == *key)) {
             None => Ok(()),
-            Some(key) => Err(ApiError::validation(format!(
-                "One or more parameter values were invalid: Cannot update attribute {key}. This attribute is part of the key"
+            Some(key) => Err(ApiError::invalid_parameter(format!(
+                "Cannot update attribute {key}. This attribute is part of the key"
             ))),
         }
     }

@@ -5,15 +5,15 @@
 use super::condition::{AttributeType, Comparator, Condition, ConditionExpr, Operand};
 use super::path::{DocumentPath, Element};
 use super::update::{Action, Arithmetic, SetOperand, SetValue, Update};
-use crate::{AttributeValue, Number};
-use bytes::Bytes;
+use crate::AttributeValue;
+use crate::codec::{decode_value, encode_value};
 use std::sync::Arc;
 
 /// The version that this code writes and the only one that it reads.
 const VERSION: u8 = 1;
 const KIND_CONDITION: u8 = 1;
 const KIND_UPDATE: u8 = 2;
-/// Deeper trees are refused. What is bound has at most 300 operators, so it is never deeper; values nest to 32 levels.
+/// Deeper trees are refused. What is bound has at most 300 operators, so it is never deeper.
 const MAX_DEPTH: usize = 400;
 
 /// Why bytes are not an encoded expression.
@@ -118,51 +118,11 @@ fn put_path(out: &mut Vec<u8>, path: &DocumentPath) {
     }
 }
 
+/// In the encoding of stored values, framed by its length.
 fn put_value(out: &mut Vec<u8>, value: &AttributeValue) {
-    match value {
-        AttributeValue::S(text) => {
-            out.push(0);
-            put_bytes(out, text.as_bytes());
-        }
-        AttributeValue::N(number) => {
-            out.push(1);
-            number.encode_compact(out);
-        }
-        AttributeValue::B(bytes) => {
-            out.push(2);
-            put_bytes(out, bytes);
-        }
-        AttributeValue::Bool(value) => out.extend([3, u8::from(*value)]),
-        AttributeValue::Null => out.push(4),
-        AttributeValue::M(map) => {
-            out.push(5);
-            put_length(out, map.len());
-            for (name, value) in map {
-                put_bytes(out, name.as_bytes());
-                put_value(out, value);
-            }
-        }
-        AttributeValue::L(list) => {
-            out.push(6);
-            put_length(out, list.len());
-            list.iter().for_each(|value| put_value(out, value));
-        }
-        AttributeValue::Ss(set) => {
-            out.push(7);
-            put_length(out, set.len());
-            set.iter().for_each(|member| put_bytes(out, member.as_bytes()));
-        }
-        AttributeValue::Ns(set) => {
-            out.push(8);
-            put_length(out, set.len());
-            set.iter().for_each(|member| member.encode_compact(out));
-        }
-        AttributeValue::Bs(set) => {
-            out.push(9);
-            put_length(out, set.len());
-            set.iter().for_each(|member| put_bytes(out, member));
-        }
-    }
+    let mut bytes = Vec::new();
+    encode_value(value, &mut bytes);
+    put_bytes(out, &bytes);
 }
 
 fn put_operand(out: &mut Vec<u8>, operand: &Operand) {
@@ -370,45 +330,15 @@ impl<'b> Reader<'b> {
         Ok(DocumentPath::new(root, rest))
     }
 
-    fn decimal(&mut self) -> Result<Number, WireError> {
-        let (number, used) = Number::decode_compact(self.rest).ok_or(WireError::Malformed)?;
-        self.rest = self.rest.get(used..).ok_or(WireError::Truncated)?;
-        Ok(number)
-    }
-
-    fn value(&mut self, depth: usize) -> Result<AttributeValue, WireError> {
-        let depth = deeper(depth)?;
-        Ok(match self.byte()? {
-            0 => AttributeValue::S(self.text()?.to_owned()),
-            1 => AttributeValue::N(self.decimal()?),
-            2 => AttributeValue::B(Bytes::copy_from_slice(self.bytes()?)),
-            3 => match self.byte()? {
-                0 => AttributeValue::Bool(false),
-                1 => AttributeValue::Bool(true),
-                _ => return Err(WireError::Malformed),
-            },
-            4 => AttributeValue::Null,
-            5 => {
-                let members = self.list(|reader| Ok((reader.text()?.to_owned(), reader.value(depth)?)))?;
-                AttributeValue::M(members.into_iter().collect())
-            }
-            6 => AttributeValue::L(self.list(|reader| reader.value(depth))?),
-            7 => AttributeValue::Ss(self.list(|reader| Ok(reader.text()?.to_owned()))?),
-            8 => AttributeValue::Ns(self.list(Reader::decimal)?),
-            9 => AttributeValue::Bs(self.list(|reader| Ok(Bytes::copy_from_slice(reader.bytes()?)))?),
-            _ => return Err(WireError::Malformed),
-        })
-    }
-
-    fn shared_value(&mut self) -> Result<Arc<AttributeValue>, WireError> {
-        Ok(Arc::new(self.value(0)?))
+    fn value(&mut self) -> Result<Arc<AttributeValue>, WireError> {
+        decode_value(self.bytes()?).map(Arc::new).map_err(|_| WireError::Malformed)
     }
 
     fn operand(&mut self, depth: usize) -> Result<Operand, WireError> {
         let depth = deeper(depth)?;
         Ok(match self.byte()? {
             0 => Operand::Path(self.path()?),
-            1 => Operand::Value(self.shared_value()?),
+            1 => Operand::Value(self.value()?),
             2 => Operand::Size(Box::new(self.operand(depth)?)),
             _ => return Err(WireError::Malformed),
         })
@@ -442,7 +372,7 @@ impl<'b> Reader<'b> {
         let depth = deeper(depth)?;
         Ok(match self.byte()? {
             0 => SetOperand::Path(self.path()?),
-            1 => SetOperand::Value(self.shared_value()?),
+            1 => SetOperand::Value(self.value()?),
             2 => SetOperand::IfNotExists(self.path()?, Box::new(self.set_operand(depth)?)),
             3 => {
                 SetOperand::ListAppend(Box::new(self.set_operand(depth)?), Box::new(self.set_operand(depth)?))
@@ -467,8 +397,8 @@ impl<'b> Reader<'b> {
                 Action::Set(path, value)
             }
             1 => Action::Remove(path),
-            2 => Action::Add(path, self.shared_value()?),
-            3 => Action::Delete(path, self.shared_value()?),
+            2 => Action::Add(path, self.value()?),
+            3 => Action::Delete(path, self.value()?),
             _ => return Err(WireError::Malformed),
         })
     }

@@ -5,12 +5,13 @@
 //! further than [`crate::limits::MAX_NESTING`], so hostile nesting costs no stack.
 
 mod reader;
+mod scan;
 mod values;
 mod write;
 
 pub use reader::{Kind, Reader};
 pub(crate) use values::read_value;
-pub use values::{Values, read_values};
+pub use values::{Values, read_expression_values, read_values};
 pub(crate) use write::write_string_bytes;
 pub use write::{write_base64, write_item, write_string, write_value};
 

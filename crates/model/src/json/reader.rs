@@ -1,5 +1,6 @@
 //! A pull reader over a request body. Syntax is RFC 8259's, strictly; wrong types give DynamoDB's `SerializationException` texts.
 
+use super::scan::plain_prefix;
 use crate::{ApiError, ErrorCode};
 use std::borrow::Cow;
 
@@ -120,17 +121,15 @@ impl<'a> Reader<'a> {
     fn raw_string(&mut self) -> Result<Cow<'a, str>, ApiError> {
         self.expect(b'"')?;
         let start = self.at;
-        loop {
-            match self.bytes.get(self.at) {
-                Some(b'"') => {
-                    let text = std::str::from_utf8(&self.bytes[start..self.at]).map_err(|_| syntax())?;
-                    self.at += 1;
-                    return Ok(Cow::Borrowed(text));
-                }
-                Some(b'\\') => return self.escaped_string(start).map(Cow::Owned),
-                Some(0x20..) => self.at += 1,
-                _ => return Err(syntax()),
+        self.at += plain_prefix(&self.bytes[start..]);
+        match self.bytes.get(self.at) {
+            Some(b'"') => {
+                let text = std::str::from_utf8(&self.bytes[start..self.at]).map_err(|_| syntax())?;
+                self.at += 1;
+                Ok(Cow::Borrowed(text))
             }
+            Some(b'\\') => self.escaped_string(start).map(Cow::Owned),
+            _ => Err(syntax()),
         }
     }
 
@@ -152,7 +151,7 @@ impl<'a> Reader<'a> {
                     out.extend_from_slice(ch.encode_utf8(&mut [0; 4]).as_bytes());
                     run = self.at;
                 }
-                Some(0x20..) => self.at += 1,
+                Some(0x20..) => self.at += plain_prefix(&self.bytes[self.at..]),
                 _ => return Err(syntax()),
             }
         }

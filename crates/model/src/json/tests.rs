@@ -118,7 +118,7 @@ fn invalid_values() {
 #[test]
 fn the_first_problem_is_told_with_its_attribute() {
     let values = read(r#"{":a":{"S":"ok"},":b":{"N":"x"},":c":{}}"#).unwrap();
-    let error = values.check_as("ExpressionAttributeValues").unwrap_err();
+    let error = values.into_checked("ExpressionAttributeValues").unwrap_err();
     assert_eq!(
         error.message,
         "ExpressionAttributeValues contains invalid value: The parameter cannot be converted to a numeric value: x for key :b"
@@ -188,18 +188,30 @@ fn ill_formed_json() {
 
 #[test]
 fn nesting_is_bounded_without_recursion() {
-    let nested = |levels: usize| {
+    let nested = |levels: usize, leaf: &str| {
         let (mut open, mut close) = (String::new(), String::new());
         for level in 0..levels {
             open += if level % 2 == 0 { "{\"L\":[" } else { "{\"M\":{\"a\":" };
             close.insert_str(0, if level % 2 == 0 { "]}" } else { "}}" });
         }
-        format!("{open}{{\"S\":\"a\"}}{close}")
+        format!("{open}{leaf}{close}")
     };
-    assert!(read(&format!("{{\"v\":{}}}", nested(31))).unwrap().check().is_ok());
+    let scalar = "{\"S\":\"a\"}";
     let message = "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit";
-    for levels in [32, 33, 100, 100_000] {
-        assert_eq!(failure(&nested(levels)), (ErrorCode::Validation, message.to_string()));
+    // The item is the first of 32 levels; a value that stands alone may have all of them.
+    for (value, in_item, alone) in [
+        (nested(31, scalar), true, true),
+        (nested(30, "{\"M\":{}}"), true, true),
+        (nested(31, "{\"M\":{}}"), false, true),
+        (nested(32, scalar), false, true),
+        (nested(33, scalar), false, false),
+        (nested(100_000, scalar), false, false),
+    ] {
+        let text = format!("{{\":v\":{value}}}");
+        let read = read_values(&mut Reader::new(text.as_bytes())).unwrap();
+        assert_eq!(read.check().err().map(|e| e.message), (!in_item).then(|| message.to_string()));
+        let read = read_expression_values(&mut Reader::new(text.as_bytes())).unwrap();
+        assert_eq!(read.check().err().map(|e| e.message), (!alone).then(|| message.to_string()));
     }
     // Depth in what is passed over, and depth without an end.
     let mut reader = Reader::new(&[b'['; 1_000_000]);

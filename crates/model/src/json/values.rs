@@ -4,7 +4,7 @@
 //! a moment that differs between operations. So what is wrong with a well-formed value is kept beside the values, for the
 //! operation's validator to report in its turn.
 
-use super::reader::{Kind, Reader};
+use super::reader::Reader;
 use crate::limits::MAX_NESTING;
 use crate::{ApiError, AttributeValue, Item, Number, NumberError};
 use bytes::Bytes;
@@ -31,17 +31,17 @@ impl Values {
         }
     }
 
-    /// As [`Values::check`], worded as for the parameter `parameter` (`ExpressionAttributeValues`).
+    /// The attributes, or the problem worded as for the parameter `parameter` (`ExpressionAttributeValues`).
     ///
     /// # Errors
     /// A `ValidationException` naming the first wrong value.
-    pub fn check_as(&self, parameter: &str) -> Result<&Item, ApiError> {
+    pub fn into_checked(self, parameter: &str) -> Result<Item, ApiError> {
         match &self.problem {
             Some((name, error)) => Err(ApiError::validation(format!(
                 "{parameter} contains invalid value: {} for key {name}",
                 error.message
             ))),
-            None => Ok(&self.items),
+            None => Ok(self.items),
         }
     }
 }
@@ -52,16 +52,28 @@ const NESTED: &str = "Nesting Levels have exceeded supported limits: Attributes 
 const NULL_MEMBER: &str = "The supplied Item contains a null AttributeValue";
 const ATTRIBUTE_VALUE: &str = "com.amazonaws.dynamodb.v20120810.AttributeValue";
 
-/// Reads a map of attribute values.
+/// Reads an item or key: a map of attribute values that itself counts as a level of nesting.
 ///
 /// # Errors
 /// `SerializationException` when the JSON has another shape.
 pub fn read_values(reader: &mut Reader<'_>) -> Result<Values, ApiError> {
+    read_at_level(reader, 1)
+}
+
+/// Reads expression values: attribute values that stand alone, each nested as deep as an item may be.
+///
+/// # Errors
+/// `SerializationException` when the JSON has another shape.
+pub fn read_expression_values(reader: &mut Reader<'_>) -> Result<Values, ApiError> {
+    read_at_level(reader, 0)
+}
+
+fn read_at_level(reader: &mut Reader<'_>, level: usize) -> Result<Values, ApiError> {
     let mut values = Values::default();
     let Values { items, problem } = &mut values;
     reader.map(ATTRIBUTE_VALUE, |reader, name| {
         let mut context = Context { problem: None };
-        let value = context.value(reader, 1)?;
+        let value = context.value(reader, level)?;
         if let (None, Some(error)) = (&problem, context.problem) {
             *problem = Some((name.to_string(), error));
         }
@@ -71,13 +83,13 @@ pub fn read_values(reader: &mut Reader<'_>) -> Result<Values, ApiError> {
     Ok(values)
 }
 
-/// Reads one attribute value; the second part is what is wrong with it.
+/// Reads one attribute value that stands alone; the second part is what is wrong with it.
 ///
 /// # Errors
 /// `SerializationException` when the JSON has another shape.
 pub(crate) fn read_value(reader: &mut Reader<'_>) -> Result<(AttributeValue, Option<ApiError>), ApiError> {
     let mut context = Context { problem: None };
-    let value = context.value(reader, 1)?;
+    let value = context.value(reader, 0)?;
     Ok((value, context.problem))
 }
 
@@ -93,16 +105,10 @@ impl Context {
         }
     }
 
-    /// Reads a value at nesting level `level`, the value of an attribute being at level 1.
+    /// Reads a value that is inside `level` containers, the item included.
     fn value(&mut self, reader: &mut Reader<'_>, level: usize) -> Result<AttributeValue, ApiError> {
         if reader.null()? {
-            self.report(if level == 1 { EMPTY } else { NULL_MEMBER });
-            return Ok(AttributeValue::Null);
-        }
-        if level > MAX_NESTING && reader.peek()? == Kind::Object {
-            // Not read, so that depth costs nothing; its syntax is still checked.
-            self.report(NESTED);
-            reader.skip()?;
+            self.report(if level <= 1 { EMPTY } else { NULL_MEMBER });
             return Ok(AttributeValue::Null);
         }
         let mut value = None;
@@ -119,6 +125,12 @@ impl Context {
                             "One or more parameter values were invalid: Null attribute value types must have the value of true",
                         );
                     }
+                    AttributeValue::Null
+                }
+                "M" | "L" if level >= MAX_NESTING => {
+                    // Not read, so that depth costs nothing; its syntax is still checked.
+                    self.report(NESTED);
+                    reader.skip()?;
                     AttributeValue::Null
                 }
                 "M" => self.map(reader, level)?,
@@ -183,7 +195,7 @@ impl Context {
         })?;
         if members.is_empty() {
             self.report("One or more parameter values were invalid: An string set  may not be empty");
-        } else if has_duplicates(&members) {
+        } else if has_repeats(&members) {
             self.report(format!(
                 "One or more parameter values were invalid: Input collection [{}] contains duplicates.",
                 members.join(", ")
@@ -206,7 +218,7 @@ impl Context {
         })?;
         if members.is_empty() {
             self.report("One or more parameter values were invalid: An number set  may not be empty");
-        } else if has_duplicates(&members) {
+        } else if has_repeats(&members) {
             self.report("Input collection contains duplicates");
         }
         Ok(AttributeValue::Ns(members))
@@ -227,7 +239,7 @@ impl Context {
         })?;
         if members.is_empty() {
             self.report("One or more parameter values were invalid: Binary sets should not be empty");
-        } else if has_duplicates(&members) {
+        } else if has_repeats(&members) {
             let spelled: Vec<String> = members.iter().map(|bytes| STANDARD.encode(bytes)).collect();
             self.report(format!(
                 "One or more parameter values were invalid: Input collection [{}]of type BS contains duplicates.",
@@ -239,7 +251,7 @@ impl Context {
 }
 
 /// By sorting, which no choice of members can make slow.
-fn has_duplicates<T: Ord>(members: &[T]) -> bool {
+fn has_repeats<T: Ord>(members: &[T]) -> bool {
     let mut sorted: Vec<&T> = members.iter().collect();
     sorted.sort_unstable();
     sorted.windows(2).any(|pair| pair[0] == pair[1])

@@ -1,19 +1,7 @@
 //! Writes attribute values as DynamoDB's JSON, straight into a byte vector.
 
+use super::scan::plain_prefix;
 use crate::{AttributeValue, Item, Number};
-
-/// Which bytes of a string need an escape.
-const ESCAPED: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 0x20 {
-        table[byte] = true;
-        byte += 1;
-    }
-    table[b'"' as usize] = true;
-    table[b'\\' as usize] = true;
-    table
-};
 
 /// Appends `text` as a JSON string, quotes included.
 pub fn write_string(text: &str, out: &mut Vec<u8>) {
@@ -25,10 +13,11 @@ pub(crate) fn write_string_bytes(bytes: &[u8], out: &mut Vec<u8>) {
     out.reserve(bytes.len() + 2);
     out.push(b'"');
     let mut rest = bytes;
-    while let Some(at) = rest.iter().position(|byte| ESCAPED[*byte as usize]) {
-        let (clean, tail) = rest.split_at(at);
+    loop {
+        let (clean, tail) = rest.split_at(plain_prefix(rest));
         out.extend_from_slice(clean);
-        match tail[0] {
+        let Some((&special, after)) = tail.split_first() else { break };
+        match special {
             b'"' => out.extend_from_slice(b"\\\""),
             b'\\' => out.extend_from_slice(b"\\\\"),
             b'\n' => out.extend_from_slice(b"\\n"),
@@ -43,9 +32,8 @@ pub(crate) fn write_string_bytes(bytes: &[u8], out: &mut Vec<u8>) {
                 out.push(hex[usize::from(control & 15)]);
             }
         }
-        rest = &tail[1..];
+        rest = after;
     }
-    out.extend_from_slice(rest);
     out.push(b'"');
 }
 

@@ -147,7 +147,7 @@ fn check_constraints(
 }
 
 impl RawTable {
-    fn validate(self, requested_as: String) -> Result<BatchGetTable, ApiError> {
+    fn validate(mut self, requested_as: String) -> Result<BatchGetTable, ApiError> {
         self.params.check_mixing(&[ExpressionKind::Projection])?;
         let mut keys = Vec::new();
         let mut seen = BTreeSet::new();

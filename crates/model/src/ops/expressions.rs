@@ -78,18 +78,18 @@ impl Params {
         Ok(())
     }
 
-    /// The names and values that the request's expressions may use.
+    /// The names and values that the request's expressions may use. Takes the values out of the parameters.
     ///
     /// # Errors
     /// `ValidationException` for the names, the keys of the values, then the values.
-    pub(super) fn placeholders(&self) -> Result<Placeholders, ApiError> {
+    pub(super) fn placeholders(&mut self) -> Result<Placeholders, ApiError> {
         if let Some(names) = &self.names {
             Placeholders::check_names(names)?;
         }
-        let values = match &self.values {
+        let values = match self.values.take() {
             Some(values) => {
                 Placeholders::check_value_keys(values.items.keys().map(String::as_str))?;
-                Some(values.check_as("ExpressionAttributeValues")?.clone())
+                Some(values.into_checked("ExpressionAttributeValues")?)
             }
             None => None,
         };
@@ -143,7 +143,7 @@ impl Params {
     ///
     /// # Errors
     /// `ValidationException`.
-    pub(super) fn write_condition(&self) -> Result<Option<Condition>, ApiError> {
+    pub(super) fn write_condition(&mut self) -> Result<Option<Condition>, ApiError> {
         if self.condition_expression.is_none() {
             return self.expected_condition();
         }
@@ -157,7 +157,7 @@ impl Params {
     ///
     /// # Errors
     /// `ValidationException`.
-    pub(super) fn read_projection(&self) -> Result<Option<Projection>, ApiError> {
+    pub(super) fn read_projection(&mut self) -> Result<Option<Projection>, ApiError> {
         if self.projection_expression.is_none() {
             return self.legacy_projection();
         }

@@ -5,7 +5,7 @@
 use super::constraints::Constraints;
 use super::legacy::{LegacyEntry, read_legacy};
 use super::options::{ReturnConsumedCapacity, ReturnValues, Select};
-use crate::json::{Kind, Reader, Values, read_values};
+use crate::json::{Kind, Reader, Values, read_expression_values, read_values};
 use crate::{ApiError, ErrorCode};
 use std::collections::BTreeMap;
 
@@ -120,7 +120,7 @@ impl Params {
             "ProjectionExpression" => self.projection_expression = string(reader)?,
             "UpdateExpression" => self.update_expression = string(reader)?,
             "ExpressionAttributeNames" => self.names = string_map(reader)?,
-            "ExpressionAttributeValues" => self.values = Some(read_values(reader)?),
+            "ExpressionAttributeValues" => self.values = Some(read_expression_values(reader)?),
             "Expected" => self.expected = Some(read_legacy(reader, "ExpectedAttributeValue")?),
             "AttributeUpdates" => self.attribute_updates = Some(read_legacy(reader, "AttributeValueUpdate")?),
             "KeyConditions" => self.key_conditions = Some(read_legacy(reader, "Condition")?),

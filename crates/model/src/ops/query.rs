@@ -5,12 +5,12 @@ use super::options::{ReturnConsumedCapacity, Select};
 use super::params::Params;
 use super::start_key::{StartKey, outside_query, outside_range};
 use crate::expr::{
-    Condition, ExpressionKind, KeyCondition, KeySchema, LegacyCondition, Projection, RangeCondition,
-    check_filter_keys, filter_condition, key_conditions,
+    Condition, ExpressionKind, KeyCondition, LegacyCondition, Projection, check_filter_keys,
+    filter_condition, key_conditions,
 };
 use crate::key::{KeyRange, SortCondition, sort_range};
 use crate::schema::{IndexRef, KeyDefinition, ProjectionType, TableSchema};
-use crate::{ApiError, Item};
+use crate::{ApiError, AttributeValue, Item};
 use std::collections::BTreeMap;
 
 const FIELDS: [&str; 17] = [
@@ -74,7 +74,10 @@ pub struct QueryPlan<'s> {
     pub index: Option<IndexRef<'s>>,
     /// The encoded partition key; what the token is made of.
     pub partition: Vec<u8>,
-    /// What is asked of the sort key.
+    /// The encoded values of the sort attributes that the query fixes before the last one that it restricts; empty unless an index key has
+    /// several sort attributes.
+    pub sort_prefix: Vec<u8>,
+    /// What is asked of the sort key, or of the sort attribute after `sort_prefix`.
     pub sort: SortCondition,
     /// Where to begin.
     pub start: Option<StartKey>,
@@ -88,7 +91,8 @@ impl QueryPlan<'_> {
     /// # Errors
     /// `ValidationException` when a value cannot be a key, which [`Query::plan`] has ruled out.
     pub fn range(&self, prefix: &[u8]) -> Result<KeyRange, ApiError> {
-        sort_range(prefix, &self.sort).map_err(|error| ApiError::validation(error.to_string()))
+        let prefix = [prefix, self.sort_prefix.as_slice()].concat();
+        sort_range(&prefix, &self.sort).map_err(|error| ApiError::validation(error.to_string()))
     }
 }
 
@@ -176,7 +180,7 @@ impl Query {
             })?;
         }
         let select = check_select(&params, "1 validation error detected: ")?;
-        let (filter, filter_kind, projection, keys) = selection(&params)?;
+        let (filter, filter_kind, projection, keys) = selection(&mut params)?;
         Ok(Query {
             table,
             index: params.index_name.take(),
@@ -206,20 +210,25 @@ impl Query {
             self.projection.is_some(),
         )?;
         let definition = index.map_or(&schema.key, IndexRef::key);
-        let keys = definition.for_expressions(self.index.as_deref())?;
         let condition = match &self.keys {
-            Keys::Expression(condition) => KeyCondition::from_expression(condition, &keys)?,
-            Keys::Legacy(conditions) => key_conditions(conditions, &keys)?,
+            Keys::Expression(condition) => {
+                KeyCondition::from_expression(condition, definition, self.index.as_deref())?
+            }
+            Keys::Legacy(conditions) => key_conditions(conditions, definition, self.index.as_deref())?,
         };
         if let Some(filter) = &self.filter {
-            check_filter_keys(filter, &keys, self.filter_kind)?;
+            check_filter_keys(filter, definition, self.filter_kind)?;
         }
-        let start =
-            self.start.as_ref().map(|key| start_key(key, schema, index, &keys, &condition)).transpose()?;
-        let partition = crate::key::encode_elements([&condition.hash])
-            .map_err(|error| ApiError::validation(error.to_string()))?;
-        let sort = condition.range.map_or(SortCondition::Any, SortCondition::from);
-        Ok(QueryPlan { index, partition, sort, start, select })
+        let start = self
+            .start
+            .as_ref()
+            .map(|key| start_key(key, schema, index, definition, &condition))
+            .transpose()?;
+        let encoded = |values: &[AttributeValue]| {
+            crate::key::encode_elements(values).map_err(|error| ApiError::validation(error.to_string()))
+        };
+        let (partition, sort_prefix) = (encoded(&condition.partition)?, encoded(&condition.sort_prefix)?);
+        Ok(QueryPlan { index, partition, sort_prefix, sort: condition.sort, start, select })
     }
 }
 
@@ -227,17 +236,14 @@ fn start_key(
     key: &Item,
     schema: &TableSchema,
     index: Option<IndexRef<'_>>,
-    keys: &KeySchema,
+    definition: &KeyDefinition,
     condition: &KeyCondition,
 ) -> Result<StartKey, ApiError> {
     let start = StartKey::check(key, schema, index, false)?;
-    if start.attributes.get(&keys.hash.name) != Some(&condition.hash) {
+    if !condition.has_partition_of(definition, &start.attributes) {
         return Err(outside_query());
     }
-    if let (Some(attribute), Some(range)) = (&keys.range, &condition.range)
-        && let Some(value) = start.attributes.get(&attribute.name)
-        && !range.matches(value)
-    {
+    if !condition.has_sort_of(definition, &start.attributes) {
         return Err(outside_range());
     }
     Ok(start)
@@ -246,7 +252,7 @@ fn start_key(
 /// Filter, projection and keys, in the order in which their faults are told.
 #[allow(clippy::type_complexity)]
 fn selection(
-    params: &Params,
+    params: &mut Params,
 ) -> Result<(Option<Condition>, ExpressionKind, Option<Projection>, Keys), ApiError> {
     if params.key_conditions.is_none() && params.key_condition_expression.is_none() {
         return Err(ApiError::validation(
@@ -278,48 +284,4 @@ fn selection(
     };
     placeholders.check_unused()?;
     Ok((filter, kind, projection, keys))
-}
-
-impl From<RangeCondition> for SortCondition {
-    fn from(range: RangeCondition) -> Self {
-        match range {
-            RangeCondition::Equal(value) => SortCondition::Equal(value),
-            RangeCondition::Less(value) => SortCondition::Less(value),
-            RangeCondition::LessOrEqual(value) => SortCondition::LessOrEqual(value),
-            RangeCondition::Greater(value) => SortCondition::Greater(value),
-            RangeCondition::GreaterOrEqual(value) => SortCondition::GreaterOrEqual(value),
-            RangeCondition::Between(low, high) => SortCondition::Between(low, high),
-            RangeCondition::BeginsWith(prefix) => SortCondition::BeginsWith(prefix),
-        }
-    }
-}
-
-impl KeyDefinition {
-    /// The key as the expressions take it: one partition attribute and at most one sort attribute.
-    ///
-    /// # Errors
-    /// `ValidationException` for a multi-attribute key.
-    fn for_expressions(&self, index: Option<&str>) -> Result<KeySchema, ApiError> {
-        use crate::expr::{KeyAttribute, KeyType};
-        use crate::schema::ScalarType;
-        let attribute = |attribute: &crate::schema::KeyAttribute| KeyAttribute {
-            name: attribute.name.clone(),
-            kind: match attribute.kind {
-                ScalarType::S => KeyType::S,
-                ScalarType::N => KeyType::N,
-                ScalarType::B => KeyType::B,
-            },
-        };
-        match (self.partition.as_slice(), self.sort.as_slice()) {
-            ([hash], []) => {
-                Ok(KeySchema { hash: attribute(hash), range: None, index: index.map(str::to_string) })
-            }
-            ([hash], [range]) => Ok(KeySchema {
-                hash: attribute(hash),
-                range: Some(attribute(range)),
-                index: index.map(str::to_string),
-            }),
-            _ => Err(ApiError::validation("Queries on multi-attribute keys are not supported yet")),
-        }
-    }
 }

@@ -121,7 +121,11 @@ impl Scan {
             self.select,
             self.projection.is_some(),
         )?;
-        let start = self.start.as_ref().map(|key| StartKey::check(key, schema, index, true)).transpose()?;
+        let start = self
+            .start
+            .as_ref()
+            .map(|key| StartKey::check(key, schema, index, index.is_none()))
+            .transpose()?;
         Ok(ScanPlan { index, start, select })
     }
 

@@ -580,6 +580,10 @@ fn scan() {
             r#"{"TableName":"abc","ExclusiveStartKey":{"pk":{"S":"a"}}}"#,
             "The provided starting key is invalid: The provided key element does not match the schema",
         ),
+        (
+            r#"{"TableName":"abc","IndexName":"global","ExclusiveStartKey":{"pk":{"S":"a"},"sk":{"N":"1"}}}"#,
+            "The provided starting key is invalid",
+        ),
         (r#"{"TableName":"abc","ExclusiveStartKey":{"pk":{"S":"a"},"sk":{"N":"1"}}}"#, ""),
     ] {
         let scan = Scan::parse(body.as_bytes()).unwrap();
@@ -883,6 +887,21 @@ fn create_table() {
             ),
         ),
         (table("a,b", "a,b,c", &local("a,c", "{}")), invalid("Unknown ProjectionType: null")),
+        (table("a,b", "a,b,c,d,e", &global("c,d,e", all)), String::new()),
+        (
+            table("a,b", "a,b,c,d,e,f,g,h", &global("c,d,e,f,g,h", all)),
+            "Invalid KeySchema: The KeySchema exceeds the maximum allowed number of RANGE key attributes"
+                .into(),
+        ),
+        (
+            table(
+                "a,b",
+                "a,b,c,d",
+                &global("c,d,b", all).replace(r#""b","KeyType":"RANGE""#, r#""b","KeyType":"HASH""#),
+            ),
+            "Invalid KeySchema: All HASH key attributes must precede RANGE key attributes in the KeySchema"
+                .into(),
+        ),
         (
             table(
                 "a,b",
@@ -910,7 +929,7 @@ fn create_table() {
         ),
         (
             table("a,b", "a,b,c", &global("c", all).replace(demand, units)),
-            invalid("ReadCapacityUnits and WriteCapacityUnits must both be specified for index: ind"),
+            invalid("ProvisionedThroughput is not specified for index: ind"),
         ),
         (
             table(
@@ -938,4 +957,76 @@ fn created_schemas() {
         [("local", false), ("global", true)]
     );
     assert_eq!(TableSchema::from_json(&schema.to_json()).unwrap(), schema);
+}
+
+/// One valid body for each operation, rich enough that damage reaches every reader.
+const SAMPLES: [(&str, &str); 10] = [
+    (
+        "PutItem",
+        r##"{"TableName":"abc","Item":{"a":{"S":"b\u0041"},"n":{"N":"-1.5e3"},"l":{"L":[{"M":{"x":{"NULL":true}}},{"BS":["YQ=="]}]}},"ConditionExpression":"#a <> :v AND size(l[0].x) < :v","ExpressionAttributeNames":{"#a":"a"},"ExpressionAttributeValues":{":v":{"N":"12"}}}"##,
+    ),
+    (
+        "PutItem",
+        r#"{"TableName":"abc","Item":{"a":{"S":"b"}},"Expected":{"a":{"ComparisonOperator":"BETWEEN","AttributeValueList":[{"N":"1"},{"N":"2"}]},"b":{"Exists":false}},"ConditionalOperator":"OR"}"#,
+    ),
+    (
+        "GetItem",
+        r#"{"TableName":"arn:aws:dynamodb:us-east-1:1:table/abc","Key":{"a":{"B":"YWJj"}},"ConsistentRead":"yes","ProjectionExpression":"a.b[3], c"}"#,
+    ),
+    (
+        "UpdateItem",
+        r#"{"TableName":"abc","Key":{"a":{"S":"b"}},"UpdateExpression":"SET x = if_not_exists(x, :v) + :v REMOVE y[0] ADD z :v","ExpressionAttributeValues":{":v":{"N":"1"}},"ReturnValues":"ALL_NEW"}"#,
+    ),
+    (
+        "UpdateItem",
+        r#"{"TableName":"abc","Key":{"a":{"S":"b"}},"AttributeUpdates":{"x":{"Action":"ADD","Value":{"NS":["1","2"]}}}}"#,
+    ),
+    (
+        "Query",
+        r#"{"TableName":"abc","IndexName":"ind","KeyConditionExpression":"a = :v AND begins_with(b, :v)","FilterExpression":"c IN (:v)","ExpressionAttributeValues":{":v":{"S":"1"}},"Limit":10,"ExclusiveStartKey":{"a":{"S":"x"}},"Select":"COUNT"}"#,
+    ),
+    (
+        "Scan",
+        r#"{"TableName":"abc","ScanFilter":{"x":{"ComparisonOperator":"NOT_NULL"}},"Segment":1,"TotalSegments":4,"AttributesToGet":["x"]}"#,
+    ),
+    (
+        "BatchGetItem",
+        r#"{"RequestItems":{"abc":{"Keys":[{"a":{"S":"1"}},{"a":{"S":"2"}}],"ConsistentRead":true,"ProjectionExpression":"a"}},"ReturnConsumedCapacity":"TOTAL"}"#,
+    ),
+    (
+        "BatchWriteItem",
+        r#"{"RequestItems":{"abc":[{"PutRequest":{"Item":{"a":{"SS":["1","2"]}}}},{"DeleteRequest":{"Key":{"a":{"S":"2"}}}}]}}"#,
+    ),
+    (
+        "CreateTable",
+        r#"{"TableName":"abc","KeySchema":[{"AttributeName":"a","KeyType":"HASH"},{"AttributeName":"b","KeyType":"RANGE"}],"AttributeDefinitions":[{"AttributeName":"a","AttributeType":"S"},{"AttributeName":"b","AttributeType":"N"}],"ProvisionedThroughput":{"ReadCapacityUnits":5,"WriteCapacityUnits":5},"LocalSecondaryIndexes":[{"IndexName":"ind","KeySchema":[{"AttributeName":"a","KeyType":"HASH"},{"AttributeName":"b","KeyType":"RANGE"}],"Projection":{"ProjectionType":"INCLUDE","NonKeyAttributes":["x"]}}],"StreamSpecification":{"StreamEnabled":true,"StreamViewType":"NEW_IMAGE"},"Tags":[{"Key":"k","Value":"v"}]}"#,
+    ),
+];
+
+#[test]
+fn samples_are_valid() {
+    for (operation, body) in SAMPLES {
+        parse(operation, body).unwrap_or_else(|error| panic!("{operation}: {error}"));
+    }
+}
+
+proptest::proptest! {
+    /// Whatever is cut, doubled or replaced: an answer with a client's error, never a panic.
+    #[test]
+    fn damaged_requests_are_answered(
+        which in 0..SAMPLES.len(),
+        at in proptest::prelude::any::<proptest::sample::Index>(),
+        with in proptest::prop_oneof!["[\\[\\]{}\",:0-9a-z\\\\]{0,3}", "null", "\\{\\}", "\\[\\]", "-1", "true", "\"\""],
+        cut in 0usize..8,
+    ) {
+        let (operation, body) = SAMPLES[which];
+        let at = at.index(body.len());
+        let end = (at + cut).min(body.len());
+        // The samples are ASCII, so any index is a boundary.
+        let damaged = format!("{}{with}{}", &body[..at], &body[end..]);
+        if let Err(error) = parse(operation, &damaged) {
+            proptest::prop_assert_eq!(error.code.status(), 400);
+            proptest::prop_assert!(!error.to_json().is_empty());
+        }
+    }
 }

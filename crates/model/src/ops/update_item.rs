@@ -57,7 +57,7 @@ impl UpdateItem {
         values.check()?;
         let (update, condition) =
             if params.update_expression.is_some() || params.condition_expression.is_some() {
-                expressions(&params)?
+                expressions(&mut params)?
             } else {
                 let updates = params.attribute_updates.as_ref().map(legacy::updates).transpose()?;
                 let update = updates.as_ref().map(attribute_updates).transpose()?;
@@ -93,7 +93,7 @@ impl UpdateItem {
     }
 }
 
-fn expressions(params: &Params) -> Result<(Option<Update>, Option<Condition>), ApiError> {
+fn expressions(params: &mut Params) -> Result<(Option<Update>, Option<Condition>), ApiError> {
     let mut placeholders = params.placeholders()?;
     let update = params
         .update_expression

@@ -22,39 +22,95 @@ fn does_not_match() -> ApiError {
     ApiError::validation("The provided key element does not match the schema")
 }
 
-/// An empty key value, or one that is too long. `index` is the index whose key it is.
-fn check_value(
+/// Length and kind of a value whose length is limited.
+fn measured(value: &AttributeValue) -> Option<(usize, &'static str)> {
+    match value {
+        AttributeValue::S(text) => Some((text.len(), "string")),
+        AttributeValue::B(bytes) => Some((bytes.len(), "binary")),
+        _ => None,
+    }
+}
+
+fn empty_value(kind: &str) -> String {
+    format!("The AttributeValue for a key attribute cannot contain an empty {kind} value.")
+}
+
+/// A primary key value that is empty or too long.
+fn check_value(attribute: &KeyAttribute, value: &AttributeValue, is_sort: bool) -> Result<(), ApiError> {
+    let Some((length, kind)) = measured(value) else { return Ok(()) };
+    if length == 0 {
+        return Err(ApiError::validation(format!(
+            "One or more parameter values are not valid. {} Key: {}",
+            empty_value(kind),
+            attribute.name
+        )));
+    }
+    if is_sort && length > MAX_SORT_KEY_BYTES {
+        return Err(ApiError::invalid_parameter(format!(
+            "Aggregated size of all range keys has exceeded the size limit of {MAX_SORT_KEY_BYTES} bytes"
+        )));
+    }
+    if !is_sort && length > MAX_PARTITION_KEY_BYTES {
+        // The missing space is DynamoDB's.
+        return Err(ApiError::invalid_parameter(format!(
+            "Size of hashkey has exceeded the maximum size limit of{MAX_PARTITION_KEY_BYTES} bytes"
+        )));
+    }
+    Ok(())
+}
+
+/// How the value of an index key came to be, which decides the words of its refusal.
+#[derive(Clone, Copy, PartialEq)]
+enum Origin {
+    /// It is part of an item that is put.
+    Item,
+    /// An update made it.
+    Update,
+}
+
+/// An index key value of the wrong type, empty or too long.
+fn check_index_value(
     attribute: &KeyAttribute,
     value: &AttributeValue,
     is_sort: bool,
-    index: Option<&str>,
+    index: &str,
+    origin: Origin,
 ) -> Result<(), ApiError> {
-    let (length, kind) = match value {
-        AttributeValue::S(text) => (text.len(), "string"),
-        AttributeValue::B(bytes) => (bytes.len(), "binary"),
-        _ => return Ok(()),
-    };
+    let name = &attribute.name;
+    if !attribute.kind.admits(value) {
+        return Err(match origin {
+            Origin::Item => ApiError::invalid_parameter(format!(
+                "Type mismatch for Index Key {name} Expected: {} Actual: {} IndexName: {index}",
+                attribute.kind.name(),
+                value.type_name()
+            )),
+            Origin::Update => ApiError::validation(
+                "The update expression attempted to update the secondary index key to unsupported type",
+            ),
+        });
+    }
+    let Some((length, kind)) = measured(value) else { return Ok(()) };
     if length == 0 {
-        let fault = format!("The AttributeValue for a key attribute cannot contain an empty {kind} value.");
-        return Err(ApiError::validation(match index {
-            None => format!("One or more parameter values are not valid. {fault} Key: {}", attribute.name),
-            Some(index) => format!(
-                "One or more parameter values are not valid. A value specified for a secondary index key is not supported. {fault} IndexName: {index}, IndexKey: {}",
-                attribute.name
+        let fault = empty_value(kind);
+        return Err(ApiError::validation(match origin {
+            Origin::Item => format!(
+                "One or more parameter values are not valid. A value specified for a secondary index key is not supported. {fault} IndexName: {index}, IndexKey: {name}"
+            ),
+            Origin::Update => format!(
+                "One or more parameter values are not valid. The update expression attempted to update a secondary index key to a value that is not supported. {fault}"
             ),
         }));
     }
-    let (limit, which) =
-        if is_sort { (MAX_SORT_KEY_BYTES, "rangekey") } else { (MAX_PARTITION_KEY_BYTES, "hashkey") };
+    let limit = if is_sort { MAX_SORT_KEY_BYTES } else { MAX_PARTITION_KEY_BYTES };
     if length > limit {
-        return Err(ApiError::invalid_parameter(match index {
-            // The missing space is DynamoDB's.
-            None => format!("Size of {which} has exceeded the maximum size limit of{limit} bytes"),
-            Some(index) => format!(
-                "Size of {which} has exceeded the maximum size limit of {limit} bytes IndexName: {index}, IndexKey: {}",
-                attribute.name
+        return Err(match origin {
+            Origin::Item => ApiError::invalid_parameter(format!(
+                "Size limit exceeded for Index Key {name} Actual Size: {length} bytes Max Size: {limit} bytes IndexName: {index}"
+            )),
+            Origin::Update => ApiError::validation(
+                "The update expression attempted to update the secondary index key beyond allowed size limits",
             ),
-        }));
+        });
     }
     Ok(())
 }
@@ -106,7 +162,7 @@ impl KeyDefinition {
     fn check_values(&self, item: &Item) -> Result<(), ApiError> {
         for (attribute, is_sort) in self.roles() {
             if let Some(value) = item.get(&attribute.name) {
-                check_value(attribute, value, is_sort, None)?;
+                check_value(attribute, value, is_sort)?;
             }
         }
         Ok(())
@@ -152,25 +208,47 @@ impl TableSchema {
     /// # Errors
     /// `ValidationException` for one of the wrong type, empty or too long.
     pub fn check_index_keys(&self, item: &Item) -> Result<(), ApiError> {
-        for index in self.indexes() {
+        self.check_indexes(item, Origin::Item, |_| true)
+    }
+
+    /// Checks the index keys that an update changes, on the way from `before` to `after`. One that was wrong before the index was
+    /// made does not stand in the way of other updates.
+    ///
+    /// # Errors
+    /// As [`TableSchema::check_index_keys`], worded as for an update.
+    pub fn check_updated_index_keys(&self, before: &Item, after: &Item) -> Result<(), ApiError> {
+        self.check_indexes(after, Origin::Update, |name| before.get(name) != after.get(name))
+    }
+
+    fn check_indexes(
+        &self,
+        item: &Item,
+        origin: Origin,
+        concerns: impl Fn(&str) -> bool,
+    ) -> Result<(), ApiError> {
+        // Of several indexes over one attribute, the first by name is blamed.
+        let mut indexes: Vec<IndexRef<'_>> = self.indexes().collect();
+        indexes.sort_unstable_by_key(|index| index.name());
+        for index in indexes {
             for (attribute, is_sort) in index.key().roles() {
-                if self.key.contains(&attribute.name) {
+                if self.key.contains(&attribute.name) || !concerns(&attribute.name) {
                     continue;
                 }
-                let Some(value) = item.get(&attribute.name) else { continue };
-                if !attribute.kind.admits(value) {
-                    return Err(ApiError::invalid_parameter(format!(
-                        "Type mismatch for Index Key {} Expected: {} Actual: {} IndexName: {}",
-                        attribute.name,
-                        attribute.kind.name(),
-                        value.type_name(),
-                        index.name()
-                    )));
+                if let Some(value) = item.get(&attribute.name) {
+                    check_index_value(attribute, value, is_sort, index.name(), origin)?;
                 }
-                check_value(attribute, value, is_sort, Some(index.name()))?;
             }
         }
         Ok(())
+    }
+
+    /// The key that a page ends with, `item` being the last one read: `LastEvaluatedKey`.
+    pub fn continuation_key(&self, item: &Item, index: Option<IndexRef<'_>>) -> PrimaryKey {
+        let attributes = self.continuation_attributes(index);
+        attributes
+            .into_iter()
+            .filter_map(|(name, _)| item.get(&name).cloned().map(|value| (name, value)))
+            .collect()
     }
 
     /// The key attributes that a page of a query or scan ends with: the table's, and the index's if one is read.

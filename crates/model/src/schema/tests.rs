@@ -130,11 +130,54 @@ fn item_keys() {
             r#"{"pk":{"S":"a"},"sk":{"N":"1"},"g":{"S":""}}"#.into(),
             "One or more parameter values are not valid. A value specified for a secondary index key is not supported. The AttributeValue for a key attribute cannot contain an empty string value. IndexName: global, IndexKey: g",
         ),
+        (
+            format!(r#"{{"pk":{{"S":"a"}},"sk":{{"N":"1"}},"g":{{"S":"{}"}}}}"#, long(2049)),
+            "One or more parameter values were invalid: Size limit exceeded for Index Key g Actual Size: 2049 bytes Max Size: 2048 bytes IndexName: global",
+        ),
     ];
     for (json, message) in cases {
         let error = schema.check_item_keys(&item(&json)).err().map(|error| error.message).unwrap_or_default();
         assert_eq!(error, message, "{json}");
     }
+}
+
+#[test]
+fn updated_index_keys() {
+    let schema = schema();
+    let before = item(r#"{"pk":{"S":"a"},"sk":{"N":"1"},"g":{"N":"1"}}"#);
+    let long = format!(r#"{{"g":{{"S":"{}"}}}}"#, "x".repeat(2049));
+    for (after, message) in [
+        // Wrong before and not touched.
+        (r#"{"g":{"N":"1"},"x":{"S":"y"}}"#, ""),
+        (r#"{"n":{"N":"5"}}"#, ""),
+        (
+            r#"{"g":{"N":"2"}}"#,
+            "The update expression attempted to update the secondary index key to unsupported type",
+        ),
+        (
+            r#"{"g":{"S":""}}"#,
+            "One or more parameter values are not valid. The update expression attempted to update a secondary index key to a value that is not supported. The AttributeValue for a key attribute cannot contain an empty string value.",
+        ),
+        (
+            &long,
+            "The update expression attempted to update the secondary index key beyond allowed size limits",
+        ),
+    ] {
+        let result = schema.check_updated_index_keys(&before, &item(after));
+        assert_eq!(result.err().map(|error| error.message).unwrap_or_default(), message, "{after}");
+    }
+}
+
+#[test]
+fn long_sort_keys() {
+    let mut schema = schema();
+    schema.key.sort[0].kind = ScalarType::S;
+    let key = |length: usize| item(&format!(r#"{{"pk":{{"S":"a"}},"sk":{{"S":"{}"}}}}"#, "x".repeat(length)));
+    assert!(schema.key.check_key(&key(1024)).is_ok());
+    assert_eq!(
+        schema.key.check_key(&key(1025)).unwrap_err().message,
+        "One or more parameter values were invalid: Aggregated size of all range keys has exceeded the size limit of 1024 bytes"
+    );
 }
 
 #[test]
@@ -168,6 +211,11 @@ fn keys_are_encoded_in_order() {
     assert_eq!(encoded.sort, key::encode_elements([&full["sk"]]).unwrap());
     assert_eq!(schema.key.of_item(&full), item(r#"{"pk":{"S":"a"},"sk":{"N":"1"}}"#));
     assert!(schema.key.encode(&item(r#"{"pk":{"S":"a"}}"#)).is_err());
+    let last = item(r#"{"pk":{"S":"a"},"sk":{"N":"1"},"g":{"S":"z"},"x":{"S":"y"}}"#);
+    assert_eq!(
+        schema.continuation_key(&last, schema.index("global")),
+        item(r#"{"pk":{"S":"a"},"sk":{"N":"1"},"g":{"S":"z"}}"#)
+    );
     let names = |index| {
         schema
             .continuation_attributes(schema.index(index))

@@ -166,7 +166,7 @@ fn update(action: &UpdateAction, old: Option<Item>) -> Result<Item, ApiError> {
     }
     let update = Update::decode(&action.update).map_err(|_| unreadable("update"))?;
     let applied = update.apply(&base)?;
-    size::check_updated_item_size(&applied.item)?;
+    size::check_updated_item(&applied.item)?;
     Ok(applied.item)
 }
 

@@ -72,8 +72,8 @@ pub(crate) struct Group {
     pub leader_since_ms: u64,
     /// What each follower confirmed in this term.
     pub fortified: BTreeMap<NodeId, SupportEpoch>,
-    /// A successor was told to campaign: no lease until the next term.
-    pub lease_forfeited: bool,
+    /// When a successor was told to campaign: no lease until the next term.
+    pub lease_forfeited_ms: Option<u64>,
     /// Nothing to do: no ticks, no heartbeats.
     pub quiet: bool,
     pub overlay: Overlay,
@@ -98,6 +98,8 @@ pub(crate) struct Group {
     /// Epochs of the engine and an applied index in each, waiting for that epoch's flush.
     pub flush_samples: VecDeque<(u64, u64)>,
     pub flushed_applied: u64,
+    /// When each follower was last known to be alive.
+    pub seen_ms: BTreeMap<NodeId, u64>,
 }
 
 impl Group {
@@ -135,7 +137,7 @@ impl Group {
             term_start: 0,
             leader_since_ms: 0,
             fortified: BTreeMap::new(),
-            lease_forfeited: false,
+            lease_forfeited_ms: None,
             quiet: false,
             overlay: Overlay::default(),
             proposals: Proposals::default(),
@@ -151,6 +153,7 @@ impl Group {
             receiver: None,
             flush_samples: VecDeque::new(),
             flushed_applied: 0,
+            seen_ms: BTreeMap::new(),
         };
         if stored.is_none() {
             group.write_state_late(sh);
@@ -298,7 +301,7 @@ impl Group {
         self.leads = Some(term);
         self.leader_since_ms = sh.now_ms;
         self.fortified.clear();
-        self.lease_forfeited = false;
+        self.lease_forfeited_ms = None;
         self.quiet = false;
         self.binding = None;
         // Of what this replica proposed in earlier terms, whatever its log does not hold can't be committed any more.
@@ -320,6 +323,7 @@ impl Group {
         let failed = self.senders.clear(sh);
         sh.metrics.snapshots_aborted += failed as u64;
         self.fortified.clear();
+        self.seen_ms.clear();
         self.removed.clear();
         self.quiet = false;
         self.election_deadline_ms = sh.election_deadline();
@@ -359,7 +363,7 @@ impl Group {
         for message in messages {
             if message.get_msg_type() == MessageType::MsgTimeoutNow {
                 // From here on somebody may be elected in spite of all promises.
-                self.lease_forfeited = true;
+                self.lease_forfeited_ms = Some(sh.now_ms);
                 self.view.set_leadership(self.leads, 0);
             }
             let to = NodeId(message.to);

@@ -11,6 +11,8 @@ use torc_wire::raft::{ConfChange, ConfChangeKind, ConfChangeSingle, ControlBody,
 
 /// How long a leader stays where it is before it moves to a preferred replica, and before another try.
 const SETTLE_MS: u64 = 3_000;
+/// After a leadership transfer that came to nothing, the leader goes on without a lease for this long.
+const RENEW_MS: u64 = 1_000;
 /// Notices sent to a removed member.
 const REMOVED_NOTICES: u32 = 20;
 /// A learner this many entries behind is caught up: the rest comes with the flow.
@@ -42,9 +44,15 @@ impl Group {
         if self.quiet {
             return;
         }
-        if let Some(core) = &mut self.core {
-            core.tick();
+        let Some(core) = &mut self.core else { return };
+        if self.lease_forfeited_ms.is_some_and(|at| sh.now_ms >= at + RENEW_MS) && core.transferring_to().is_none() && !sh.stopping {
+            // The successor did not come: a new term brings a new lease.
+            core.step_down();
+            self.note_role(sh);
+            self.election_deadline_ms = sh.now_ms;
+            return self.tick_election(sh);
         }
+        core.tick();
         self.note_role(sh);
         sh.dirty.insert(self.id);
     }
@@ -123,6 +131,11 @@ impl Group {
             self.note_role(sh);
         }
         Ok(())
+    }
+
+    /// This replica has no vote.
+    pub(crate) fn is_outsider(&self, sh: &Shared) -> bool {
+        self.core.as_ref().is_some_and(|c| !c.is_voter(sh.config.node))
     }
 
     /// Walks the group's members towards the desired ones, one safe step at a time. True if a step was taken.
@@ -272,9 +285,15 @@ impl Group {
         let mut through = self.flushed_applied.saturating_sub(limits.keep_entries);
         if self.leads.is_some() {
             for f in core.followers() {
-                let lag = core.last_index().saturating_sub(f.matched);
-                if sh.liveness.is_live(f.id, sh.now_ms) && lag <= limits.max_lag_entries {
-                    through = through.min(f.snapshot.unwrap_or(f.matched));
+                if sh.liveness.is_live(f.id, sh.now_ms) {
+                    self.seen_ms.insert(f.id, sh.now_ms);
+                }
+                let seen = self.seen_ms.get(&f.id).copied().unwrap_or(0).max(self.leader_since_ms);
+                let from = f.snapshot.unwrap_or(f.matched);
+                let near = core.last_index().saturating_sub(from) <= limits.max_lag_entries
+                    && core.storage().bytes_after(from) <= limits.max_lag_bytes;
+                if near && sh.now_ms < seen + limits.hold_absent_ms {
+                    through = through.min(from);
                 }
             }
             through = through.min(self.senders.lowest_index().unwrap_or(u64::MAX));

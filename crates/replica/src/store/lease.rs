@@ -106,7 +106,7 @@ impl Group {
         if sh.config.planted.lease_without_support {
             return u64::MAX;
         }
-        if self.lease_forfeited {
+        if self.lease_forfeited_ms.is_some() {
             return 0;
         }
         let members = core.members();

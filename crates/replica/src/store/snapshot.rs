@@ -131,7 +131,8 @@ impl Group {
     /// Begins to send a snapshot, unless one is under way to this follower or too many are to others (it will ask again).
     pub(crate) fn start_snapshot(&mut self, sh: &mut Shared, to: NodeId) {
         let known = self.core.as_ref().is_some_and(|c| c.followers().any(|f| f.id == to));
-        let Some(term) = self.leads.filter(|_| known && self.applied.0 >= self.term_start) else { return };
+        // What is applied is committed, so there is no need to wait for the term's first entry; to commit it may even take this.
+        let Some(term) = self.leads.filter(|_| known) else { return };
         if self.senders.0.contains_key(&to) || sh.snapshots_sent >= sh.config.limits.snapshot_senders {
             return;
         }
@@ -309,8 +310,16 @@ impl Group {
 
     /// A part of the data arrived.
     pub(crate) fn on_snapshot_chunk(&mut self, sh: &mut Shared, from: NodeId, chunk: SnapshotChunk) -> Result<(), torc_engine::Error> {
-        let wanted = |r: &&mut Receiver| r.from == from && r.begin.id == chunk.id && r.phase == Phase::Receiving;
-        let Some(receiver) = self.receiver.as_mut().filter(wanted) else { return Ok(()) };
+        let known = |r: &&mut Receiver| r.from == from && r.begin.id == chunk.id;
+        let Some(receiver) = self.receiver.as_mut().filter(known) else {
+            // Of a transfer that this replica finished, or lost in a restart.
+            let refusal = SnapshotAck { id: chunk.id, next_seq: 0, refused: true };
+            sh.control(from, FrameClass::Bulk, self.id, ControlBody::SnapshotAck(refusal));
+            return Ok(());
+        };
+        if receiver.phase != Phase::Receiving {
+            return Ok(());
+        }
         let outside = |key: &Bytes| !self.ranges.iter().any(|r| r.contains(key));
         if chunk.keys.len() != chunk.values.len() || chunk.keys.iter().any(outside) {
             sh.metrics.bad_messages += 1;

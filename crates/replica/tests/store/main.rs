@@ -7,3 +7,4 @@ mod planted;
 mod random;
 mod scenarios;
 mod world;
+mod throughput;

@@ -285,6 +285,7 @@ fn small_logs() -> Limits {
         keep_entries: 4,
         truncate_step: 4,
         max_lag_entries: 50,
+        hold_absent_ms: 500,
         snapshot_chunk_bytes: 512,
         ..Limits::default()
     }
@@ -416,13 +417,16 @@ fn reads_without_a_lease_go_through_a_round_of_heartbeats() {
     world.run(5);
     world.cuts.clear();
     let view = world.view(leader, G).unwrap().clone();
-    if view.is_leader() {
+    {
+        assert!(view.is_leader(), "it leads on");
         assert!(view.lease_valid(world.clock(leader)).is_none());
         let read = world.barrier_read(leader, G, 0);
         world.run(1_000);
         assert!(world.succeeded(read) || world.outcome(read).failed);
         assert!(world.running(leader).store.metrics().reads_by_round > 0);
     }
+    world.crash(leader);
+    world.start(leader);
     world.run(3_000);
     world.verify();
     ok(&mut world);

@@ -542,6 +542,30 @@ impl World {
         }
     }
 
+    /// What every node believes, for failures.
+    pub fn describe(&self, groups: &[GroupId]) -> String {
+        let mut out = String::new();
+        for (id, node) in &self.nodes {
+            let Some(running) = &node.running else { continue };
+            for group in groups {
+                let Some(v) = running.views.get(group) else { continue };
+                out += &format!(
+                    "\n{id} {group}: leader {:?} term {} leads {} applied {} readable {} lease {} at {:?} {:?}",
+                    v.leader(),
+                    v.term(),
+                    v.is_leader(),
+                    v.applied_index(),
+                    v.is_readable(),
+                    v.lease_until_ms(),
+                    self.clock(*id),
+                    v.members()
+                );
+            }
+            out += &format!("\n{id}: {:?}", running.store.metrics());
+        }
+        out
+    }
+
     /// All members of a group are whole and equally far.
     pub fn converged(&self, group: GroupId) -> bool {
         let replicas = &self.plans[&group].replicas;
@@ -559,8 +583,13 @@ impl World {
         indexes.len() == 1 && members.is_some_and(|m| m.voters == want && m.voters_outgoing.is_empty())
     }
 
-    /// Ends with a check of everything. Call it when the cluster has converged.
+    /// Ends with a check of everything. Call it when the cluster is healthy.
     pub fn verify(&mut self) {
+        let groups: Vec<GroupId> = self.plans.keys().copied().collect();
+        if !self.run_until(1_500, |w| groups.iter().all(|g| w.converged(*g))) {
+            let state = self.describe(&groups);
+            self.violations.push(format!("does not converge any more: {state}"));
+        }
         self.check_replicas();
         let mut lists = BTreeMap::new();
         for (group, plan) in self.plans.clone() {

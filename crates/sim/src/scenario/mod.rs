@@ -208,7 +208,7 @@ async fn replicas_agree(world: &World) -> anyhow::Result<()> {
     loop {
         let mut groups: BTreeMap<GroupId, Vec<(u64, String)>> = BTreeMap::new();
         for node in world.machines.iter().filter_map(|m| m.node.as_ref()) {
-            for replica in node.replica_status()? {
+            for replica in node.replica_status(true)? {
                 groups.entry(replica.group).or_default().push((replica.applied, replica.digest));
             }
         }

@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod meanwhile;
 mod model;
 mod real;
 mod walk;
@@ -161,6 +162,58 @@ fn segments_are_recycled_and_a_cold_stream_is_named() {
     log.sync_step().unwrap();
     assert_eq!(log.pinned_by(2), [0u64; 0]);
     assert!(log.metrics().segments <= 3, "{:?}", log.metrics());
+}
+
+#[test]
+fn a_segment_being_read_is_not_recycled() {
+    let env = meanwhile::Meanwhile::new(&SimEnv::new(0));
+    let log = Log::open(Arc::new(env.clone()), &dir(), options()).unwrap();
+    let go_on = |log: &Log, from: u64| {
+        for i in from..from + 40 {
+            log.append(&[
+                entry(1, i, vec![i as u8; 2000]),
+                Record::TruncatePrefix { stream: 1, through: i - 1 },
+            ])
+            .unwrap();
+            log.sync_step().unwrap();
+        }
+    };
+    log.append(&[entry(2, 1, "read me")]).unwrap();
+    go_on(&log, 1);
+    let writer = log.clone();
+    env.at_read(Box::new(move || {
+        writer.append(&[Record::Drop { stream: 2 }]).unwrap();
+        go_on(&writer, 41);
+    }));
+    assert_eq!(log.entries(2, 1, 2, 0).unwrap(), [(1, Bytes::from("read me"))]);
+    assert_eq!(log.stream(1).unwrap().last, 80, "the rest happened during the read");
+}
+
+#[test]
+fn a_segment_stays_until_the_table_of_the_next_is_durable() {
+    let disk = SimEnv::new(0);
+    let env = meanwhile::Meanwhile::new(&disk);
+    let log =
+        Log::open(Arc::new(env.clone()), &dir(), LogOptions { spare_segments: 0, ..options() }).unwrap();
+    let state = Record::State { stream: 1, blob: Bytes::from("kept") };
+    let durable = log.append(std::slice::from_ref(&state)).unwrap();
+    let writer = log.clone();
+    // While the state is written, the next segment is begun: the first then holds no live entry.
+    env.at_write(
+        1,
+        Box::new(move || {
+            writer.append(&[entry(2, 1, vec![0; 9000])]).unwrap();
+        }),
+    );
+    log.sync_step().unwrap();
+    assert_eq!((log.durable_lsn(), log.has_pending()), (durable, true));
+    for seed in 0..20 {
+        let image = disk.clone_image();
+        image.crash(seed);
+        assert_eq!(open(&image).unwrap().stream(1).unwrap().state, "kept");
+    }
+    log.sync_step().unwrap();
+    assert_eq!(log.metrics().segments, 1, "then it is free");
 }
 
 #[test]

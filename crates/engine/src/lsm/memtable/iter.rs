@@ -116,8 +116,11 @@ impl MemIter {
             && let Some(from) = self.resume.take()
         {
             let mut out = Filler { data: &mut data, entries: &mut entries, limit: self.next_run };
-            self.resume =
-                if self.reverse { self.fill_back(&from, &mut out) } else { self.fill_forward(&from, &mut out) };
+            self.resume = if self.reverse {
+                self.fill_back(&from, &mut out)
+            } else {
+                self.fill_forward(&from, &mut out)
+            };
         }
         self.run = Run { data: data.freeze(), entries };
         self.next_run = (self.next_run * 4).min(LONGEST_RUN);

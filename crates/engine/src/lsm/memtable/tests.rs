@@ -146,10 +146,17 @@ fn readers_run_beside_a_writer() {
                     if seq > 0 {
                         let n = rng.random_range(1..=seq);
                         let key = (n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).to_be_bytes();
-                        assert_eq!(mem.get(&key, seq), Found::Value(Bytes::copy_from_slice(&n.to_le_bytes())));
+                        assert_eq!(
+                            mem.get(&key, seq),
+                            Found::Value(Bytes::copy_from_slice(&n.to_le_bytes()))
+                        );
                         let reverse = rng.random();
                         let mut it = MemIter::new(mem.clone(), Some(seq), reverse);
-                        if reverse { it.seek_before(Some(&key)) } else { it.seek(&key) }
+                        if reverse {
+                            it.seek_before(Some(&key))
+                        } else {
+                            it.seek(&key)
+                        }
                         for _ in 0..20 {
                             if !it.valid() {
                                 break;

@@ -132,7 +132,10 @@ impl TableBuilder {
 
     /// Bytes that the file has so far, roughly.
     pub(crate) fn estimated_size(&self) -> u64 {
-        self.out.offset + self.data.size() as u64 + self.index.size() as u64 + self.hashes.len() as u64 * 5 / 4
+        self.out.offset
+            + self.data.size() as u64
+            + self.index.size() as u64
+            + self.hashes.len() as u64 * 5 / 4
     }
 
     fn cut_block(&mut self) -> Result<()> {
@@ -263,7 +266,13 @@ struct FileWriter {
 
 impl FileWriter {
     fn new(file: Arc<dyn File>) -> Self {
-        Self { file, buf: Vec::with_capacity(WRITE_CHUNK + (64 << 10)), written: 0, offset: 0, sum: Xxh3::new() }
+        Self {
+            file,
+            buf: Vec::with_capacity(WRITE_CHUNK + (64 << 10)),
+            written: 0,
+            offset: 0,
+            sum: Xxh3::new(),
+        }
     }
 
     fn block(&mut self, raw: &[u8], compression: Compression, table_id: u64) -> Result<Handle> {

@@ -72,7 +72,13 @@ fn seed(table_id: u64, offset: u64) -> u64 {
 }
 
 /// Compresses `raw` if that pays and appends it with its trailer to `out`. `offset` is where it will be in the file.
-pub(crate) fn seal_block(raw: &[u8], compression: Compression, table_id: u64, offset: u64, out: &mut Vec<u8>) {
+pub(crate) fn seal_block(
+    raw: &[u8],
+    compression: Compression,
+    table_id: u64,
+    offset: u64,
+    out: &mut Vec<u8>,
+) {
     let start = out.len();
     let mut kind = COMPRESSION_NONE;
     match compression {
@@ -191,7 +197,11 @@ impl Footer {
             return Err(corrupt("magic number is wrong: not a table"));
         }
         if version != TABLE_VERSION {
-            return Err(Error::Version { path: path.to_path_buf(), found: version, supported: TABLE_VERSION });
+            return Err(Error::Version {
+                path: path.to_path_buf(),
+                found: version,
+                supported: TABLE_VERSION,
+            });
         }
         if xxh3_64_with_seed(&data[..FOOTER - 20], u64::from(version)) != sum {
             return Err(corrupt("checksum does not match"));

@@ -1,7 +1,8 @@
 //! Iteration over a table, in one direction fixed at creation.
 
-use super::block::{Block, BlockCursor};
+use super::block::{Block, BlockCursor, Malformed};
 use super::format::Handle;
+use super::index::IndexPartition;
 use super::reader::Table;
 use crate::Result;
 use bytes::Bytes;
@@ -25,7 +26,9 @@ pub(crate) struct TableIter {
     access: Access,
     reverse: bool,
     partition: usize,
-    index: Option<BlockCursor>,
+    index: Option<Arc<IndexPartition>>,
+    /// Current block within the partition.
+    block: usize,
     data: Option<BlockCursor>,
     valid: bool,
     /// Sequential: bytes read ahead and their offset.
@@ -34,7 +37,17 @@ pub(crate) struct TableIter {
 
 impl TableIter {
     pub(crate) fn new(table: Arc<Table>, access: Access, reverse: bool) -> Self {
-        Self { table, access, reverse, partition: 0, index: None, data: None, valid: false, ahead: (0, Vec::new()) }
+        Self {
+            table,
+            access,
+            reverse,
+            partition: 0,
+            index: None,
+            block: 0,
+            data: None,
+            valid: false,
+            ahead: (0, Vec::new()),
+        }
     }
 
     #[inline]
@@ -71,48 +84,28 @@ impl TableIter {
         debug_assert!(!self.reverse);
         self.valid = false;
         let partition = self.table.find_partition(key);
-        if !self.load_index(partition)? {
+        if partition >= self.table.partitions() {
+            self.index = None;
             return Ok(());
         }
-        let handle = self.table.index_handle(partition);
-        let table = self.table.clone();
-        let Some(index) = &mut self.index else { return Ok(()) };
-        index.seek(key, u64::MAX).map_err(|e| table.malformed(e, handle))?;
-        if !self.load_data()? {
-            return self.next_block();
-        }
-        let (handle, data) = self.data_at()?;
-        data.seek(key, u64::MAX).map_err(|e| table.malformed(e, handle))?;
-        self.valid = data.valid();
-        if self.valid { Ok(()) } else { self.next_block() }
+        let index = self.table.index(partition)?;
+        let block = index.find(key);
+        (self.partition, self.index) = (partition, Some(index));
+        self.go(block, |data| data.seek(key, u64::MAX))
     }
 
     /// Reverse: to the last entry with key `< key`; `None`: to the very last.
     pub(crate) fn seek_before(&mut self, key: Option<&[u8]>) -> Result<()> {
         debug_assert!(self.reverse);
         self.valid = false;
-        let last = self.table.partitions().checked_sub(1);
-        let Some(last) = last else { return Ok(()) };
+        let Some(last) = self.table.partitions().checked_sub(1) else { return Ok(()) };
         let partition = key.map_or(last, |k| self.table.find_partition(k).min(last));
-        if !self.load_index(partition)? {
-            return Ok(());
-        }
-        let handle = self.table.index_handle(partition);
-        let table = self.table.clone();
-        let Some(index) = &mut self.index else { return Ok(()) };
+        let index = self.table.index(partition)?;
+        let Some(last) = index.len().checked_sub(1) else { return Ok(()) };
         // The block whose separator is the first `>= key` may hold keys below it; if all separators are below, the last block.
-        let result = match key {
-            Some(key) => index.seek_block_for(key),
-            None => index.seek_before(None),
-        };
-        result.map_err(|e| table.malformed(e, handle))?;
-        if !self.load_data()? {
-            return self.next_block();
-        }
-        let (handle, data) = self.data_at()?;
-        data.seek_before(key).map_err(|e| table.malformed(e, handle))?;
-        self.valid = data.valid();
-        if self.valid { Ok(()) } else { self.next_block() }
+        let block = key.map_or(last, |k| index.find(k).min(last));
+        (self.partition, self.index) = (partition, Some(index));
+        self.go(block, |data| data.seek_before(key))
     }
 
     /// To the next entry in the iterator's direction.
@@ -120,83 +113,76 @@ impl TableIter {
     pub(crate) fn step(&mut self) -> Result<()> {
         let Some(data) = &mut self.data else { return Ok(()) };
         let moved = if self.reverse { data.prev() } else { data.next() };
-        if let Err(e) = moved {
-            self.valid = false;
-            let (handle, _) = self.data_at()?;
-            return Err(self.table.malformed(e, handle));
-        }
-        if data.valid() {
+        if moved.is_ok() && data.valid() {
             return Ok(());
         }
+        self.valid = false;
+        moved.map_err(|e| self.malformed(e))?;
         self.next_block()
+    }
+
+    /// Positions in a block of the current partition; if nothing is there, in the next that has an entry.
+    fn go(
+        &mut self,
+        block: usize,
+        position: impl FnOnce(&mut BlockCursor) -> std::result::Result<(), Malformed>,
+    ) -> Result<()> {
+        self.block = block;
+        if self.load_data()?
+            && let Some(data) = &mut self.data
+        {
+            let moved = position(data);
+            self.valid = moved.is_ok() && data.valid();
+            moved.map_err(|e| self.malformed(e))?;
+        }
+        if self.valid { Ok(()) } else { self.next_block() }
     }
 
     /// Goes on to the next block in the iterator's direction that has an entry.
     fn next_block(&mut self) -> Result<()> {
         self.valid = false;
-        let table = self.table.clone();
         loop {
-            let handle = self.table.index_handle(self.partition);
-            let Some(index) = &mut self.index else { return Ok(()) };
-            if index.valid() {
-                let moved = if self.reverse { index.prev() } else { index.next() };
-                moved.map_err(|e| table.malformed(e, handle))?;
-            }
-            if !index.valid() {
-                let next = if self.reverse { self.partition.checked_sub(1) } else { Some(self.partition + 1) };
-                let Some(next) = next else { return Ok(()) };
-                if !self.load_index(next)? {
-                    return Ok(());
+            let Some(index) = &self.index else { return Ok(()) };
+            let next = if self.reverse { self.block.checked_sub(1) } else { Some(self.block + 1) };
+            match next.filter(|&n| n < index.len()) {
+                Some(next) => self.block = next,
+                None => {
+                    let next =
+                        if self.reverse { self.partition.checked_sub(1) } else { Some(self.partition + 1) };
+                    let Some(next) = next.filter(|&n| n < self.table.partitions()) else {
+                        self.index = None;
+                        return Ok(());
+                    };
+                    let index = self.table.index(next)?;
+                    self.block = if self.reverse { index.len().saturating_sub(1) } else { 0 };
+                    (self.partition, self.index) = (next, Some(index));
                 }
-                let handle = self.table.index_handle(next);
-                let Some(index) = &mut self.index else { return Ok(()) };
-                let moved = if self.reverse { index.seek_before(None) } else { index.first() };
-                moved.map_err(|e| table.malformed(e, handle))?;
-            }
-            if !self.load_data()? {
-                continue;
             }
             let reverse = self.reverse;
-            let (handle, data) = self.data_at()?;
-            let moved = if reverse { data.seek_before(None) } else { data.first() };
-            let valid = moved.map(|()| data.valid());
-            if valid.map_err(|e| table.malformed(e, handle))? {
-                self.valid = true;
-                return Ok(());
+            if self.load_data()?
+                && let Some(data) = &mut self.data
+            {
+                let moved = if reverse { data.seek_before(None) } else { data.first() };
+                self.valid = moved.is_ok() && data.valid();
+                moved.map_err(|e| self.malformed(e))?;
+                if self.valid {
+                    return Ok(());
+                }
             }
         }
     }
 
-    /// Loads an index partition; false beyond the last.
-    fn load_index(&mut self, partition: usize) -> Result<bool> {
-        if partition >= self.table.partitions() {
-            self.index = None;
-            return Ok(false);
-        }
-        let block = self.table.block(self.table.index_handle(partition), self.access == Access::Cached)?;
-        self.partition = partition;
-        match &mut self.index {
-            Some(cursor) => cursor.reset(block),
-            None => self.index = Some(BlockCursor::new(block)),
-        }
-        Ok(true)
+    fn malformed(&self, e: Malformed) -> crate::Error {
+        let handle = self.index.as_ref().filter(|i| self.block < i.len()).map(|i| i.handle(self.block));
+        self.table.malformed(e, handle.unwrap_or_default())
     }
 
-    /// Where the index cursor points, and the data cursor.
-    fn data_at(&mut self) -> Result<(Handle, &mut BlockCursor)> {
-        let at = self.table.index_handle(self.partition);
-        let index = self.index.as_ref().expect("loaded before data");
-        let handle = self.table.index_value(index.value(), at)?;
-        Ok((handle, self.data.as_mut().expect("loaded by load_data")))
-    }
-
-    /// Loads the data block that the index cursor points to; false if it points nowhere.
+    /// Loads the current block; false if the partition has no such block.
     fn load_data(&mut self) -> Result<bool> {
-        let Some(index) = self.index.as_ref().filter(|i| i.valid()) else { return Ok(false) };
-        let at = self.table.index_handle(self.partition);
-        let handle = self.table.index_value(index.value(), at)?;
+        let Some(index) = self.index.as_ref().filter(|i| self.block < i.len()) else { return Ok(false) };
+        let handle = index.handle(self.block);
         let block = match self.access {
-            Access::Cached => self.table.block(handle, true)?,
+            Access::Cached => self.table.data_block(handle)?,
             Access::Sequential => self.read_ahead(handle)?,
         };
         match &mut self.data {

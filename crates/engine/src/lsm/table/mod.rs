@@ -4,6 +4,7 @@
 pub(crate) mod block;
 pub(crate) mod builder;
 pub(crate) mod format;
+pub(crate) mod index;
 mod iter;
 mod reader;
 

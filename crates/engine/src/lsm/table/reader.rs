@@ -3,9 +3,10 @@
 use super::block::{Block, BlockGet, Malformed};
 use super::builder::TableSummary;
 use super::format::{FOOTER, Footer, Handle, open_block};
+use super::index::IndexPartition;
 use crate::env::{File, OpenMode};
 use crate::lsm::bloom;
-use crate::lsm::cache::BlockCache;
+use crate::lsm::cache::{BlockCache, Cached};
 use crate::lsm::codec::Reader;
 use crate::lsm::key::{KIND_DELETE, kind_of, search_tag, seq_of, tag};
 use crate::lsm::memtable::Found;
@@ -14,13 +15,16 @@ use crate::lsm::sorted_keys::SortedKeys;
 use crate::{Env, Error, Result};
 use bytes::Bytes;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
-/// An index partition and the filter over the same keys.
-#[derive(Clone, Copy, Debug)]
+/// An index partition and the filter over the same keys, both kept here once read if the cache's budget allows.
+#[derive(Debug)]
 struct Partition {
     index: Handle,
     filter: Handle,
+    kept_index: OnceLock<Arc<IndexPartition>>,
+    kept_filter: OnceLock<Bytes>,
 }
 
 /// An open table. Top index and range deletes are in memory; everything else is read through the block cache.
@@ -38,6 +42,14 @@ pub(crate) struct Table {
     /// If not 0, the sequence number of every entry, whatever is stored (an ingested table).
     global_seq: u64,
     cache: Arc<BlockCache>,
+    /// Bytes of the cache's budget that kept partitions take.
+    pinned: AtomicU64,
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        self.cache.unpin(*self.pinned.get_mut());
+    }
 }
 
 impl Table {
@@ -74,6 +86,7 @@ impl Table {
             range_dels: RangeDels::default(),
             global_seq,
             cache,
+            pinned: AtomicU64::new(0),
         };
         table.load_top_index()?;
         if footer.range_dels.len > 0 {
@@ -96,7 +109,8 @@ impl Table {
                 if !index.fits(limit) || !filter.fits(limit) {
                     return None;
                 }
-                partitions.push(Partition { index, filter });
+                let (kept_index, kept_filter) = (OnceLock::new(), OnceLock::new());
+                partitions.push(Partition { index, filter, kept_index, kept_filter });
             }
             (r.is_done() && keys.is_sorted()).then(|| (SortedKeys::new(keys.into_iter()), partitions))
         })();
@@ -150,26 +164,33 @@ impl Table {
         };
         let first = self.separators.lower_bound(key);
         let Some(part) = self.partitions.get(first) else { return Ok(none) };
-        let filter = self.read(part.filter, true)?;
-        if !bloom::may_contain(&filter, hash) {
+        let passes = match part.kept_filter.get() {
+            Some(filter) => bloom::may_contain(filter, hash),
+            None => bloom::may_contain(&self.filter(part)?, hash),
+        };
+        if !passes {
             return Ok(none);
         }
         // The versions of one key may run on into the next block, and that into the next partition.
-        for i in first..self.partitions.len() {
-            let handle = self.partitions[i].index;
-            let index = self.block(handle, true)?;
-            let at = index.index_lower_bound(key).map_err(|e| self.malformed(e, handle))?;
-            for entry in at..index.index_len() {
-                let (separator, value) = index.index_entry(entry).map_err(|e| self.malformed(e, handle))?;
-                let data = self.index_value(value, handle)?;
-                let block = self.block(data, true)?;
-                match block.get(key, search).map_err(|e| self.malformed(e, data))? {
+        for part in &self.partitions[first..] {
+            let loaded;
+            let index = match part.kept_index.get() {
+                Some(index) => index,
+                None => {
+                    loaded = self.index_of(part)?;
+                    &loaded
+                }
+            };
+            for i in index.find(key)..index.len() {
+                let handle = index.handle(i);
+                let block = self.data_block(handle)?;
+                match block.get(key, search).map_err(|e| self.malformed(e, handle))? {
                     BlockGet::Found(t, value) => {
                         let t = self.override_tag(t);
                         let deleted = seq_of(t) < cover || kind_of(t) == KIND_DELETE;
-                        return Ok(if deleted { Found::Deleted } else { Found::Value(value) });
+                        return Ok(if deleted { Found::Deleted } else { Found::Value(block.value(value)) });
                     }
-                    BlockGet::PastEnd if separator == key => {}
+                    BlockGet::PastEnd if index.separator(i) == key => {}
                     BlockGet::Absent | BlockGet::PastEnd => return Ok(none),
                 }
             }
@@ -183,12 +204,6 @@ impl Table {
         if self.global_seq == 0 { t } else { tag(self.global_seq, kind_of(t)) }
     }
 
-    #[inline]
-    pub(super) fn index_value(&self, value: &[u8], at: Handle) -> Result<Handle> {
-        let handle = Handle::decode(&mut Reader::new(value));
-        handle.filter(|h| h.fits(self.size)).ok_or_else(|| self.corrupt("index", at, "a handle points outside the file"))
-    }
-
     /// Partition that a search for `key` starts in; `partitions()` if beyond the last.
     pub(super) fn find_partition(&self, key: &[u8]) -> usize {
         self.separators.lower_bound(key)
@@ -198,27 +213,81 @@ impl Table {
         self.partitions.len()
     }
 
-    pub(super) fn index_handle(&self, partition: usize) -> Handle {
-        self.partitions[partition].index
+    /// An index partition by number.
+    pub(super) fn index(&self, partition: usize) -> Result<Arc<IndexPartition>> {
+        self.index_of(&self.partitions[partition])
     }
 
-    /// A parsed block, through the cache.
-    #[inline]
-    pub(super) fn block(&self, handle: Handle, keep: bool) -> Result<Block> {
-        let data = self.read(handle, keep)?;
-        Block::parse(data).ok_or_else(|| self.malformed(Malformed, handle))
+    fn index_of(&self, part: &Partition) -> Result<Arc<IndexPartition>> {
+        if let Some(index) = part.kept_index.get() {
+            return Ok(index.clone());
+        }
+        if let Some(Cached::Index(index)) = self.cache.get(self.number, part.index.offset) {
+            return Ok(index);
+        }
+        let block = Block::parse(self.read_uncached(part.index)?);
+        let index = block.and_then(|b| IndexPartition::parse(b, self.size));
+        let index = Arc::new(index.ok_or_else(|| self.malformed(Malformed, part.index))?);
+        let cached = Cached::Index(index.clone());
+        if self.keep(&cached) {
+            if part.kept_index.set(index.clone()).is_err() {
+                self.give_back(&cached);
+            }
+        } else {
+            self.cache.insert(self.number, part.index.offset, cached);
+        }
+        Ok(index)
     }
 
-    /// Contents of a block, from the cache or the file. Put into the cache if `keep`.
+    fn filter(&self, part: &Partition) -> Result<Bytes> {
+        if let Some(filter) = part.kept_filter.get() {
+            return Ok(filter.clone());
+        }
+        if let Some(Cached::Filter(filter)) = self.cache.get(self.number, part.filter.offset) {
+            return Ok(filter);
+        }
+        let filter = self.read_uncached(part.filter)?;
+        let cached = Cached::Filter(filter.clone());
+        if self.keep(&cached) {
+            if part.kept_filter.set(filter.clone()).is_err() {
+                self.give_back(&cached);
+            }
+        } else {
+            self.cache.insert(self.number, part.filter.offset, cached);
+        }
+        Ok(filter)
+    }
+
+    /// Takes room in the cache's budget for a partition that this table keeps.
+    fn keep(&self, cached: &Cached) -> bool {
+        let bytes = cached.weight();
+        let kept = self.cache.pin(bytes);
+        if kept {
+            self.pinned.fetch_add(bytes, Ordering::Relaxed);
+        }
+        kept
+    }
+
+    /// Another thread was faster.
+    fn give_back(&self, cached: &Cached) {
+        self.pinned.fetch_sub(cached.weight(), Ordering::Relaxed);
+        self.cache.unpin(cached.weight());
+    }
+
+    /// A data block, through the cache.
     #[inline]
-    fn read(&self, handle: Handle, keep: bool) -> Result<Bytes> {
-        if let Some(block) = self.cache.get(self.number, handle.offset) {
-            return Ok(block);
+    pub(super) fn data_block(&self, handle: Handle) -> Result<Block> {
+        match self.cache.get(self.number, handle.offset) {
+            Some(Cached::Data(block)) => Ok(block),
+            _ => self.load_data_block(handle),
         }
-        let block = self.read_uncached(handle)?;
-        if keep {
-            self.cache.insert(self.number, handle.offset, block.clone());
-        }
+    }
+
+    #[cold]
+    fn load_data_block(&self, handle: Handle) -> Result<Block> {
+        let data = self.read_uncached(handle)?;
+        let block = Block::parse_for_lookup(data).ok_or_else(|| self.malformed(Malformed, handle))?;
+        self.cache.insert(self.number, handle.offset, Cached::Data(block.clone()));
         Ok(block)
     }
 
@@ -275,7 +344,7 @@ impl Table {
     #[cfg(test)]
     pub(crate) fn filter_passes(&self, key: &[u8]) -> Result<bool> {
         let Some(part) = self.partitions.get(self.separators.lower_bound(key)) else { return Ok(false) };
-        Ok(bloom::may_contain(&self.read(part.filter, true)?, bloom::key_hash(key)))
+        Ok(bloom::may_contain(&self.filter(part)?, bloom::key_hash(key)))
     }
 
     pub(crate) fn range_dels(&self) -> &RangeDels {

@@ -44,7 +44,11 @@ fn entries() -> impl Strategy<Value = Vec<Entry>> {
     vec((vec(0u8..3, 0..5), 1u64..40, any::<bool>(), vec(any::<u8>(), 0..60)), 0..150).prop_map(|raw| {
         let mut out: Vec<Entry> = raw
             .into_iter()
-            .map(|(k, s, put, v)| if put { (k, tag(s, KIND_PUT), v) } else { (k, tag(s, KIND_DELETE), vec![]) })
+            .map(
+                |(k, s, put, v)| {
+                    if put { (k, tag(s, KIND_PUT), v) } else { (k, tag(s, KIND_DELETE), vec![]) }
+                },
+            )
             .collect();
         out.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
         out.dedup_by(|a, b| a.0 == b.0 && seq_of(a.1) == seq_of(b.1));
@@ -151,7 +155,9 @@ fn every_flip_is_detected_or_harmless() {
                 let mut failed = table.properties().is_err() || table.check_filters().is_err();
                 for (k, t, v) in &entries {
                     match table.get(k, key_hash(k), 1000) {
-                        Ok(found) => assert_eq!(found, Found::Value(Bytes::from(v.clone())), "byte {offset}, {t}"),
+                        Ok(found) => {
+                            assert_eq!(found, Found::Value(Bytes::from(v.clone())), "byte {offset}, {t}")
+                        }
                         Err(e) => {
                             failed = true;
                             let text = e.to_string();
@@ -179,6 +185,7 @@ fn filters_answer_absent_keys() {
     let table = open(&env, summary.size, 0).unwrap();
     assert!(entries.iter().all(|(k, ..)| table.filter_passes(k).unwrap()));
     let tries = 100_000;
-    let passed = (0..tries).filter(|i| table.filter_passes(format!("key{i:08}x").as_bytes()).unwrap()).count();
+    let passed =
+        (0..tries).filter(|i| table.filter_passes(format!("key{i:08}x").as_bytes()).unwrap()).count();
     assert!(passed * 100 < tries, "{passed} of {tries} absent keys passed");
 }

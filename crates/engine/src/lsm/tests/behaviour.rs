@@ -48,7 +48,12 @@ fn another_format_version_is_refused_with_both_named() {
     put(&engine, "a", "1").unwrap();
     engine.flush().unwrap();
     drop(engine);
-    let manifest = env.list(Path::new(DIR)).unwrap().into_iter().find(|n| n.to_string_lossy().starts_with("MANIFEST")).unwrap();
+    let manifest = env
+        .list(Path::new(DIR))
+        .unwrap()
+        .into_iter()
+        .find(|n| n.to_string_lossy().starts_with("MANIFEST"))
+        .unwrap();
     let manifest = Path::new(DIR).join(manifest);
     env.flip_bit(&manifest, 8, 3);
     match open(&env, tiny()) {
@@ -89,7 +94,8 @@ fn every_flip_of_a_small_database_is_detected_or_harmless() {
         for offset in 0..file.len().unwrap() {
             let image = env.clone_image();
             assert!(image.flip_bit(&path, offset, (offset % 8) as u8));
-            let read = open(&image, tiny()).and_then(|e| e.scan(b"", b"", false, None).collect::<Result<Vec<_>>>().map(|got| (e, got)));
+            let read = open(&image, tiny())
+                .and_then(|e| e.scan(b"", b"", false, None).collect::<Result<Vec<_>>>().map(|got| (e, got)));
             match read {
                 Err(_) => detected += 1,
                 Ok((engine, got)) => {
@@ -242,10 +248,43 @@ fn a_range_delete_drops_whole_tables_without_reading_them() {
     engine.flush().unwrap();
     drain(&engine);
     let after = engine.metrics();
-    assert!(after.table_bytes() * 4 < before.table_bytes(), "{} then {}", before.table_bytes(), after.table_bytes());
+    assert!(
+        after.table_bytes() * 4 < before.table_bytes(),
+        "{} then {}",
+        before.table_bytes(),
+        after.table_bytes()
+    );
     assert!(after.compaction_read_bytes - before.compaction_read_bytes < before.table_bytes() / 4);
     assert_eq!(engine.scan(b"", b"", false, None).count(), 100);
-    assert!(env.used() > 0 && tables(&env).len() as u64 == after.levels.iter().map(|l| l.tables).sum::<u64>());
+    assert!(
+        env.used() > 0 && tables(&env).len() as u64 == after.levels.iter().map(|l| l.tables).sum::<u64>()
+    );
+}
+
+#[test]
+fn a_range_delete_spares_what_is_newer_than_it() {
+    let env = SimEnv::new(0);
+    let engine = open(&env, tiny()).unwrap();
+    fill(&engine, 0..20, "old");
+    let mut batch = WriteBatch::new();
+    batch.delete_range(b"key", b"kez");
+    engine.write(&batch).unwrap();
+    engine.flush().unwrap();
+    // Tables that lie wholly within the range, one newer and still in level 0, one flushed together with the delete.
+    put(&engine, "key00003", "new").unwrap();
+    engine.flush().unwrap();
+    let mut batch = WriteBatch::new();
+    batch.put(b"key00004", b"hidden");
+    batch.delete_range(b"key00004", b"key00006");
+    batch.put(b"key00005", b"new");
+    engine.write(&batch).unwrap();
+    engine.flush().unwrap();
+    for round in ["before", "while", "after"] {
+        let got: Vec<_> = engine.scan(b"", b"", false, None).map(|i| i.unwrap().key).collect();
+        assert_eq!(got, [&b"key00003"[..], b"key00005"], "{round} compaction");
+        assert_eq!(get(&engine, "key00003").as_deref(), Some("new"));
+        if round == "before" { drain(&engine) } else { engine.compact_all().unwrap() }
+    }
 }
 
 #[test]
@@ -372,7 +411,7 @@ fn threads_flush_compact_and_serve_under_load() {
                 let b = reader.get_at(format!("b{t}{pair:05}").as_bytes(), &snapshot).unwrap();
                 assert_eq!(a, b);
                 let from = format!("a{t}{pair:05}");
-                for item in reader.scan(from.as_bytes(), b"b", n % 3 == 0, None).take(20) {
+                for item in reader.scan(from.as_bytes(), b"b", n.is_multiple_of(3), None).take(20) {
                     item.unwrap();
                 }
                 checked.fetch_add(1, Ordering::Relaxed);

@@ -5,6 +5,7 @@
 //! that were durable, and the content must be exactly that of that many batches, no half of one.
 
 use super::{DIR, open, tiny};
+use crate::Error;
 use crate::env::{Env, SimEnv};
 use crate::lsm::{Engine, Options, Snapshot, WriteBatch};
 use rand::{Rng, SeedableRng};
@@ -135,7 +136,11 @@ impl Run {
             0..50 => {
                 let changes = self.changes();
                 let batch = encode(&changes);
-                if self.logged { self.engine.write(&batch).map(drop)? } else { self.engine.apply(&batch)? }
+                if self.logged {
+                    self.engine.write(&batch).map(drop)?
+                } else {
+                    self.engine.apply(&batch)?
+                }
                 self.accept(changes);
             }
             50..58 => {
@@ -153,9 +158,7 @@ impl Run {
             64..80 => {
                 self.engine.background_step()?;
             }
-            80..82 => {
-                while self.engine.background_step()? {}
-            }
+            80..82 => while self.engine.background_step()? {},
             82..84 => self.engine.compact_all()?,
             84..88 => {
                 let snapshot = self.engine.snapshot();
@@ -178,7 +181,11 @@ impl Run {
             }
             97 => {
                 let nth = self.rng.random_range(1..30);
-                if self.rng.random() { self.env.fail_write(nth) } else { self.env.fail_sync(nth) }
+                if self.rng.random() {
+                    self.env.fail_write(nth)
+                } else {
+                    self.env.fail_sync(nth)
+                }
                 self.trace.push(format!("  the disk will fail at {nth}"));
             }
             98 => self.restart(),
@@ -323,6 +330,8 @@ fn check(seed: u64, logged: bool, steps: usize) -> usize {
         for _ in 0..steps {
             if let Err(e) = run.step() {
                 run.trace.push(format!("  {e}"));
+                // A failing disk explains failing operations, never wrong bytes.
+                assert!(matches!(e, Error::Io { .. } | Error::Poisoned), "{e}");
                 run.crash();
             }
         }

@@ -70,6 +70,7 @@ fn conditions() {
         ("a < :t", operand_type("<", "BOOL")),
         ("a > :nul", operand_type(">", "NULL")),
         ("a BETWEEN :m AND :m", operand_type("BETWEEN", "M")),
+        ("a BETWEEN a AND :l", operand_type("BETWEEN", "L")),
         ("size(:v) = :v", operand_type("size", "N")),
         ("size(:t) = :v", operand_type("size", "BOOL")),
         ("size(size(a)) = :v", operand_type("size", "N")),
@@ -126,6 +127,21 @@ fn operator_counts() {
         let outcome = bind_condition(&text);
         assert_eq!(outcome.err().as_deref(), (!fits).then_some(too_many), "{text}");
     }
+}
+
+#[test]
+fn operators_of_updates() {
+    // Sections and actions are no operators; `+`, `-` and functions are.
+    let update = |count: usize, value: &str| {
+        let actions: Vec<String> = (0..count).map(|i| format!("a{i}={value}")).collect();
+        bind_update(&format!("SET {}", actions.join(","))).err()
+    };
+    assert_eq!(update(300, ":v+:v"), None);
+    assert_eq!(
+        update(301, ":v+:v").as_deref(),
+        Some("Invalid UpdateExpression: The expression contains too many operators; operator count: 301")
+    );
+    assert_eq!(update(400, ":v"), None);
 }
 
 #[test]

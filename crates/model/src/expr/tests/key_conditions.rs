@@ -1,48 +1,81 @@
 //! What a query can read.
 
 use super::*;
+use crate::key::SortCondition;
+use crate::schema::{KeyAttribute, KeyDefinition, ScalarType};
 
-fn schema(kind: KeyType) -> KeySchema {
-    let key = |name: &str, kind| KeyAttribute { name: name.to_owned(), kind };
-    KeySchema { hash: key("pk", KeyType::S), range: Some(key("sk", kind)), index: None }
+fn attribute(name: &str, kind: ScalarType) -> KeyAttribute {
+    KeyAttribute { name: name.to_owned(), kind }
 }
 
-fn read_with(text: &str, schema: &KeySchema) -> Result<KeyCondition, String> {
+fn key(kind: ScalarType) -> KeyDefinition {
+    KeyDefinition { partition: vec![attribute("pk", ScalarType::S)], sort: vec![attribute("sk", kind)] }
+}
+
+fn read_with(text: &str, key: &KeyDefinition, index: Option<&str>) -> Result<KeyCondition, String> {
     let mut placeholders = placeholders(text);
     let condition = ParsedCondition::parse(ExpressionKind::KeyCondition, text)
         .and_then(|p| p.bind(&mut placeholders))
         .map_err(|e| e.message)?;
-    KeyCondition::from_expression(&condition, schema).map_err(|e| e.message)
+    KeyCondition::from_expression(&condition, key, index).map_err(|e| e.message)
 }
 
 fn read(text: &str) -> Result<KeyCondition, String> {
-    read_with(text, &schema(KeyType::S))
+    read_with(text, &key(ScalarType::S), None)
 }
 
 #[test]
 fn what_reads() {
     let s = |text: &str| AttributeValue::S(text.to_owned());
     let cases = [
-        ("pk = :s", None),
-        (":s = pk", None),
-        ("(pk = :s)", None),
-        ("pk = :s AND sk = :hello", Some(RangeCondition::Equal(s("hello")))),
-        ("sk = :hello AND pk = :s", Some(RangeCondition::Equal(s("hello")))),
-        ("(pk = :s) AND (sk < :hello)", Some(RangeCondition::Less(s("hello")))),
-        ("pk = :s AND :hello < sk", Some(RangeCondition::Greater(s("hello")))),
-        ("pk = :s AND :hello >= sk", Some(RangeCondition::LessOrEqual(s("hello")))),
-        ("pk = :s AND sk >= :hello", Some(RangeCondition::GreaterOrEqual(s("hello")))),
-        ("pk = :s AND sk BETWEEN :s AND :hello", Some(RangeCondition::Between(s("hel"), s("hello")))),
-        ("begins_with(sk, :hello) AND pk = :s", Some(RangeCondition::BeginsWith(s("hello")))),
+        ("pk = :s", SortCondition::Any),
+        (":s = pk", SortCondition::Any),
+        ("(pk = :s)", SortCondition::Any),
+        ("pk = :s AND sk = :hello", SortCondition::Equal(s("hello"))),
+        ("sk = :hello AND pk = :s", SortCondition::Equal(s("hello"))),
+        ("(pk = :s) AND (sk < :hello)", SortCondition::Less(s("hello"))),
+        ("pk = :s AND :hello < sk", SortCondition::Greater(s("hello"))),
+        ("pk = :s AND :hello >= sk", SortCondition::LessOrEqual(s("hello"))),
+        ("pk = :s AND sk >= :hello", SortCondition::GreaterOrEqual(s("hello"))),
+        ("pk = :s AND sk BETWEEN :s AND :hello", SortCondition::Between(s("hel"), s("hello"))),
+        ("begins_with(sk, :hello) AND pk = :s", SortCondition::BeginsWith(s("hello"))),
     ];
-    for (text, range) in cases {
-        assert_eq!(read(text), Ok(KeyCondition { hash: s("hel"), range }), "{text}");
+    for (text, sort) in cases {
+        let expected = KeyCondition { partition: vec![s("hel")], sort_prefix: vec![], sort };
+        assert_eq!(read(text), Ok(expected), "{text}");
     }
     let number = AttributeValue::N(Number::from(1_i64));
     assert_eq!(
-        read_with("pk = :s AND sk = :v", &schema(KeyType::N)).map(|c| c.range),
-        Ok(Some(RangeCondition::Equal(number)))
+        read_with("pk = :s AND sk = :v", &key(ScalarType::N), None).map(|c| c.sort),
+        Ok(SortCondition::Equal(number))
     );
+}
+
+#[test]
+fn keys_of_several_attributes() {
+    let s = |text: &str| AttributeValue::S(text.to_owned());
+    let key = KeyDefinition {
+        partition: ["p1", "p2"].map(|name| attribute(name, ScalarType::S)).into(),
+        sort: ["s1", "s2", "s3"].map(|name| attribute(name, ScalarType::S)).into(),
+    };
+    let read = |text: &str| read_with(text, &key, Some("by_many"));
+    let expected = |sort_prefix: Vec<AttributeValue>, sort| {
+        Ok(KeyCondition { partition: vec![s("hel"), s("hello")], sort_prefix, sort })
+    };
+    let both = "p2 = :hello AND p1 = :s";
+    assert_eq!(read(both), expected(vec![], SortCondition::Any));
+    assert_eq!(read(&format!("{both} AND s1 > :s")), expected(vec![], SortCondition::Greater(s("hel"))));
+    assert_eq!(
+        read(&format!("begins_with(s3, :s) AND s2 = :S AND s1 = :N AND {both}")),
+        expected(vec![s("N"), s("S")], SortCondition::BeginsWith(s("hel")))
+    );
+    let missed = |name: &str| Err(format!("Query condition missed key schema element: {name}"));
+    assert_eq!(read("p1 = :s"), missed("p2"));
+    assert_eq!(read("p1 = :s AND s1 = :s"), missed("p2"));
+    assert_eq!(read(&format!("{both} AND s2 = :s")), missed("s1"));
+    let unsupported = Err("Query key condition not supported".to_owned());
+    assert_eq!(read(&format!("{both} AND s1 > :s AND s2 = :s")), unsupported);
+    assert_eq!(read("p1 = :s AND p2 > :s"), unsupported);
 }
 
 #[test]
@@ -103,11 +136,10 @@ fn what_does_not() {
     for (text, expected) in cases {
         assert_eq!(read(text).err(), Some(expected), "{text}");
     }
-    let hash_only = KeySchema { range: None, ..schema(KeyType::S) };
-    assert_eq!(read_with("pk = :s AND foo = :s", &hash_only).err().as_deref(), Some(unsupported));
-    let index = KeySchema { index: Some("by_pk".to_owned()), ..schema(KeyType::S) };
+    let hash_only = KeyDefinition { sort: vec![], ..key(ScalarType::S) };
+    assert_eq!(read_with("pk = :s AND foo = :s", &hash_only, None).err().as_deref(), Some(unsupported));
     assert_eq!(
-        read_with("pk = :e", &index).err().as_deref(),
+        read_with("pk = :e", &key(ScalarType::S), Some("by_pk")).err().as_deref(),
         Some(
             "One or more parameter values are not valid. A value specified for a secondary index key is not supported. The AttributeValue for a key attribute cannot contain an empty string value. IndexName: by_pk, IndexKey: pk"
         )
@@ -124,7 +156,7 @@ fn long_keys() {
         let condition = ParsedCondition::parse(ExpressionKind::KeyCondition, "pk = :h AND sk > :r")
             .and_then(|p| p.bind(&mut all))
             .expect("binds");
-        KeyCondition::from_expression(&condition, &schema(KeyType::S)).err().map(|e| e.message)
+        KeyCondition::from_expression(&condition, &key(ScalarType::S), None).err().map(|e| e.message)
     };
     assert_eq!(query(2048, 1024), None);
     assert_eq!(
@@ -145,7 +177,7 @@ fn long_keys() {
 fn filters_leave_keys_alone() {
     let refused = |text: &str, kind| {
         let filter = bind_condition(text).expect(text);
-        check_filter_keys(&filter, &schema(KeyType::S), kind).err().map(|e| e.message)
+        check_filter_keys(&filter, &key(ScalarType::S), kind).err().map(|e| e.message)
     };
     let expected = "Filter Expression can only contain non-primary key attributes: Primary key attribute: pk";
     for text in ["pk = :v", "sk = :v AND pk = :v", "contains(a, pk)", "size(pk) = :v"] {
@@ -159,21 +191,29 @@ fn filters_leave_keys_alone() {
 }
 
 #[test]
-fn ranges() {
-    let n = |value: i64| AttributeValue::N(Number::from(value));
-    let s = |text: &str| AttributeValue::S(text.to_owned());
+fn items_within_a_query() {
+    let item = |partition: &str, sort: i64| -> Item {
+        [
+            ("pk".to_owned(), AttributeValue::S(partition.to_owned())),
+            ("sk".to_owned(), AttributeValue::N(Number::from(sort))),
+        ]
+        .into()
+    };
+    let key = key(ScalarType::N);
     let cases = [
-        (RangeCondition::Equal(n(2)), [false, true, false]),
-        (RangeCondition::Less(n(2)), [true, false, false]),
-        (RangeCondition::LessOrEqual(n(2)), [true, true, false]),
-        (RangeCondition::Greater(n(2)), [false, false, true]),
-        (RangeCondition::GreaterOrEqual(n(2)), [false, true, true]),
-        (RangeCondition::Between(n(1), n(2)), [true, true, false]),
+        ("pk = :s", [true, true, true]),
+        ("pk = :s AND sk = :two", [false, true, false]),
+        ("pk = :s AND sk < :two", [true, false, false]),
+        ("pk = :s AND sk <= :two", [true, true, false]),
+        ("pk = :s AND sk > :two", [false, false, true]),
+        ("pk = :s AND sk >= :two", [false, true, true]),
+        ("pk = :s AND sk BETWEEN :v AND :two", [true, true, false]),
     ];
-    for (condition, expected) in cases {
-        let found = [1, 2, 3].map(|key| condition.matches(&n(key)));
-        assert_eq!(found, expected, "{condition:?}");
+    for (text, expected) in cases {
+        let condition = read_with(text, &key, None).expect(text);
+        let found = [1, 2, 3].map(|sort| condition.has_sort_of(&key, &item("hel", sort)));
+        assert_eq!(found, expected, "{text}");
+        assert!(condition.has_partition_of(&key, &item("hel", 1)));
+        assert!(!condition.has_partition_of(&key, &item("other", 1)));
     }
-    assert!(RangeCondition::BeginsWith(s("ab")).matches(&s("abc")));
-    assert!(!RangeCondition::BeginsWith(s("ab")).matches(&s("ba")));
 }

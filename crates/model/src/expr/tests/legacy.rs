@@ -1,6 +1,8 @@
 //! The parameters that came before expressions.
 
 use super::*;
+use crate::key::SortCondition;
+use crate::schema::{KeyAttribute, KeyDefinition, ScalarType};
 
 const INVALID: &str = "One or more parameter values were invalid: ";
 
@@ -223,21 +225,24 @@ fn updates() {
 
 #[test]
 fn key_condition_maps() {
-    let key = |name: &str| KeyAttribute { name: name.to_owned(), kind: KeyType::S };
-    let schema = KeySchema { hash: key("pk"), range: Some(key("sk")), index: None };
+    let attribute = |name: &str| KeyAttribute { name: name.to_owned(), kind: ScalarType::S };
+    let key = KeyDefinition { partition: vec![attribute("pk")], sort: vec![attribute("sk")] };
     let read = |list: Vec<(&str, LegacyCondition)>| {
         let map = list.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
-        key_conditions(&map, &schema).map_err(|e| e.message)
+        key_conditions(&map, &key, None).map_err(|e| e.message)
     };
     let pk = || ("pk", compare("EQ", vec![s("a")]));
-    assert_eq!(read(vec![pk()]), Ok(KeyCondition { hash: s("a"), range: None }));
     assert_eq!(
-        read(vec![pk(), ("sk", compare("BETWEEN", vec![s("a"), s("b")]))]).map(|c| c.range),
-        Ok(Some(RangeCondition::Between(s("a"), s("b"))))
+        read(vec![pk()]),
+        Ok(KeyCondition { partition: vec![s("a")], sort_prefix: vec![], sort: SortCondition::Any })
     );
     assert_eq!(
-        read(vec![pk(), ("sk", compare("BEGINS_WITH", vec![s("b")]))]).map(|c| c.range),
-        Ok(Some(RangeCondition::BeginsWith(s("b"))))
+        read(vec![pk(), ("sk", compare("BETWEEN", vec![s("a"), s("b")]))]).map(|c| c.sort),
+        Ok(SortCondition::Between(s("a"), s("b")))
+    );
+    assert_eq!(
+        read(vec![pk(), ("sk", compare("BEGINS_WITH", vec![s("b")]))]).map(|c| c.sort),
+        Ok(SortCondition::BeginsWith(s("b")))
     );
     let cases = [
         (vec![], "Conditions can be of length 1 or 2 only".to_owned()),

@@ -6,11 +6,11 @@ use super::*;
 fn a_condition_byte_by_byte() {
     let condition = bind_condition("a = :s AND NOT attribute_exists(m.x[3])").expect("binds");
     let expected = [
-        &[1, 1, 0, 2][..],            // version, condition, AND of 2
-        &[3, 0, 0, 1, b'a', 0],       // compare, =, path, "a", nothing below
-        &[1, 0, 3, b'h', b'e', b'l'], // value, S, "hel"
-        &[2, 6, 1, b'm', 2],          // NOT, exists, "m", two elements below
-        &[0, 1, b'x', 1, 3],          // key "x", index 3
+        &[1, 1, 0, 2][..],               // version, condition, AND of 2
+        &[3, 0, 0, 1, b'a', 0],          // compare, =, path, "a", nothing below
+        &[1, 5, 1, 3, b'h', b'e', b'l'], // value of 5 bytes: string "hel"
+        &[2, 6, 1, b'm', 2],             // NOT, exists, "m", two elements below
+        &[0, 1, b'x', 1, 3],             // key "x", index 3
     ]
     .concat();
     assert_eq!(condition.encode(), expected);

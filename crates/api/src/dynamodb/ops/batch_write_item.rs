@@ -1,0 +1,95 @@
+//! `BatchWriteItem`: independent writes; those that could not be done now come back as unprocessed.
+
+use super::{Context, capacity, errors, field, location, write};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use torc_coordinator::tables::route::RouteError;
+use torc_model::json::{write_item, write_string};
+use torc_model::ops::{BatchWriteItem, WriteRequest};
+use torc_model::size::{item_size, write_units};
+use torc_model::{ApiError, codec};
+use torc_wire::table::{DeleteAction, ItemAction, ItemWrite, PutAction};
+
+pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>, ApiError> {
+    let request = BatchWriteItem::parse(body)?;
+    let mut writes = Vec::new();
+    let mut origins = Vec::new();
+    for (name, batch) in &request.tables {
+        let table = context.table(name).await?;
+        batch.check_schema(&table.schema)?;
+        for one in &batch.writes {
+            let (action, item) = match one {
+                WriteRequest::Put(item) => (put(item), item),
+                WriteRequest::Delete(key) => (ItemAction::Delete(DeleteAction {}), key),
+            };
+            let at = location(&table, item)?;
+            let command = write::command(action, None, false, request.consumed_capacity);
+            writes.push((table.id(), at.token, ItemWrite { key: at.key, ..command }));
+            origins.push((name, batch.requested_as.as_str(), one));
+        }
+    }
+    let outcomes = context.node.tables().write_many(writes).await;
+    let mut unprocessed: BTreeMap<&str, Vec<&WriteRequest>> = BTreeMap::new();
+    let mut units: BTreeMap<&str, f64> = BTreeMap::new();
+    let mut failure: Option<RouteError> = None;
+    let total = outcomes.len();
+    let mut failed = 0;
+    for ((name, requested_as, one), outcome) in origins.into_iter().zip(outcomes) {
+        match outcome {
+            Ok(outcome) => {
+                if let Some(error) = outcome.error {
+                    return Err(write::refusal(error));
+                }
+                let bytes = outcome.old_bytes.max(outcome.new_bytes);
+                *units.entry(name).or_default() += write_units(usize::try_from(bytes).unwrap_or(usize::MAX));
+            }
+            Err(RouteError::Gone) => return Err(errors::from_route(RouteError::Gone)),
+            // Whether it happened or not: writing the same again does no harm that the client did not ask for.
+            Err(error) => {
+                failed += 1;
+                failure = Some(error);
+                unprocessed.entry(requested_as).or_default().push(one);
+            }
+        }
+    }
+    if let Some(error) = failure.filter(|_| failed == total) {
+        return Err(errors::from_route(error));
+    }
+    let mut out = vec![b'{'];
+    field("UnprocessedItems", &mut out);
+    write_unprocessed(&unprocessed, &mut out);
+    capacity::write_list(request.consumed_capacity, units.into_iter(), &mut out);
+    out.push(b'}');
+    Ok(out)
+}
+
+fn put(item: &torc_model::Item) -> ItemAction {
+    let mut bytes = Vec::new();
+    codec::encode_item(item, &mut bytes);
+    ItemAction::Put(PutAction { item: Bytes::from(bytes), item_bytes: item_size(item) as u64 })
+}
+
+fn write_unprocessed(unprocessed: &BTreeMap<&str, Vec<&WriteRequest>>, out: &mut Vec<u8>) {
+    out.push(b'{');
+    for (index, (name, writes)) in unprocessed.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write_string(name, out);
+        out.extend_from_slice(b":[");
+        for (index, one) in writes.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            let (opening, item): (&[u8], _) = match one {
+                WriteRequest::Put(item) => (b"{\"PutRequest\":{\"Item\":", item),
+                WriteRequest::Delete(key) => (b"{\"DeleteRequest\":{\"Key\":", key),
+            };
+            out.extend_from_slice(opening);
+            write_item(item, out);
+            out.extend_from_slice(b"}}");
+        }
+        out.push(b']');
+    }
+    out.push(b'}');
+}

@@ -1,0 +1,34 @@
+//! `GetItem`.
+
+use super::{Context, attributes, capacity, decode, errors, field, location, write_record};
+use torc_model::ApiError;
+use torc_model::json::write_item;
+use torc_model::ops::GetItem;
+use torc_model::size::{ReadKind, read_units};
+
+pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>, ApiError> {
+    let request = GetItem::parse(body)?;
+    let table = context.table(&request.table).await?;
+    table.schema.key.check_key(&request.key)?;
+    let location = location(&table, &request.key)?;
+    let read = context.node.tables().read(table.id(), &location, request.consistent).await;
+    let record = read.map_err(errors::from_route)?;
+    let mut out = Vec::with_capacity(record.as_ref().map_or(64, |r| r.len() * 2));
+    out.push(b'{');
+    let mut bytes = 0;
+    if let Some(record) = &record {
+        bytes = attributes(record)?.0;
+        match &request.projection {
+            None => write_record("Item", record, &mut out)?,
+            Some(projection) => {
+                field("Item", &mut out);
+                write_item(&projection.apply(&decode(record)?), &mut out);
+            }
+        }
+    }
+    let kind = if request.consistent { ReadKind::Strong } else { ReadKind::Eventual };
+    let units = read_units(usize::try_from(bytes).unwrap_or(usize::MAX), kind);
+    capacity::write(request.consumed_capacity, &request.table, units, &mut out);
+    out.push(b'}');
+    Ok(out)
+}

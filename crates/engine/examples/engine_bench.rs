@@ -1,0 +1,286 @@
+//! Measures the engine alone: fill in random order, overwrite, point reads that hit and miss, short scans.
+//!
+//! `cargo run --release -p torc-engine --example engine_bench -- [--keys N] [--value BYTES] [--threads N] [--cache MIB] [--dir DIR]
+//! [--seconds S]
+//! [--only fill,overwrite,sync,reopen,hit,miss,scan]`
+//!
+//! Numbers are for comparing two builds on one quiet machine in one sitting; bench/compare has the other engines.
+
+// A benchmark stands outside the simulation: it reads the real clock.
+#![allow(clippy::disallowed_methods)]
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use torc_engine::env::RealEnv;
+use torc_engine::{Engine, Options, WriteBatch};
+
+struct Args {
+    keys: u64,
+    value: usize,
+    threads: u64,
+    cache_mib: usize,
+    seconds: f64,
+    dir: Option<PathBuf>,
+    only: Option<Vec<String>>,
+}
+
+fn args() -> Result<Args, String> {
+    let mut out = Args {
+        keys: 2_000_000,
+        value: 100,
+        threads: 1,
+        cache_mib: 1024,
+        seconds: 4.0,
+        dir: None,
+        only: None,
+    };
+    let mut it = std::env::args().skip(1);
+    while let Some(name) = it.next() {
+        let value = it.next().ok_or(format!("{name} needs a value"))?;
+        let bad = |e: &dyn std::fmt::Display| format!("{name} {value}: {e}");
+        match name.as_str() {
+            "--keys" => out.keys = value.parse().map_err(|e| bad(&e))?,
+            "--value" => out.value = value.parse().map_err(|e| bad(&e))?,
+            "--threads" => out.threads = value.parse().map_err(|e| bad(&e))?,
+            "--cache" => out.cache_mib = value.parse().map_err(|e| bad(&e))?,
+            "--seconds" => out.seconds = value.parse().map_err(|e| bad(&e))?,
+            "--dir" => out.dir = Some(value.into()),
+            "--only" => out.only = Some(value.split(',').map(String::from).collect()),
+            _ => return Err(format!("unknown option {name}")),
+        }
+    }
+    Ok(out)
+}
+
+/// 20-byte keys in an order that looks random: a bijection of the numbers below 2^64.
+fn key(n: u64, out: &mut [u8; 20]) {
+    let h = n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    out[..4].copy_from_slice(b"user");
+    out[4..12].copy_from_slice(&h.to_be_bytes());
+    out[12..].copy_from_slice(&n.to_be_bytes());
+}
+
+/// Half random, half zeros: compresses to about half, as real values do.
+fn value(rng: &mut SmallRng, out: &mut [u8]) {
+    let half = out.len() / 2;
+    rng.fill(&mut out[..half]);
+}
+
+struct Timing {
+    ops: u64,
+    time: Duration,
+    longest: Duration,
+    /// Processor time of the whole process, background threads included.
+    cpu: Duration,
+}
+
+/// Processor time used so far, to a hundredth of a second. Zero where there is no /proc.
+fn cpu() -> Duration {
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = text.rsplit(')').next().unwrap_or_default();
+    let ticks: u64 =
+        after_name.split_whitespace().skip(11).take(2).filter_map(|f| f.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 10)
+}
+
+fn report(name: &str, t: &Timing) {
+    let rate = t.ops as f64 / t.time.as_secs_f64();
+    println!(
+        "{name:<14} {rate:>12.0} ops/s   {:>8.2} us of processor an op   longest {:>9.3} ms",
+        t.cpu.as_secs_f64() * 1e6 / t.ops as f64,
+        t.longest.as_secs_f64() * 1e3
+    );
+}
+
+/// Runs `op` on every thread until the time or the number of operations is up. Latency is sampled on every 16th operation.
+fn run(threads: u64, seconds: f64, limit: u64, op: impl Fn(u64, u64, &mut SmallRng) + Sync) -> Timing {
+    let (done, longest) = (AtomicU64::new(0), AtomicU64::new(0));
+    let (start, cpu_start) = (Instant::now(), cpu());
+    std::thread::scope(|s| {
+        for t in 0..threads {
+            let (op, done, longest) = (&op, &done, &longest);
+            s.spawn(move || {
+                let mut rng = SmallRng::seed_from_u64(t + 1);
+                let (mut n, mut worst) = (0u64, Duration::ZERO);
+                let mut last = Instant::now();
+                while n < limit / threads {
+                    op(t, n, &mut rng);
+                    n += 1;
+                    if n % 16 == 0 {
+                        let now = Instant::now();
+                        worst = worst.max(now - last);
+                        last = now;
+                        if now.duration_since(start).as_secs_f64() > seconds {
+                            break;
+                        }
+                    }
+                }
+                done.fetch_add(n, Ordering::Relaxed);
+                longest.fetch_max(worst.as_nanos() as u64, Ordering::Relaxed);
+            });
+        }
+    });
+    let longest = Duration::from_nanos(longest.load(Ordering::Relaxed));
+    Timing { ops: done.load(Ordering::Relaxed), time: start.elapsed(), longest, cpu: cpu() - cpu_start }
+}
+
+/// Resident memory. Zero where there is no /proc.
+fn resident_mib() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    text.split_whitespace().nth(1).and_then(|f| f.parse::<u64>().ok()).unwrap_or(0) * 4 / 1024
+}
+
+/// 256 MiB of logged writes that no flush has taken, then the time to open again.
+fn reopen(value_bytes: usize) {
+    let temporary = tempfile::tempdir().expect("temporary folder");
+    let options = Options { memtable_bytes: 1 << 30, ..Options::default() };
+    let open = || Engine::open(Arc::new(RealEnv::new()), temporary.path(), options.clone()).expect("open");
+    let engine = open();
+    let mut rng = SmallRng::seed_from_u64(1);
+    let mut lsn = 0;
+    let writes = (256 << 20) / (20 + value_bytes) as u64;
+    for n in 0..writes {
+        let (mut k, mut v) = ([0; 20], vec![0; value_bytes]);
+        key(n, &mut k);
+        value(&mut rng, &mut v);
+        let mut batch = WriteBatch::new();
+        batch.put(&k, &v);
+        lsn = engine.write(&batch).expect("write");
+    }
+    engine.log().wait(lsn).expect("sync");
+    engine.close().expect("close");
+    drop(engine);
+    let (start, cpu_start) = (Instant::now(), cpu());
+    let engine = open();
+    println!(
+        "open with {writes} writes (256 MiB) to replay: {:.3} s, {:.2} s of processor",
+        start.elapsed().as_secs_f64(),
+        (cpu() - cpu_start).as_secs_f64()
+    );
+    let mut k = [0; 20];
+    key(writes - 1, &mut k);
+    assert!(engine.get(&k).expect("read").is_some());
+}
+
+fn settle(engine: &Engine) {
+    let start = Instant::now();
+    engine.flush().expect("flush");
+    loop {
+        let m = engine.metrics();
+        if m.waiting_memtables == 0 && m.debt_bytes == 0 && m.levels[0].score < 1000 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let m = engine.metrics();
+    let written = m.flush_bytes + m.compaction_write_bytes;
+    println!(
+        "  settled in {:.2} s; tables {} MiB; write amplification {:.2} of flushed; slowdowns {} ({:?}), stops {}; levels {:?}",
+        start.elapsed().as_secs_f64(),
+        m.table_bytes() >> 20,
+        written as f64 / m.flush_bytes.max(1) as f64,
+        m.slowdowns,
+        m.slowdown,
+        m.stops,
+        m.levels.iter().map(|l| (l.tables, l.bytes >> 20)).collect::<Vec<_>>(),
+    );
+}
+
+fn main() {
+    let args = args().unwrap_or_else(|e| {
+        eprintln!("{e}");
+        std::process::exit(2)
+    });
+    let temporary = tempfile::tempdir().expect("temporary folder");
+    let dir = args.dir.clone().unwrap_or_else(|| temporary.path().join("db"));
+    let options = Options { cache_bytes: args.cache_mib << 20, ..Options::default() };
+    let engine = Engine::open(Arc::new(RealEnv::new()), &dir, options.clone()).expect("open");
+    println!("resident memory after opening: {} MiB", resident_mib());
+    let wants = |name: &str| args.only.as_ref().is_none_or(|o| o.iter().any(|x| x == name));
+    let keys = args.keys;
+    let put = |n: u64, rng: &mut SmallRng| {
+        let (mut k, mut v) = ([0; 20], vec![0; args.value]);
+        key(n, &mut k);
+        value(rng, &mut v);
+        let mut batch = WriteBatch::with_capacity(k.len() + v.len() + 8);
+        batch.put(&k, &v);
+        engine.apply(&batch).expect("write");
+    };
+    println!("{keys} keys of 20 bytes, values of {} bytes, {} threads", args.value, args.threads);
+    if wants("fill") {
+        let per = keys / args.threads;
+        let t = run(args.threads, f64::MAX, keys, |t, n, rng| put(t * per + n, rng));
+        report("fill random", &t);
+        settle(&engine);
+    }
+    if wants("overwrite") {
+        let t = run(args.threads, f64::MAX, keys, |_, _, rng| put(rng.random_range(0..keys), rng));
+        report("overwrite", &t);
+        settle(&engine);
+    }
+    if wants("sync") {
+        for writers in [1, 16, 64] {
+            let t = run(writers, args.seconds, u64::MAX, |_, _, rng| {
+                let (mut k, mut v) = ([0; 20], vec![0; args.value]);
+                key(rng.random_range(0..keys), &mut k);
+                value(rng, &mut v);
+                let mut batch = WriteBatch::new();
+                batch.put(&k, &v);
+                let lsn = engine.write(&batch).expect("write");
+                engine.log().wait(lsn).expect("sync");
+            });
+            report(&format!("synced x{writers}"), &t);
+        }
+    }
+    let hit = |_: u64, _: u64, rng: &mut SmallRng| {
+        let mut k = [0; 20];
+        key(rng.random_range(0..keys), &mut k);
+        assert!(engine.get(&k).expect("read").is_some());
+    };
+    if wants("reopen") {
+        reopen(args.value);
+    }
+    if wants("hit") {
+        // Once through, so that the cache is warm.
+        run(args.threads, args.seconds, keys, hit);
+        for threads in [1, 2] {
+            report(&format!("read hit x{threads}"), &run(threads, args.seconds, u64::MAX, hit));
+        }
+    }
+    if wants("miss") {
+        for threads in [1, 2] {
+            let t = run(threads, args.seconds, u64::MAX, |_, _, rng| {
+                let mut k = [0; 20];
+                key(keys + rng.random_range(0..keys), &mut k);
+                assert!(engine.get(&k).expect("read").is_none());
+            });
+            report(&format!("read miss x{threads}"), &t);
+        }
+    }
+    if wants("scan") {
+        let t = run(args.threads, args.seconds, u64::MAX, |_, _, rng| {
+            let mut k = [0; 20];
+            key(rng.random_range(0..keys), &mut k);
+            let got = engine
+                .scan(&k, b"", false, None)
+                .take(100)
+                .map(|i| i.expect("scan").value.len())
+                .sum::<usize>();
+            assert!(got > 0);
+        });
+        report("scan 100", &t);
+        let t = run(args.threads, args.seconds, u64::MAX, |_, _, rng| {
+            let mut k = [0; 20];
+            key(rng.random_range(0..keys), &mut k);
+            assert!(engine.scan(b"", &k, true, None).take(100).all(|i| i.is_ok()));
+        });
+        report("scan 100 back", &t);
+    }
+    let m = engine.metrics();
+    println!("cache: {} hits, {} misses, {} MiB", m.cache_hits, m.cache_misses, m.cache_bytes >> 20);
+    engine.close().expect("close");
+}
