@@ -83,6 +83,11 @@ pub(super) async fn admit(node: &Arc<Inner>, join: Join) -> ResponseBody {
 }
 
 async fn register(node: &Arc<Inner>, join: Join) -> Result<Joined, String> {
+    let identity = node.identity();
+    // The founder counts itself as the first node before it is registered: admitting anybody earlier would give that number away.
+    if node.topology.get().node_by_uuid(&identity.uuid).is_none_or(|own| own.id != identity.node) {
+        return Err("this node is not registered itself yet".into());
+    }
     let uuid = join.uuid.as_ref().try_into().map_err(|_| "a node identity has 16 bytes".to_string())?;
     let command = Command::RegisterNode {
         addr: join.addr,
@@ -94,7 +99,7 @@ async fn register(node: &Arc<Inner>, join: Join) -> Result<Joined, String> {
     let deadline = Instant::now() + REGISTER_DEADLINE;
     match node.meta.execute(&command, deadline).await {
         Ok(Response::Node(id)) => Ok(Joined {
-            cluster_id: node.identity().cluster_id,
+            cluster_id: identity.cluster_id,
             node: id.0,
             topology: Some(reply(&node.topology.get(), 0)),
         }),
