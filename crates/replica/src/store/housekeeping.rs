@@ -282,9 +282,15 @@ impl Group {
         let mut through = self.flushed_applied.saturating_sub(limits.keep_entries);
         if self.leads.is_some() {
             for f in core.followers() {
-                let lag = core.last_index().saturating_sub(f.matched);
-                if sh.liveness.is_live(f.id, sh.now_ms) && lag <= limits.max_lag_entries {
-                    through = through.min(f.snapshot.unwrap_or(f.matched));
+                if sh.liveness.is_live(f.id, sh.now_ms) {
+                    self.seen_ms.insert(f.id, sh.now_ms);
+                }
+                let seen = self.seen_ms.get(&f.id).copied().unwrap_or(0).max(self.leader_since_ms);
+                let from = f.snapshot.unwrap_or(f.matched);
+                let near = core.last_index().saturating_sub(from) <= limits.max_lag_entries
+                    && core.storage().bytes_after(from) <= limits.max_lag_bytes;
+                if near && sh.now_ms < seen + limits.hold_absent_ms {
+                    through = through.min(from);
                 }
             }
             through = through.min(self.senders.lowest_index().unwrap_or(u64::MAX));

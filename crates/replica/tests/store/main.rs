@@ -6,3 +6,4 @@ mod planted;
 mod random;
 mod scenarios;
 mod world;
+mod throughput;
