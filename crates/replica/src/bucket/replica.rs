@@ -8,7 +8,7 @@ use super::codec::DecodeError;
 use super::context::{Actor, Context, Dot};
 use super::dvv::SiblingSet;
 use super::hlc::{Hlc, HlcClock};
-use super::key::{StorageKey, incarnation_key};
+use super::key::{INCARNATION_KEY, StorageKey};
 use super::limits::{MAX_RECORD_BYTES, MAX_SIBLINGS};
 use super::lww::LastWrite;
 use super::state::{Policy, State, digest};
@@ -144,7 +144,7 @@ impl<S: Store> BucketReplica<S> {
     /// # Errors
     /// The storage failed or the stored incarnation is unreadable.
     pub fn open(store: S, node: u64, wall_ms: u64) -> Result<Self, ReplicaError> {
-        let stored = store.get(&incarnation_key()).map_err(storage)?;
+        let stored = store.get(&INCARNATION_KEY).map_err(storage)?;
         let incarnation = stored.as_deref().map(decode_incarnation).transpose()?;
         Ok(Self {
             store,
@@ -239,7 +239,7 @@ impl<S: Store> BucketReplica<S> {
             return Commit::default();
         }
         if self.save_incarnation {
-            rows.push((incarnation_key(), encode_incarnation(self.actor.incarnation)));
+            rows.push((Bytes::from_static(&INCARNATION_KEY), encode_incarnation(self.actor.incarnation)));
         }
         match self.store.write(&rows) {
             Ok(lsn) => {
