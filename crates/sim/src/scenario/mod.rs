@@ -153,16 +153,16 @@ async fn create_table(world: &mut World, plan: &Plan) -> anyhow::Result<Arc<Shar
 async fn heal(world: &mut World, shared: &Arc<Shared>) -> anyhow::Result<()> {
     world.calm();
     for index in 0..MACHINES {
-        if world.node(index).is_some_and(|n| n.failure().is_some()) {
+        // A process that was struck before the calm, serving or still starting, exits and is started again; that must succeed.
+        let serves = world.is_up(index) && world.settle(index, START_LIMIT).await?;
+        if serves && world.node(index).is_some_and(|n| n.failure().is_none()) {
+            continue;
+        }
+        if serves {
             world.crash(index, false);
         }
-    }
-    for index in 0..MACHINES {
-        // A start that was under way may have been struck before the calm; the next may not.
-        if !world.is_up(index) || !world.settle(index, START_LIMIT).await? {
-            world.start(index);
-            ensure!(world.settle(index, START_LIMIT).await?, "machine {index} does not start any more");
-        }
+        world.start(index);
+        ensure!(world.settle(index, START_LIMIT).await?, "machine {index} does not start any more");
     }
     *shared.processes.lock() = world.processes();
     let limit = Instant::now() + HEAL_LIMIT;
