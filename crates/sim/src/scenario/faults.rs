@@ -179,5 +179,5 @@ async fn revive(world: &mut World, shared: &Arc<Shared>) -> anyhow::Result<()> {
 }
 
 fn publish(world: &World, shared: &Arc<Shared>) {
-    *shared.nodes.lock() = world.machines.iter().filter_map(|m| m.node.clone()).collect();
+    *shared.processes.lock() = world.processes();
 }

@@ -108,7 +108,9 @@ async fn history(plan: Plan) -> anyhow::Result<Report> {
     }
     judge(&history)?;
     let (trace, events) = world.trace.digest();
-    let answered = history.iter().filter(|o| !matches!(o.outcome, linearizability::Outcome::Unknown | linearizability::Outcome::Refused));
+    let answered = history.iter().filter(|o| {
+        !matches!(o.outcome, linearizability::Outcome::Unknown | linearizability::Outcome::Refused)
+    });
     let report =
         Report { trace, events, operations: history.len(), answered: answered.count(), faults: struck };
     for index in 0..MACHINES {
@@ -138,7 +140,7 @@ async fn create_table(world: &mut World, plan: &Plan) -> anyhow::Result<Arc<Shar
         bail!("creating a table did not answer with its number");
     };
     Ok(Arc::new(Shared {
-        nodes: Mutex::new(world.machines.iter().filter_map(|m| m.node.clone()).collect()),
+        processes: Mutex::new(world.processes()),
         history: Mutex::default(),
         table,
         token_key: *node.topology().token_key(),
@@ -151,23 +153,18 @@ async fn create_table(world: &mut World, plan: &Plan) -> anyhow::Result<Arc<Shar
 async fn heal(world: &mut World, shared: &Arc<Shared>) -> anyhow::Result<()> {
     world.calm();
     for index in 0..MACHINES {
-        if world.node(index).is_some_and(|n| n.failure().is_some()) {
+        // A process that was struck before the calm, serving or still starting, exits and is started again; that must succeed.
+        let serves = world.is_up(index) && world.settle(index, START_LIMIT).await?;
+        if serves && world.node(index).is_some_and(|n| n.failure().is_none()) {
+            continue;
+        }
+        if serves {
             world.crash(index, false);
         }
+        world.start(index);
+        ensure!(world.settle(index, START_LIMIT).await?, "machine {index} does not start any more");
     }
-    for index in 0..MACHINES {
-        // A fault planned before the calm may still strike a start, once.
-        for _ in 0..3 {
-            if !world.is_up(index) {
-                world.start(index);
-            }
-            if world.settle(index, START_LIMIT).await? {
-                break;
-            }
-        }
-        ensure!(world.is_up(index), "machine {index} does not start any more");
-    }
-    *shared.nodes.lock() = world.machines.iter().filter_map(|m| m.node.clone()).collect();
+    *shared.processes.lock() = world.processes();
     let limit = Instant::now() + HEAL_LIMIT;
     for index in 0..MACHINES {
         while !world.node(index).is_some_and(|n| n.is_ready()) {
@@ -184,16 +181,17 @@ async fn heal(world: &mut World, shared: &Arc<Shared>) -> anyhow::Result<()> {
 
 /// Every key is read once more through every node: what was acknowledged must be there.
 async fn final_reads(world: &World, shared: &Arc<Shared>) -> anyhow::Result<()> {
-    for (client, machine) in (1000..).zip(&world.machines) {
-        let node = machine.node.as_ref().context("a node is down after healing")?;
+    for (client, process) in (1000..).zip(world.processes()) {
         for key in 0..shared.keys {
             let name = format!("k{key}");
             let limit = Instant::now() + HEAL_LIMIT;
-            while table_client::read(shared, node, client, &name).await == linearizability::Outcome::Refused {
+            while table_client::read(shared, &process, client, &name).await
+                == linearizability::Outcome::Refused
+            {
                 ensure!(
                     Instant::now() < limit,
                     "{name} can't be read through {} after healing: {}",
-                    node.id(),
+                    process.node.id(),
                     describe(world)
                 );
             }
@@ -214,7 +212,13 @@ async fn replicas_agree(world: &World) -> anyhow::Result<()> {
         }
         for (group, replicas) in &groups {
             for (a, b) in replicas.iter().zip(replicas.iter().skip(1)) {
-                ensure!(a.0 != b.0 || a.1 == b.1, "replicas of {group} differ at entry {}: {} and {}", a.0, a.1, b.1);
+                ensure!(
+                    a.0 != b.0 || a.1 == b.1,
+                    "replicas of {group} differ at entry {}: {} and {}",
+                    a.0,
+                    a.1,
+                    b.1
+                );
             }
         }
         let settled = groups.values().all(|r| r.len() == MACHINES && r.iter().all(|x| x == &r[0]));
@@ -231,7 +235,8 @@ fn describe(world: &World) -> String {
     use std::fmt::Write as _;
     let mut text = String::new();
     for node in world.machines.iter().filter_map(|m| m.node.as_ref()) {
-        let _ = write!(text, "\n  {} epoch {} failure {:?}", node.id(), node.topology().epoch(), node.failure());
+        let _ =
+            write!(text, "\n  {} epoch {} failure {:?}", node.id(), node.topology().epoch(), node.failure());
         for replica in node.replica_status(true).unwrap_or_default() {
             let leader = node.leader_of(replica.group);
             let _ = write!(

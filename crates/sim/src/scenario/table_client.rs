@@ -1,8 +1,10 @@
 //! Clients of the Tables face: random operations on a few keys, every call and answer recorded for the linearizability checker.
 
 use crate::checker::linearizability::{Action, Condition as Was, Operation, Outcome};
+use crate::world::Process;
 use bytes::Bytes;
 use parking_lot::Mutex;
+use rand::seq::IndexedRandom as _;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
@@ -10,7 +12,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use torc_cluster::TableId;
-use torc_coordinator::node::Node;
 use torc_coordinator::tables::ItemLocation;
 use torc_coordinator::tables::route::RouteError;
 use torc_model::expr::{ExpressionKind, ParsedCondition, Placeholders};
@@ -19,8 +20,8 @@ use torc_wire::table::{DeleteAction, ItemAction, ItemWrite, PutAction};
 
 /// What the clients of one world share.
 pub struct Shared {
-    /// The nodes that serve now; the world keeps this up to date.
-    pub nodes: Mutex<Vec<Node>>,
+    /// The processes that serve now; the world keeps this up to date.
+    pub processes: Mutex<Vec<Process>>,
     /// Everything that was called.
     pub history: Mutex<Vec<Operation>>,
     /// The table.
@@ -51,9 +52,8 @@ impl Shared {
         ItemLocation { token, key: storage.into() }
     }
 
-    fn some_node(&self, rng: &mut ChaCha8Rng) -> Option<Node> {
-        let nodes = self.nodes.lock();
-        if nodes.is_empty() { None } else { Some(nodes[rng.random_range(0..nodes.len())].clone()) }
+    fn some_process(&self, rng: &mut ChaCha8Rng) -> Option<Process> {
+        self.processes.lock().choose(rng).cloned()
     }
 }
 
@@ -96,34 +96,36 @@ pub async fn run(shared: Arc<Shared>, client: u64, seed: u64, until: Instant) {
     let mut last_seen: BTreeMap<String, Option<Vec<u8>>> = BTreeMap::new();
     while Instant::now() < until {
         sleep(Duration::from_millis(rng.random_range(1..30))).await;
-        let Some(node) = shared.some_node(&mut rng) else { continue };
+        let Some(process) = shared.some_process(&mut rng) else { continue };
         let name = format!("k{}", rng.random_range(0..shared.keys));
         if rng.random_bool(0.4) {
-            if let Outcome::Value(value) = read(&shared, &node, client, &name).await {
+            if let Outcome::Value(value) = read(&shared, &process, client, &name).await {
                 last_seen.insert(name, value);
             }
             continue;
         }
         counter += 1;
-        let value = if rng.random_bool(0.15) { None } else { Some(format!("c{client}-{counter}").into_bytes()) };
+        let value =
+            if rng.random_bool(0.15) { None } else { Some(format!("c{client}-{counter}").into_bytes()) };
         let was = match rng.random_range(0..10) {
             0..=5 => Was::Always,
             6 => Was::Is(None),
             7 => Was::Exists,
             _ => Was::Is(last_seen.get(&name).cloned().flatten()),
         };
-        write(&shared, &node, client, &name, value, was).await;
+        write(&shared, &process, client, &name, value, was).await;
     }
 }
 
 /// A strong read, recorded.
-pub async fn read(shared: &Shared, node: &Node, client: u64, name: &str) -> Outcome {
+pub async fn read(shared: &Shared, process: &Process, client: u64, name: &str) -> Outcome {
     let location = shared.location(name);
     let invoke = shared.now();
-    let answer = timeout(PATIENCE, node.tables().read(shared.table, &location, true)).await;
+    let answer =
+        timeout(PATIENCE, process.call(process.node.tables().read(shared.table, &location, true))).await;
     let outcome = match answer {
-        Ok(Ok(record)) => Outcome::Value(record.and_then(|r| value_of(&r))),
-        Ok(Err(_)) | Err(_) => Outcome::Refused,
+        Ok(Some(Ok(record))) => Outcome::Value(record.and_then(|r| value_of(&r))),
+        Ok(Some(Err(_)) | None) | Err(_) => Outcome::Refused,
     };
     record(shared, client, name, Action::Read, outcome.clone(), invoke);
     outcome
@@ -132,7 +134,7 @@ pub async fn read(shared: &Shared, node: &Node, client: u64, name: &str) -> Outc
 /// A write, recorded.
 pub async fn write(
     shared: &Shared,
-    node: &Node,
+    process: &Process,
     client: u64,
     name: &str,
     value: Option<Vec<u8>>,
@@ -157,17 +159,19 @@ pub async fn write(
         ..ItemWrite::default()
     };
     let invoke = shared.now();
-    let answer = timeout(PATIENCE, node.tables().write(shared.table, location.token, command)).await;
+    let answer =
+        timeout(PATIENCE, process.call(process.node.tables().write(shared.table, location.token, command)))
+            .await;
     let outcome = match answer {
-        Ok(Ok(done)) => match done.error {
+        Ok(Some(Ok(done))) => match done.error {
             None => Outcome::DoneOver(done.old.and_then(|r| value_of(&r))),
             Some(error) if error.code.ends_with("ConditionalCheckFailedException") => {
                 Outcome::ConditionFailedOn(error.item.and_then(|r| value_of(&r)))
             }
             Some(_) => Outcome::Unknown,
         },
-        Ok(Err(RouteError::Unavailable(_) | RouteError::Gone)) => Outcome::Refused,
-        Ok(Err(RouteError::Ambiguous(_) | RouteError::Storage(_))) | Err(_) => Outcome::Unknown,
+        Ok(Some(Err(RouteError::Unavailable(_) | RouteError::Gone))) => Outcome::Refused,
+        Ok(Some(Err(RouteError::Ambiguous(_) | RouteError::Storage(_))) | None) | Err(_) => Outcome::Unknown,
     };
     let action = Action::Write { value, condition: was };
     record(shared, client, name, action, outcome.clone(), invoke);

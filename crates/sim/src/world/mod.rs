@@ -15,8 +15,9 @@ use rand_chacha::ChaCha8Rng;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::Instant;
-use torc_coordinator::node::{Node, NodeError, NodeConfig, Ports};
+use torc_coordinator::node::{Node, NodeConfig, NodeError, Ports};
 use torc_coordinator::ports::DiskPacer;
 use torc_engine::env::SimEnv;
 use torc_engine::{Background, Engine, Options};
@@ -38,8 +39,30 @@ pub struct Machine {
     pub clock: Arc<SimClock>,
     /// The process, if it runs.
     pub node: Option<Node>,
+    /// Set when the present process is killed.
+    killed: watch::Sender<bool>,
     starting: Option<tokio::task::JoinHandle<anyhow::Result<Node>>>,
     pacer: Arc<Pacer>,
+}
+
+/// A process as its clients see it: what they wait for ends when it does.
+#[derive(Clone)]
+pub struct Process {
+    /// The node in it.
+    pub node: Node,
+    killed: watch::Receiver<bool>,
+}
+
+impl Process {
+    /// Runs a call through this process. `None` if the process is killed first: whatever the call did, nobody hears of it.
+    pub async fn call<T>(&self, call: impl Future<Output = T>) -> Option<T> {
+        let mut killed = self.killed.clone();
+        tokio::select! {
+            biased;
+            _ = killed.wait_for(|killed| *killed) => None,
+            answer = call => Some(answer),
+        }
+    }
 }
 
 /// Draws disk delays.
@@ -61,8 +84,7 @@ impl DiskPacer for Pacer {
 
 /// Whether a start failed because of a fault that was planned, and not because of what it found on the disk.
 fn is_planned(error: &anyhow::Error) -> bool {
-    format!("{error:#}").contains("planned fault")
-        || matches!(error.downcast_ref(), Some(NodeError::Log(_)))
+    format!("{error:#}").contains("planned fault") || matches!(error.downcast_ref(), Some(NodeError::Log(_)))
 }
 
 /// The cluster and its surroundings.
@@ -101,6 +123,7 @@ impl World {
                     zone: format!("zone-{}", (b'a' + i as u8) as char),
                     clock: Arc::new(SimClock::new(started)),
                     node: None,
+                    killed: watch::Sender::new(false),
                     starting: None,
                     env,
                     pacer,
@@ -122,6 +145,7 @@ impl World {
         let first = self.machines[0].addr.clone();
         let machine = &mut self.machines[index];
         machine.clock.restart();
+        machine.killed = watch::Sender::new(false);
         let config = NodeConfig {
             addr: machine.addr.clone(),
             api_addr: machine.addr.replace(":7000", ":8000"),
@@ -129,7 +153,7 @@ impl World {
             weight: 1,
             join: if index == 0 { Vec::new() } else { vec![first] },
             timing: Timing::default(),
-        limits: Limits::default(),
+            limits: Limits::default(),
             planted: self.planted,
         };
         let ports = Ports {
@@ -205,6 +229,7 @@ impl World {
         if let Some(node) = machine.node.take() {
             node.crash();
         }
+        machine.killed.send_replace(true);
         if power {
             machine.env.crash(seed);
         } else {
@@ -221,6 +246,12 @@ impl World {
     /// A serving node, if there is one at this index.
     pub fn node(&self, index: usize) -> Option<&Node> {
         self.machines[index].node.as_ref()
+    }
+
+    /// The serving processes.
+    pub fn processes(&self) -> Vec<Process> {
+        let serving = self.machines.iter().filter_map(|m| Some((m.node.clone()?, m.killed.subscribe())));
+        serving.map(|(node, killed)| Process { node, killed }).collect()
     }
 
     /// Longest delay of a machine's disk.
@@ -250,6 +281,7 @@ impl World {
         for machine in &self.machines {
             machine.env.set_stalled(false);
             machine.env.set_lying_sync(false);
+            machine.env.cancel_planned();
             machine.clock.set_drift(0);
             *machine.pacer.longest.lock() = Duration::from_micros(400);
         }
