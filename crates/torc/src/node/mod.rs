@@ -104,8 +104,13 @@ async fn serve_node(args: StartArgs) -> anyhow::Result<()> {
     if !args.join.is_empty() && !args.quiet {
         println!("joining by {} …", args.join.join(", "));
     }
-    let ports =
-        Ports { clock: Arc::new(clock), transport: transport.clone(), disk: None, seed: clock::entropy()? };
+    let ports = Ports {
+        clock: Arc::new(clock),
+        transport: transport.clone(),
+        disk: None,
+        seed: clock::entropy()?,
+        observers: Default::default(),
+    };
     let attach = |node: &Node| network.attach(node.clone());
     let starting = Node::start(config, engine.clone(), ports, attach);
     let node = tokio::select! {
