@@ -5,5 +5,5 @@ mod machine;
 mod planted;
 mod random;
 mod scenarios;
-mod world;
 mod throughput;
+mod world;
