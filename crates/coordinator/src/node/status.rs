@@ -85,9 +85,9 @@ pub struct ReplicaStatus {
     pub term: u64,
     /// Last entry applied.
     pub applied: u64,
-    /// Hash of all its keys and values at that entry, hexadecimal; empty if writes never paused long enough.
+    /// Hash of all its keys and values at that entry, hexadecimal; empty if not asked for, or if writes never paused long enough.
     pub digest: String,
-    /// Number of keys.
+    /// Number of keys; 0 without a digest.
     pub keys: u64,
 }
 
@@ -149,8 +149,8 @@ impl Node {
                 .all(|p| self.leader_of(p.group).is_some())
     }
 
-    /// The replicas on this node, each with a hash of what it holds. Reads all of it.
-    pub fn replica_status(&self) -> Result<Vec<ReplicaStatus>, torc_engine::Error> {
+    /// The replicas on this node; with `digests`, each with a hash of what it holds, for which all of it is read.
+    pub fn replica_status(&self, digests: bool) -> Result<Vec<ReplicaStatus>, torc_engine::Error> {
         let topology = self.topology();
         let mut replicas = Vec::new();
         for (group, view) in self.inner.store.views() {
@@ -170,7 +170,8 @@ impl Node {
                 digest: String::new(),
                 keys: 0,
             };
-            for _ in 0..DIGEST_TRIES {
+            let tries = if digests { DIGEST_TRIES } else { 0 };
+            for _ in 0..tries {
                 let before = view.applied_index();
                 let (digest, keys) = digest(&self.inner.engine, &ranges)?;
                 if view.applied_index() == before {
@@ -187,10 +188,7 @@ impl Node {
 }
 
 /// Hash and number of the keys in some ranges.
-fn digest(
-    engine: &Engine,
-    ranges: &[KeyRange],
-) -> Result<(u128, u64), torc_engine::Error> {
+fn digest(engine: &Engine, ranges: &[KeyRange]) -> Result<(u128, u64), torc_engine::Error> {
     let snapshot = engine.snapshot();
     let mut hash = Xxh3::new();
     let mut keys = 0;

@@ -103,8 +103,12 @@ pub struct Limits {
     pub keep_entries: u64,
     /// The log is truncated in steps of at least this many entries.
     pub truncate_step: u64,
-    /// A live follower that is this many entries behind no longer holds the log back and gets a snapshot instead.
+    /// A follower that is this many entries behind no longer holds the log back and gets a snapshot instead.
     pub max_lag_entries: u64,
+    /// The same for the bytes of these entries.
+    pub max_lag_bytes: u64,
+    /// An absent follower holds the log back for this long, milliseconds.
+    pub hold_absent_ms: u64,
     /// Bytes of one snapshot chunk.
     pub snapshot_chunk_bytes: usize,
     /// Chunks in flight of one transfer.
@@ -126,6 +130,8 @@ impl Default for Limits {
             keep_entries: 256,
             truncate_step: 256,
             max_lag_entries: 100_000,
+            max_lag_bytes: 256 << 20,
+            hold_absent_ms: 60_000,
             snapshot_chunk_bytes: 256 << 10,
             snapshot_window: 4,
             snapshot_senders: 2,

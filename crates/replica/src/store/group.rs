@@ -98,6 +98,8 @@ pub(crate) struct Group {
     /// Epochs of the engine and an applied index in each, waiting for that epoch's flush.
     pub flush_samples: VecDeque<(u64, u64)>,
     pub flushed_applied: u64,
+    /// When each follower was last known to be alive.
+    pub seen_ms: BTreeMap<NodeId, u64>,
 }
 
 impl Group {
@@ -151,6 +153,7 @@ impl Group {
             receiver: None,
             flush_samples: VecDeque::new(),
             flushed_applied: 0,
+            seen_ms: BTreeMap::new(),
         };
         if stored.is_none() {
             group.write_state_late(sh);
@@ -320,6 +323,7 @@ impl Group {
         let failed = self.senders.clear(sh);
         sh.metrics.snapshots_aborted += failed as u64;
         self.fortified.clear();
+        self.seen_ms.clear();
         self.removed.clear();
         self.quiet = false;
         self.election_deadline_ms = sh.election_deadline();

@@ -160,7 +160,10 @@ impl Group {
         }
         let caught_up = |id: &NodeId| {
             let live = sh.liveness.is_live(*id, sh.now_ms);
-            let level = |f: super::raft_core::Follower| f.id == *id && f.snapshot.is_none() && f.matched + CAUGHT_UP >= core.last_index();
+            // Without a confirmed entry the learner may still be empty, however short the log is: as a voter it could not vote.
+            let level = |f: super::raft_core::Follower| {
+                f.id == *id && f.snapshot.is_none() && f.matched > 0 && f.matched + CAUGHT_UP >= core.last_index()
+            };
             live && core.followers().any(level)
         };
         let coming: Vec<NodeId> = desired.intersection(&learners).copied().collect();
@@ -282,9 +285,15 @@ impl Group {
         let mut through = self.flushed_applied.saturating_sub(limits.keep_entries);
         if self.leads.is_some() {
             for f in core.followers() {
-                let lag = core.last_index().saturating_sub(f.matched);
-                if sh.liveness.is_live(f.id, sh.now_ms) && lag <= limits.max_lag_entries {
-                    through = through.min(f.snapshot.unwrap_or(f.matched));
+                if sh.liveness.is_live(f.id, sh.now_ms) {
+                    self.seen_ms.insert(f.id, sh.now_ms);
+                }
+                let seen = self.seen_ms.get(&f.id).copied().unwrap_or(0).max(self.leader_since_ms);
+                let from = f.snapshot.unwrap_or(f.matched);
+                let near = core.last_index().saturating_sub(from) <= limits.max_lag_entries
+                    && core.storage().bytes_after(from) <= limits.max_lag_bytes;
+                if near && sh.now_ms < seen + limits.hold_absent_ms {
+                    through = through.min(from);
                 }
             }
             through = through.min(self.senders.lowest_index().unwrap_or(u64::MAX));

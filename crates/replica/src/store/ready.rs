@@ -26,6 +26,8 @@ pub(crate) struct Applied {
     /// Index and term of each entry, with its batch.
     entries: Vec<(u64, u64, Option<WriteBatch>)>,
     last: u64,
+    /// Index and term of the last entry that changed anything.
+    position: (u64, u64),
 }
 
 impl Group {
@@ -105,7 +107,8 @@ impl Group {
 
     /// Adds committed entries to the pass's batch. Membership changes take effect at once.
     fn apply(&mut self, sh: &mut Shared, committed: Vec<Entry>) -> Applied {
-        let mut applied = Applied { entries: Vec::with_capacity(committed.len()), last: 0 };
+        let entries = Vec::with_capacity(committed.len());
+        let mut applied = Applied { entries, last: 0, position: self.applied };
         for entry in committed {
             applied.last = entry.index;
             // After a restart the durable members may be ahead of the engine's applied position.
@@ -119,7 +122,7 @@ impl Group {
             if entry.get_entry_type() == EntryType::EntryNormal && !entry.data.is_empty() {
                 match entry::batch(&entry.data) {
                     Ok(decoded) => {
-                        sh.apply.extend(&decoded);
+                        sh.apply_batch().extend(&decoded);
                         batch = Some(decoded);
                     }
                     Err(error) => {
@@ -128,11 +131,11 @@ impl Group {
                     }
                 }
             }
-            self.applied = (entry.index, entry.term);
+            applied.position = (entry.index, entry.term);
             applied.entries.push((entry.index, entry.term, batch));
         }
         if !applied.entries.is_empty() {
-            sh.apply.put(&applied_key(self.id), &encode_position(self.applied));
+            sh.apply_batch().put(&applied_key(self.id), &encode_position(applied.position));
         }
         applied
     }
@@ -174,6 +177,7 @@ impl Group {
         if applied.last == 0 {
             return;
         }
+        self.applied = applied.position;
         if let Some(core) = &mut self.core {
             core.applied(applied.last);
         }

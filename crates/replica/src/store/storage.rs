@@ -14,6 +14,9 @@ use torc_engine::Log;
 /// Most bytes read from the log in one step while a group is opened.
 const OPEN_STEP: u64 = 4 << 20;
 
+/// Distance of the marks by which the log's size is estimated.
+const MARK_BYTES: u64 = 1 << 20;
+
 /// Terms of consecutive entries, as the index where each begins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct TermRuns(VecDeque<(u64, u64)>);
@@ -53,6 +56,9 @@ pub(crate) struct GroupStorage {
     terms: TermRuns,
     /// Consecutive entries that end at `last`; at least all that are not applied.
     tail: VecDeque<Entry>,
+    /// Bytes appended since the group was opened, and their sum at some of the indexes.
+    bytes: u64,
+    marks: VecDeque<(u64, u64)>,
     /// Followers that need a snapshot: filled when the consensus crate asks for one.
     wants_snapshot: RefCell<Vec<u64>>,
     /// The log could not be read.
@@ -78,6 +84,8 @@ impl GroupStorage {
             last: truncated.0,
             terms: TermRuns::default(),
             tail: VecDeque::new(),
+            bytes: 0,
+            marks: VecDeque::new(),
             wants_snapshot: RefCell::default(),
             failed: Cell::new(false),
         };
@@ -120,8 +128,18 @@ impl GroupStorage {
         for entry in entries {
             self.terms.push(entry.index, entry.term);
             self.last = entry.index;
+            self.bytes += entry.data.len() as u64;
+            if self.marks.back().is_none_or(|(_, sum)| self.bytes >= sum + MARK_BYTES) {
+                self.marks.push_back((entry.index, self.bytes));
+            }
             self.tail.push_back(entry);
         }
+    }
+
+    /// About how many bytes of entries follow an index (those appended since the group was opened).
+    pub(crate) fn bytes_after(&self, index: u64) -> u64 {
+        let at = self.marks.partition_point(|(i, _)| *i <= index);
+        self.bytes - at.checked_sub(1).and_then(|at| self.marks.get(at)).map_or(0, |(_, sum)| *sum)
     }
 
     /// Entries through `applied` need not stay in memory.
@@ -136,6 +154,9 @@ impl GroupStorage {
         if let Some(term) = self.terms.get(index).filter(|_| index > self.truncated.0) {
             self.truncated = (index, term);
             self.terms.forget_before(index);
+            while self.marks.get(1).is_some_and(|(i, _)| *i <= index) {
+                self.marks.pop_front();
+            }
         }
     }
 

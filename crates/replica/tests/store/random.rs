@@ -12,6 +12,7 @@ pub fn run(seed: u64, planted: PlantedBugs, faults_ms: u64) -> World {
         keep_entries: 8,
         truncate_step: 8,
         max_lag_entries: 60,
+        hold_absent_ms: 300,
         snapshot_chunk_bytes: 256,
         entry_bytes: 200,
         apply_bytes: 2_000,

@@ -285,6 +285,7 @@ fn small_logs() -> Limits {
         keep_entries: 4,
         truncate_step: 4,
         max_lag_entries: 50,
+        hold_absent_ms: 500,
         snapshot_chunk_bytes: 512,
         ..Limits::default()
     }

@@ -171,7 +171,11 @@ async fn heal(world: &mut World, shared: &Arc<Shared>) -> anyhow::Result<()> {
     let limit = Instant::now() + HEAL_LIMIT;
     for index in 0..MACHINES {
         while !world.node(index).is_some_and(|n| n.is_ready()) {
-            ensure!(Instant::now() < limit, "node {index} is not ready {HEAL_LIMIT:?} after the last fault");
+            ensure!(
+                Instant::now() < limit,
+                "node {index} is not ready {HEAL_LIMIT:?} after the last fault: {}",
+                describe(world)
+            );
             sleep(Duration::from_millis(50)).await;
         }
     }
@@ -186,7 +190,12 @@ async fn final_reads(world: &World, shared: &Arc<Shared>) -> anyhow::Result<()> 
             let name = format!("k{key}");
             let limit = Instant::now() + HEAL_LIMIT;
             while table_client::read(shared, node, client, &name).await == linearizability::Outcome::Refused {
-                ensure!(Instant::now() < limit, "{name} can't be read through {} after healing", node.id());
+                ensure!(
+                    Instant::now() < limit,
+                    "{name} can't be read through {} after healing: {}",
+                    node.id(),
+                    describe(world)
+                );
             }
         }
     }
@@ -199,7 +208,7 @@ async fn replicas_agree(world: &World) -> anyhow::Result<()> {
     loop {
         let mut groups: BTreeMap<GroupId, Vec<(u64, String)>> = BTreeMap::new();
         for node in world.machines.iter().filter_map(|m| m.node.as_ref()) {
-            for replica in node.replica_status()? {
+            for replica in node.replica_status(true)? {
                 groups.entry(replica.group).or_default().push((replica.applied, replica.digest));
             }
         }
@@ -212,9 +221,27 @@ async fn replicas_agree(world: &World) -> anyhow::Result<()> {
         if settled {
             return Ok(());
         }
-        ensure!(Instant::now() < limit, "replicas did not converge: {groups:?}");
+        ensure!(Instant::now() < limit, "replicas did not converge: {}", describe(world));
         sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// What every node believes of its groups, for the message of a failure.
+fn describe(world: &World) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    for node in world.machines.iter().filter_map(|m| m.node.as_ref()) {
+        let _ = write!(text, "\n  {} epoch {} failure {:?}", node.id(), node.topology().epoch(), node.failure());
+        for replica in node.replica_status().unwrap_or_default() {
+            let leader = node.leader_of(replica.group);
+            let _ = write!(
+                text,
+                "\n    {} term {} leads {} leader {leader:?} applied {} digest {}",
+                replica.group, replica.term, replica.leader, replica.applied, replica.digest
+            );
+        }
+    }
+    text
 }
 
 fn topology_is_sound(world: &World) -> anyhow::Result<()> {
