@@ -20,7 +20,8 @@ pub fn run(check: bool) -> Result<()> {
     let wire = root.join("crates/wire");
     let out_dir = std::env::temp_dir().join("torc-gen-proto");
     std::fs::create_dir_all(&out_dir)?;
-    let descriptors = protox::compile([wire.join("proto/kv.proto")], [wire.join("proto")]).context("kv.proto")?;
+    let descriptors =
+        protox::compile([wire.join("proto/kv.proto")], [wire.join("proto")]).context("kv.proto")?;
     tonic_prost_build::configure()
         .out_dir(&out_dir)
         .bytes(".")
@@ -30,7 +31,11 @@ pub fn run(check: bool) -> Result<()> {
     let generated = std::fs::read_to_string(out_dir.join("torc.kv.v1.rs"))?;
     let formatted = out_dir.join("kv.rs");
     std::fs::write(&formatted, format!("{HEAD}{generated}"))?;
-    let status = Command::new("rustfmt").args(["--edition", "2024", "--config-path"]).arg(&root).arg(&formatted).status()?;
+    let status = Command::new("rustfmt")
+        .args(["--edition", "2024", "--config-path"])
+        .arg(&root)
+        .arg(&formatted)
+        .status()?;
     if !status.success() {
         bail!("rustfmt failed on the generated code");
     }
