@@ -48,10 +48,10 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep};
 use topology::TopologyCell;
 use torc_cluster::gossip::{Gossip, GossipConfig, GossipIdentity};
-use torc_cluster::topology::Command;
+use torc_cluster::topology::{Command, Response};
 use torc_cluster::{Epoch, GroupId, NodeId, Partition, TableId};
 use torc_engine::Engine;
-use torc_replica::store::{Config, Limits, PlantedBugs, Store, Timing};
+use torc_replica::store::{Config, Limits, Observers, PlantedBugs, Store, Timing};
 use torc_wire::peer::{RedirectReason, RequestBody, ResponseBody};
 
 /// How long one try of a request may take before another replica is asked.
@@ -92,6 +92,8 @@ pub struct Ports {
     pub disk: Option<Arc<dyn DiskPacer>>,
     /// Seed of every random choice the node makes.
     pub seed: u64,
+    /// Who is told what the replicas do: the simulation. Nobody otherwise.
+    pub observers: Observers,
 }
 
 /// Why a node could not start.
@@ -229,7 +231,7 @@ impl Node {
         });
         let node = Node { inner };
         attach(&node);
-        match node.bring_up(rng, ports.disk, first_start, store_inputs, datagrams).await {
+        match node.bring_up(rng, ports.disk, ports.observers, first_start, store_inputs, datagrams).await {
             Ok(()) => Ok(node),
             Err(error) => {
                 node.crash();
@@ -242,6 +244,7 @@ impl Node {
         &self,
         mut rng: ChaCha8Rng,
         disk: Option<Arc<dyn DiskPacer>>,
+        observers: Observers,
         first_start: bool,
         store_inputs: mpsc::UnboundedReceiver<torc_replica::store::Input>,
         datagrams: mpsc::UnboundedReceiver<(NodeId, Bytes)>,
@@ -268,6 +271,7 @@ impl Node {
         config.timing = inner.config.timing;
         config.limits = inner.config.limits;
         config.planted = inner.config.planted;
+        config.observers = observers;
         let store = Store::new(config, inner.engine.clone(), inner.clock.now());
         groups::sweep(inner, &store)?;
         let peers =
@@ -298,11 +302,16 @@ impl Node {
         let cluster_id = inner.identity().cluster_id;
         let deadline = Instant::now() + Duration::from_secs(30);
         for command in [Command::InitCluster { cluster_id, token_key }, inner.registration()] {
-            inner
+            let response = inner
                 .meta
                 .execute(&command, deadline)
                 .await
                 .map_err(|e: MetaError| NodeError::Found(e.to_string()))?;
+            if let Response::Node(number) = response
+                && number != me
+            {
+                return Err(NodeError::Found(format!("registered as {number} instead of {me}")));
+            }
         }
         Ok(())
     }

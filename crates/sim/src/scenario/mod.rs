@@ -232,7 +232,7 @@ fn describe(world: &World) -> String {
     let mut text = String::new();
     for node in world.machines.iter().filter_map(|m| m.node.as_ref()) {
         let _ = write!(text, "\n  {} epoch {} failure {:?}", node.id(), node.topology().epoch(), node.failure());
-        for replica in node.replica_status().unwrap_or_default() {
+        for replica in node.replica_status(true).unwrap_or_default() {
             let leader = node.leader_of(replica.group);
             let _ = write!(
                 text,
