@@ -161,7 +161,10 @@ impl Group {
         }
         let caught_up = |id: &NodeId| {
             let live = sh.liveness.is_live(*id, sh.now_ms);
-            let level = |f: super::raft_core::Follower| f.id == *id && f.snapshot.is_none() && f.matched + CAUGHT_UP >= core.last_index();
+            // Without a confirmed entry the learner may still be empty, however short the log is: as a voter it could not vote.
+            let level = |f: super::raft_core::Follower| {
+                f.id == *id && f.snapshot.is_none() && f.matched > 0 && f.matched + CAUGHT_UP >= core.last_index()
+            };
             live && core.followers().any(level)
         };
         let coming: Vec<NodeId> = desired.intersection(&learners).copied().collect();
