@@ -8,7 +8,7 @@ use super::types::{
 };
 use futures::future::BoxFuture;
 use torc_cluster::Epoch;
-use torc_cluster::topology::{BucketConfig, BucketPolicy, Command, Table, Topology, TopologyError};
+use torc_cluster::topology::{BucketConfig, BucketPolicy, Command, Table, Topology};
 
 use super::directory::DirectoryError;
 
@@ -42,7 +42,9 @@ impl BucketCoordinator {
         let bucket = self.find_bucket(name).await.ok_or_else(|| BucketError::no_bucket(name))?;
         match self.directory().execute(Command::DropBucket { bucket: bucket.id }, self.deadline(None)).await {
             Ok(_) => Ok(()),
-            Err(DirectoryError::Refused(TopologyError::NoSuchTable(_))) => Err(BucketError::no_bucket(name)),
+            Err(DirectoryError::Refused(refusal)) if refusal.code == "NoSuchTable" => {
+                Err(BucketError::no_bucket(name))
+            }
             Err(error) => Err(directory_error(error)),
         }
     }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::time::Instant;
-use torc_cluster::topology::{BucketConfig, BucketPolicy, Command, Level, Table, TopologyError};
+use torc_cluster::topology::{BucketConfig, BucketPolicy, Command, Level, Table};
 use torc_cluster::{Epoch, NodeId};
 use torc_model::key::TokenHasher;
 use torc_replica::bucket::key::StorageKey;
@@ -254,7 +254,8 @@ impl BucketCoordinator {
             now_ms: self.wall_ms(),
         };
         match self.directory().execute(command, deadline).await {
-            Ok(_) | Err(DirectoryError::Refused(TopologyError::Exists(_))) => {}
+            Ok(_) => {}
+            Err(DirectoryError::Refused(refusal)) if refusal.code == "Exists" => {}
             Err(error) => return Err(directory_error(error)),
         }
         self.find_bucket(name).await.ok_or_else(|| {
@@ -399,9 +400,9 @@ pub(super) fn miss(node: NodeId, body: ResponseBody) -> Miss {
 
 pub(super) fn directory_error(error: DirectoryError) -> BucketError {
     match error {
-        DirectoryError::Refused(TopologyError::Exists(name)) => BucketError::new(
+        DirectoryError::Refused(refusal) if refusal.code == "Exists" => BucketError::new(
             ErrorKind::BucketExists,
-            format!("{name} already exists"),
+            refusal.message,
             "describe it to see its settings, or choose another name",
         ),
         DirectoryError::Refused(refusal) => BucketError::invalid(refusal.to_string(), "correct the request"),

@@ -4,14 +4,15 @@ use futures::future::BoxFuture;
 use std::sync::Arc;
 use tokio::time::Instant;
 use torc_cluster::Epoch;
-use torc_cluster::topology::{Command, Response, Topology, TopologyError};
+use torc_cluster::topology::{Command, Response, Topology};
+use torc_replica::machine::meta::Refusal;
 
 /// Why a change of the topology did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DirectoryError {
     /// It makes no sense on the present topology; nothing changed.
     #[error(transparent)]
-    Refused(#[from] TopologyError),
+    Refused(#[from] Refusal),
     /// The meta group could not be reached in time, or the outcome is not known.
     #[error("{0}")]
     Unavailable(String),

@@ -138,6 +138,13 @@ impl Node {
         local.or_else(|| self.inner.router.leader(group))
     }
 
+    /// The groups that this node leads under a lease that holds now.
+    pub fn leases(&self) -> Vec<GroupId> {
+        let now = self.inner.clock.now();
+        let views = self.inner.store.views().into_iter();
+        views.filter(|(_, view)| view.lease_valid(now).is_some()).map(|(group, _)| group).collect()
+    }
+
     /// Whether this node can serve: it knows a topology and every group it should hold has a leader it knows.
     pub fn is_ready(&self) -> bool {
         let topology = self.topology();

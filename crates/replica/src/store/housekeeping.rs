@@ -1,6 +1,7 @@
 //! What a replica does by the clock: elections, a leader's heartbeats, membership, placement of leaders, log truncation.
 
 use super::group::Group;
+use super::observe::Observation;
 use super::shared::Shared;
 use super::FrameClass;
 use prost::Message as _;
@@ -306,6 +307,7 @@ impl Group {
             core.storage_mut().truncate(through);
             (self.durable.truncated_index, self.durable.truncated_term) = core.storage().truncated();
         }
+        sh.config.observers.tell(sh.config.node, self.id, || Observation::Truncated { through });
         sh.late_records.push(Record::TruncatePrefix { stream: self.id.0, through });
         sh.late_records.push(self.state_record(sh));
         Ok(())

@@ -21,6 +21,5 @@ fn planted_bugs_are_noticed() {
     check("ack_before_quorum", PlantedBugs { ack_before_quorum: true, ..Default::default() });
     check("ack_before_persist", PlantedBugs { ack_before_persist: true, ..Default::default() });
     check("lease_without_support", PlantedBugs { lease_without_support: true, ..Default::default() });
-    check("forget_votes", PlantedBugs { forget_votes: true, ..Default::default() });
     check("break_promises", PlantedBugs { break_promises: true, ..Default::default() });
 }

@@ -21,7 +21,7 @@ use torc_coordinator::node::{Node, NodeConfig, NodeError, Ports};
 use torc_coordinator::ports::DiskPacer;
 use torc_engine::env::SimEnv;
 use torc_engine::{Background, Engine, Options};
-use torc_replica::store::{Limits, PlantedBugs, Timing};
+use torc_replica::store::{Limits, Observers, PlantedBugs, Timing};
 use trace::Trace;
 
 /// Where a node's engine lives on its simulated disk.
@@ -160,6 +160,7 @@ impl World {
             clock: machine.clock.clone(),
             transport: self.net.endpoint(&machine.addr),
             disk: Some(machine.pacer.clone()),
+            observers: Observers::default(),
             seed,
         };
         let env = machine.env.clone();

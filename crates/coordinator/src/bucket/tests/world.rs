@@ -19,6 +19,7 @@ use torc_engine::Lsn;
 use torc_replica::bucket::Store;
 use torc_replica::bucket::key::StorageKey;
 use torc_replica::bucket::state::digest;
+use torc_replica::machine::meta::Refusal;
 use torc_wire::peer::{PeerRequest, PeerResponse};
 
 pub const START_MS: u64 = 1_700_000_000_000;
@@ -167,7 +168,7 @@ impl Directory for TestDirectory {
     }
     fn execute(&self, command: Command, _: Instant) -> BoxFuture<'_, Result<Response, DirectoryError>> {
         Box::pin(async move {
-            let response = self.shared.change(&command)?;
+            let response = self.shared.change(&command).map_err(|e| Refusal::from(&e))?;
             *self.known.lock() = self.shared.truth.lock().clone();
             Ok(response)
         })
