@@ -48,7 +48,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep};
 use topology::TopologyCell;
 use torc_cluster::gossip::{Gossip, GossipConfig, GossipIdentity};
-use torc_cluster::topology::Command;
+use torc_cluster::topology::{Command, Response};
 use torc_cluster::{Epoch, GroupId, NodeId, Partition, TableId};
 use torc_engine::Engine;
 use torc_replica::store::{Config, Limits, Observers, PlantedBugs, Store, Timing};
@@ -302,11 +302,16 @@ impl Node {
         let cluster_id = inner.identity().cluster_id;
         let deadline = Instant::now() + Duration::from_secs(30);
         for command in [Command::InitCluster { cluster_id, token_key }, inner.registration()] {
-            inner
+            let response = inner
                 .meta
                 .execute(&command, deadline)
                 .await
                 .map_err(|e: MetaError| NodeError::Found(e.to_string()))?;
+            if let Response::Node(number) = response
+                && number != me
+            {
+                return Err(NodeError::Found(format!("registered as {number} instead of {me}")));
+            }
         }
         Ok(())
     }

@@ -160,7 +160,7 @@ pub(crate) struct Core {
     pub(crate) signal: Signal,
     pub(crate) throttle: Throttle,
     pub(crate) disk_full: AtomicBool,
-    pub(crate) closed: AtomicBool,
+    pub(crate) closed: Arc<AtomicBool>,
     pub(crate) counters: Counters,
     /// Held until the last handle is gone.
     pub(crate) _lock: Box<dyn Send + Sync>,

@@ -116,7 +116,7 @@ pub(crate) fn open(env: Arc<dyn Env>, dir: &Path, options: Options) -> Result<Co
         signal: Signal::default(),
         throttle: Throttle::default(),
         disk_full: AtomicBool::new(false),
-        closed: AtomicBool::new(false),
+        closed: Arc::default(),
         counters: Counters::default(),
         env,
         options,

@@ -112,7 +112,9 @@ impl Group {
         let first_time = stored.is_none() && position.is_none();
         let durable = match &stored {
             // Dropped, but the log had not heard of it yet.
-            Some(_) if position.as_deref() == Some(DROPPED) => DurableState { incomplete: true, ..Default::default() },
+            Some(_) if position.as_deref() == Some(DROPPED) => {
+                DurableState { incomplete: true, ..Default::default() }
+            }
             Some(info) => DurableState::decode(&info.state).ok_or_else(|| corrupt(id, "unreadable state"))?,
             None if first_time && spec.initial.contains(&sh.config.node) => newborn(&spec.initial),
             None => DurableState { incomplete: true, ..Default::default() },
@@ -172,7 +174,9 @@ impl Group {
     /// A replica whose data does not reach back to its log, or whose log does not reach its data, must be filled anew.
     fn check_whole(&mut self, last: u64, sh: &mut Shared) -> Result<(), torc_engine::Error> {
         let (applied, state) = (self.applied.0, &mut self.durable);
-        if state.incomplete || (applied >= state.truncated_index && applied <= last.max(state.truncated_index)) {
+        if state.incomplete
+            || (applied >= state.truncated_index && applied <= last.max(state.truncated_index))
+        {
             return Ok(());
         }
         if state.members.voters == [sh.config.node.0] && state.members.voters_outgoing.is_empty() {
@@ -212,7 +216,13 @@ impl Group {
     }
 
     /// A raft message arrived.
-    pub(crate) fn on_message(&mut self, sh: &mut Shared, from: NodeId, incarnation: u64, message: RaftMessage) {
+    pub(crate) fn on_message(
+        &mut self,
+        sh: &mut Shared,
+        from: NodeId,
+        incarnation: u64,
+        message: RaftMessage,
+    ) {
         let kind = RaftKind::try_from(message.kind).unwrap_or(RaftKind::Unknown);
         let (term, fortify) = (message.term, message.fortify);
         let from_leader = matches!(kind, RaftKind::Append | RaftKind::Heartbeat);
@@ -249,7 +259,10 @@ impl Group {
         sh.dirty.insert(self.id);
         match result {
             Err(StepError::Diverged) => {
-                return self.halt(sh, "its log and the leader's differ in entries that were committed or acknowledged");
+                return self.halt(
+                    sh,
+                    "its log and the leader's differ in entries that were committed or acknowledged",
+                );
             }
             Err(StepError::Ignored) => sh.metrics.ignored_messages += 1,
             Ok(()) => {}
@@ -414,14 +427,17 @@ impl Group {
     /// The leader says that this replica is no longer a member.
     pub(crate) fn on_removed(&mut self, sh: &mut Shared, notice: &Removed) {
         let me = sh.config.node.0;
-        let Some(core) = self.core.as_ref().filter(|c| c.term() <= notice.term && !c.is_leader()) else { return };
+        let Some(core) = self.core.as_ref().filter(|c| c.term() <= notice.term && !c.is_leader()) else {
+            return;
+        };
         let m = core.members();
         let member = [&m.voters, &m.learners, &m.voters_outgoing].iter().any(|list| list.contains(&me));
         // A notice older than what this replica knows: it may have been added again.
         if member && self.applied.0 > notice.index {
             return;
         }
-        (self.durable.term, self.durable.vote, self.durable.commit) = (core.term(), core.vote(), core.committed());
+        (self.durable.term, self.durable.vote, self.durable.commit) =
+            (core.term(), core.vote(), core.committed());
         self.stop_core(sh);
         self.expelled = true;
         sh.events.push(Event::Removed(self.id));

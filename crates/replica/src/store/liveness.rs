@@ -44,11 +44,14 @@ pub(crate) struct StoreLiveness {
     incarnation: u64,
     timing: Timing,
     peers: BTreeMap<NodeId, Peer>,
+    /// The last epoch given to anybody. One counter for all peers: an epoch never comes twice, even to a peer that was forgotten
+    /// meanwhile.
+    last_epoch: u64,
 }
 
 impl StoreLiveness {
     pub(crate) fn new(incarnation: u64, timing: Timing) -> Self {
-        Self { incarnation, timing, peers: BTreeMap::new() }
+        Self { incarnation, timing, peers: BTreeMap::new(), last_epoch: 0 }
     }
 
     /// The stores that share a group with this one. Promises given are kept even to those that no longer do.
@@ -96,8 +99,10 @@ impl StoreLiveness {
         let (epoch, until_ms) = match &peer.given {
             Some(g) if g.peer_incarnation > incarnation => return None,
             Some(g) if g.peer_incarnation == incarnation && now_ms < g.until_ms => (g.epoch, g.until_ms),
-            Some(g) => (g.epoch + 1, 0),
-            None => (1, 0),
+            _ => {
+                self.last_epoch += 1;
+                (self.last_epoch, 0)
+            }
         };
         let until_ms = until_ms.max(now_ms + duration_ms);
         peer.given = Some(Given { peer_incarnation: incarnation, epoch, until_ms });
@@ -240,6 +245,18 @@ mod tests {
         let fresh = b.on_request(A, 8, &request(&mut a, 205), 0).unwrap();
         assert!(a.on_grant(B, 4, &fresh, 210));
         assert!(a.support_from(B).0 > SupportEpoch { incarnation: 3, epoch: 2 });
+    }
+
+    #[test]
+    fn a_forgotten_peer_gets_no_epoch_twice() {
+        let (mut a, mut b) = (store(7, B), store(3, A));
+        let first = b.on_request(A, 7, &request(&mut a, 1000), 0).unwrap();
+        b.set_peers(&BTreeSet::new(), 100);
+        assert_eq!(b.supporting(A, 100), Some(first.epoch), "a promise outlives the reason for it");
+        b.set_peers(&BTreeSet::new(), 5_000);
+        b.set_peers(&BTreeSet::from([A]), 5_000);
+        let second = b.on_request(A, 7, &request(&mut a, 6000), 5_000).unwrap();
+        assert!(second.epoch > first.epoch);
     }
 
     #[test]

@@ -45,7 +45,6 @@ pub use surface::{
 };
 pub use view::{GroupView, LeaseStamp};
 
-use bytes::Bytes;
 use group::Group;
 use liveness::StoreLiveness;
 use raft::eraftpb::Message;
@@ -163,7 +162,9 @@ impl Store {
     /// Groups that the log knows, held or not: what is here and not in the topology should be dropped.
     pub fn stored_groups(&self) -> Vec<GroupId> {
         let streams = self.shared.engine.log().streams();
-        let groups = streams.into_iter().filter(|(id, info)| *id != torc_engine::log::ENGINE_STREAM && !info.state.is_empty());
+        let groups = streams
+            .into_iter()
+            .filter(|(id, info)| *id != torc_engine::log::ENGINE_STREAM && !info.state.is_empty());
         groups.map(|(id, _)| GroupId(id)).collect()
     }
 
@@ -282,7 +283,11 @@ impl Store {
         batch.put(&applied_key(id), group::DROPPED);
         if let Err(error) = sh.engine.write(&batch) {
             // The stream stays, so that the group shows up in `stored_groups` after a restart and is dropped then.
-            return if matches!(error, torc_engine::Error::DiskFull { .. }) { Ok(()) } else { Err(error.into()) };
+            return if matches!(error, torc_engine::Error::DiskFull { .. }) {
+                Ok(())
+            } else {
+                Err(error.into())
+            };
         }
         sh.late_records.push(Record::Drop { stream: id.0 });
         sh.dirty.remove(&id);
@@ -301,7 +306,10 @@ impl Store {
         let stalled = self.waiting.front().is_some_and(|w| now_ms >= w.at_ms + timing.stall_ms);
         if stalled && !sh.stalled {
             sh.metrics.stalls += 1;
-            tracing::warn!("the log has not been durable for {} ms; leaderships are given up", timing.stall_ms);
+            tracing::warn!(
+                "the log has not been durable for {} ms; leaderships are given up",
+                timing.stall_ms
+            );
         }
         sh.stalled = stalled;
         for group in self.groups.values_mut() {
@@ -325,13 +333,13 @@ impl Store {
         if from == sh.config.node || from.0 == 0 {
             return Ok(());
         }
-        if let Some(request) = frame.liveness {
-            if let Some(granted) = sh.liveness.on_request(from, incarnation, &request, sh.now_ms) {
-                sh.grants.push((from, granted));
-                for resigned in &request.resigned {
-                    if let Some(group) = self.groups.get_mut(&GroupId(resigned.group)) {
-                        group.on_resigned(sh, from, resigned.term);
-                    }
+        if let Some(request) = frame.liveness
+            && let Some(grant) = sh.liveness.on_request(from, incarnation, &request, sh.now_ms)
+        {
+            sh.grants.push((from, grant));
+            for resigned in &request.resigned {
+                if let Some(group) = self.groups.get_mut(&GroupId(resigned.group)) {
+                    group.on_resigned(sh, from, resigned.term);
                 }
             }
         }
@@ -406,7 +414,11 @@ impl Store {
     }
 
     /// Puts a pass into the log and gives the groups their parts back. False if the disk is full: the pass is kept.
-    fn append(&mut self, records: Vec<Record>, prepared: Vec<(GroupId, Prepared)>) -> Result<bool, StoreError> {
+    fn append(
+        &mut self,
+        records: Vec<Record>,
+        prepared: Vec<(GroupId, Prepared)>,
+    ) -> Result<bool, StoreError> {
         if !records.is_empty() {
             match self.shared.engine.log().append(&records) {
                 Ok(lsn) => self.last_lsn = lsn,
@@ -509,7 +521,11 @@ impl Store {
                 frames.push((to, class, RaftFrame { incarnation, grant: Some(grant), ..Default::default() }));
             }
             for (to, request) in sh.liveness.due(sh.now_ms) {
-                frames.push((to, class, RaftFrame { incarnation, liveness: Some(request), ..Default::default() }));
+                frames.push((
+                    to,
+                    class,
+                    RaftFrame { incarnation, liveness: Some(request), ..Default::default() },
+                ));
             }
         }
         Ok(Outputs {

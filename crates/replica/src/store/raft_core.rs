@@ -151,7 +151,10 @@ impl RaftCore {
     /// Everything this replica was given is durable; until then it must not campaign.
     pub(crate) fn can_campaign(&self) -> bool {
         let log = &self.raw.raft.raft_log;
-        self.raw.raft.promotable() && !self.is_leader() && self.unsynced == 0 && log.persisted == log.last_index()
+        self.raw.raft.promotable()
+            && !self.is_leader()
+            && self.unsynced == 0
+            && log.persisted == log.last_index()
     }
 
     /// Starts an election (a pre-election first).
@@ -189,20 +192,27 @@ impl RaftCore {
         match message.get_msg_type() {
             MessageType::MsgAppend if message.term >= term => {
                 let committed = raft.raft_log.committed;
-                let overwrites = |e: &&Entry| e.index <= committed && !raft.raft_log.match_term(e.index, e.term);
-                if message.index >= raft.raft_log.first_index() - 1 && message.entries.iter().any(|e| overwrites(&e)) {
+                let overwrites =
+                    |e: &&Entry| e.index <= committed && !raft.raft_log.match_term(e.index, e.term);
+                if message.index >= raft.raft_log.first_index() - 1
+                    && message.entries.iter().any(|e| overwrites(&e))
+                {
                     return Err(StepError::Diverged);
                 }
             }
-            MessageType::MsgHeartbeat if message.term >= term && message.commit > last => return Err(StepError::Diverged),
-            MessageType::MsgAppendResponse if !message.reject && message.term == term && message.index > last => {
+            MessageType::MsgHeartbeat if message.term >= term && message.commit > last => {
+                return Err(StepError::Diverged);
+            }
+            MessageType::MsgAppendResponse
+                if !message.reject && message.term == term && message.index > last =>
+            {
                 return Err(StepError::Ignored);
             }
-            MessageType::MsgRequestVote | MessageType::MsgRequestPreVote => {
-                // The driver has decided that this vote may be cast: the crate's own refusal, which counts ticks, must not add to it.
-                if raft.state != StateRole::Leader {
-                    raft.election_elapsed = raft.election_timeout();
-                }
+            // The driver has decided that this vote may be cast: the crate's own refusal, which counts ticks, must not add to it.
+            MessageType::MsgRequestVote | MessageType::MsgRequestPreVote
+                if raft.state != StateRole::Leader =>
+            {
+                raft.election_elapsed = raft.election_timeout();
             }
             MessageType::MsgTimeoutNow if !self.can_campaign() => return Err(StepError::Ignored),
             _ => {}

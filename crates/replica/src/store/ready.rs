@@ -66,7 +66,11 @@ impl Group {
             }
             records.push(self.state_record(sh));
             let stream = self.id.0;
-            records.extend(entries.iter().map(|e| Record::Entry { stream, index: e.index, payload: entry::to_payload(e) }));
+            records.extend(entries.iter().map(|e| Record::Entry {
+                stream,
+                index: e.index,
+                payload: entry::to_payload(e),
+            }));
         }
         Some(Prepared { ready, entries, committed, immediate, held, must_write })
     }
@@ -80,7 +84,8 @@ impl Group {
             core.storage_mut().appended(entries);
             core.appended(ready, had_entries);
             let term = core.term();
-            let done = After::Ready { generation: self.generation, number, had_entries, term, messages: held };
+            let done =
+                After::Ready { generation: self.generation, number, had_entries, term, messages: held };
             self.unpersisted += 1;
             after = Some(done);
         }

@@ -110,6 +110,9 @@ impl Shared {
             frames.entry((to, class)).or_default().controls.push(control);
         }
         let incarnation = self.config.incarnation;
-        frames.into_iter().map(|((to, class), frame)| (to, class, RaftFrame { incarnation, ..frame })).collect()
+        frames
+            .into_iter()
+            .map(|((to, class), frame)| (to, class, RaftFrame { incarnation, ..frame }))
+            .collect()
     }
 }

@@ -74,7 +74,12 @@ pub(crate) struct Opened {
 
 impl GroupStorage {
     /// Opens a group's stream: reads the entries above `applied` into memory, and all terms.
-    pub(crate) fn open(log: &Log, stream: u64, state: &DurableState, applied: u64) -> Result<Opened, torc_engine::Error> {
+    pub(crate) fn open(
+        log: &Log,
+        stream: u64,
+        state: &DurableState,
+        applied: u64,
+    ) -> Result<Opened, torc_engine::Error> {
         let truncated = (state.truncated_index, state.truncated_term);
         let mut storage = GroupStorage {
             stream,
@@ -95,7 +100,8 @@ impl GroupStorage {
         let mut next = truncated.0 + 1;
         while next < end {
             for (index, payload) in log.entries(stream, next, end, OPEN_STEP)? {
-                let entry = entry::from_payload(index, payload).map_err(|e| corrupt(index, &e.to_string()))?;
+                let entry =
+                    entry::from_payload(index, payload).map_err(|e| corrupt(index, &e.to_string()))?;
                 if index != next {
                     return Err(corrupt(index, "entries are missing before this one"));
                 }
@@ -110,10 +116,8 @@ impl GroupStorage {
                 }
             }
         }
-        let mut hard = HardState::default();
-        hard.term = state.term;
-        hard.vote = state.vote;
-        hard.commit = state.commit.max(applied).min(storage.last);
+        let commit = state.commit.max(applied).min(storage.last);
+        let hard = HardState { term: state.term, vote: state.vote, commit, ..Default::default() };
         storage.initial = RaftState::new(hard, to_conf_state(&state.members));
         Ok(Opened { storage, conf_changes })
     }
@@ -176,7 +180,7 @@ impl GroupStorage {
         self.failed.get()
     }
 
-    fn from_log(&self, low: u64, high: u64, max: u64) -> raft::Result<Vec<Entry>> {
+    fn read_log(&self, low: u64, high: u64, max: u64) -> raft::Result<Vec<Entry>> {
         let read = self.log.entries(self.stream, low, high, max).map_err(|e| e.to_string());
         let parsed = read.and_then(|entries| {
             entries.into_iter().map(|(i, p)| entry::from_payload(i, p).map_err(|e| e.to_string())).collect()
@@ -219,7 +223,7 @@ impl Storage for GroupStorage {
         }
         let in_memory = self.tail.front().map_or(u64::MAX, |e| e.index);
         if low < in_memory {
-            return self.from_log(low, high.min(in_memory), max);
+            return self.read_log(low, high.min(in_memory), max);
         }
         let mut bytes = 0u64;
         let skip = (low - in_memory) as usize;

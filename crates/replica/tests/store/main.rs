@@ -6,5 +6,5 @@ mod partitions;
 mod planted;
 mod random;
 mod scenarios;
-mod world;
 mod throughput;
+mod world;

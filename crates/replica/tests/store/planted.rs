@@ -1,7 +1,9 @@
 //! Deliberate bugs must be noticed by the checks of the random runs.
 
 use crate::random::run;
+use crate::world::{Settings, World};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use torc_cluster::{GroupId, NodeId};
 use torc_replica::store::PlantedBugs;
 
 fn check(name: &str, planted: PlantedBugs) {
@@ -9,7 +11,8 @@ fn check(name: &str, planted: PlantedBugs) {
     std::panic::set_hook(Box::new(|_| {}));
     let caught = (0..60).find(|seed| {
         // An assertion of the consensus crate's own is as good a witness as a violation.
-        catch_unwind(AssertUnwindSafe(|| run(*seed, planted, 15_000))).map_or(true, |w| !w.violations.is_empty())
+        catch_unwind(AssertUnwindSafe(|| run(*seed, planted, 15_000)))
+            .map_or(true, |w| !w.violations.is_empty())
     });
     std::panic::set_hook(hook);
     assert!(caught.is_some(), "{name} was not noticed");
@@ -21,6 +24,28 @@ fn planted_bugs_are_noticed() {
     check("ack_before_quorum", PlantedBugs { ack_before_quorum: true, ..Default::default() });
     check("ack_before_persist", PlantedBugs { ack_before_persist: true, ..Default::default() });
     check("lease_without_support", PlantedBugs { lease_without_support: true, ..Default::default() });
-    check("forget_votes", PlantedBugs { forget_votes: true, ..Default::default() });
     check("break_promises", PlantedBugs { break_promises: true, ..Default::default() });
+}
+
+/// A voter elects one candidate, restarts, and is asked by another in the same term.
+#[test]
+fn a_forgotten_vote_is_noticed() {
+    for forget_votes in [false, true] {
+        let group = GroupId(16);
+        let (one, two, three) = (NodeId(1), NodeId(2), NodeId(3));
+        let planted = PlantedBugs { forget_votes, ..Default::default() };
+        let mut world = World::new(1, Settings { planted, ..Settings::default() });
+        world.cuts.extend([(one, two), (two, one)]);
+        world.create(group, &[1, 2, 3]);
+        assert!(
+            world.run_until(100, |w| w.view(one, group).is_some_and(|v| v.is_leader())),
+            "elected by the third"
+        );
+        world.cuts.extend([(one, three), (three, one)]);
+        world.crash(three);
+        world.start(three);
+        world.run(5_000);
+        assert!(world.view(two, group).unwrap().is_leader(), "the other two go on");
+        assert_eq!(!world.violations.is_empty(), forget_votes, "{:?}", world.violations);
+    }
 }

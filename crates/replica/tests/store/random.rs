@@ -18,7 +18,7 @@ pub fn run(seed: u64, planted: PlantedBugs, faults_ms: u64) -> World {
         apply_bytes: 2_000,
         ..Limits::default()
     };
-    let nodes = if seed % 3 == 0 { 5 } else { 3 };
+    let nodes = if seed.is_multiple_of(3) { 5 } else { 3 };
     let settings = Settings {
         nodes,
         drift_permille: 45,
@@ -97,7 +97,9 @@ fn fault(world: &mut World, groups: &[GroupId]) {
             world.crash(id);
             world.start(id);
         }
-        12 if up && world.nodes[&id].paused_until <= world.now => world.running(id).engine.flush().unwrap_or(()),
+        12 if up && world.nodes[&id].paused_until <= world.now => {
+            world.running(id).engine.flush().unwrap_or(())
+        }
         _ => {}
     }
 }
@@ -118,7 +120,8 @@ fn client(world: &mut World, groups: &[GroupId]) {
     match world.rng.random_range(0..8) {
         0..=2 => drop(world.append(id, group, key)),
         3 => {
-            let len = world.history.operations.iter().filter_map(|o| o.done.as_ref()).map(|d| d.1.len()).max();
+            let len =
+                world.history.operations.iter().filter_map(|o| o.done.as_ref()).map(|d| d.1.len()).max();
             world.append_if(id, group, key, len.unwrap_or(0) as u64);
         }
         4 => drop(world.command(id, group, key, Command::Read)),
@@ -177,8 +180,12 @@ fn check_seeds(seeds: std::ops::Range<u64>) {
         let acknowledged = world.history.operations.iter().filter(|o| o.done.is_some()).count();
         assert!(world.violations.is_empty(), "seed {seed}: {}", world.violations.join("\n"));
         if std::env::var("TORC_SEEDS").is_ok() && seed % 50 == 0 {
-            let snapshots: u64 = world.nodes.keys().map(|id| world.running(*id).store.metrics().snapshots_received).sum();
-            println!("seed {seed}: {acknowledged} of {} operations, {snapshots} snapshots", world.history.operations.len());
+            let snapshots: u64 =
+                world.nodes.keys().map(|id| world.running(*id).store.metrics().snapshots_received).sum();
+            println!(
+                "seed {seed}: {acknowledged} of {} operations, {snapshots} snapshots",
+                world.history.operations.len()
+            );
         }
         total += acknowledged;
     }

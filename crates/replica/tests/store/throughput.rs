@@ -78,7 +78,11 @@ fn measure(clients: usize, value_bytes: usize, proposals: u64) {
             in_flight += 1;
             let mut command = format!("k{:015}", token.wrapping_mul(7919) % 100_000).into_bytes();
             command.resize(16 + value_bytes, 7);
-            peers.get_mut(&NodeId(1)).unwrap().store.push(Input::Propose { group, command: command.into(), token });
+            peers.get_mut(&NodeId(1)).unwrap().store.push(Input::Propose {
+                group,
+                command: command.into(),
+                token,
+            });
         }
         for id in &members {
             let peer = peers.get_mut(id).unwrap();

@@ -169,10 +169,13 @@ impl World {
             cache_bytes: 1 << 20,
             ..Options::default()
         };
-        let engine = Engine::open(Arc::new(node.env.clone()), Path::new("/data"), options).expect("the engine opens");
+        let engine =
+            Engine::open(Arc::new(node.env.clone()), Path::new("/data"), options).expect("the engine opens");
         let persisted = Arc::new(Mutex::new(Vec::new()));
         let listener = persisted.clone();
-        engine.log().on_durable(Arc::new(move |lsn| listener.lock().unwrap().push(lsn.expect("the disk syncs"))));
+        engine
+            .log()
+            .on_durable(Arc::new(move |lsn| listener.lock().unwrap().push(lsn.expect("the disk syncs"))));
         let mut config = Config::new(id, node.incarnation, node.incarnation == 1, seed);
         config.limits = self.settings.limits;
         config.planted = self.settings.planted;
@@ -265,9 +268,10 @@ impl World {
 
     /// The node that leads with a lease, if any.
     pub fn lease_holder(&self, group: GroupId) -> Option<NodeId> {
-        self.nodes.keys().copied().find(|id| {
-            self.view(*id, group).is_some_and(|v| v.lease_valid(self.clock(*id)).is_some())
-        })
+        self.nodes
+            .keys()
+            .copied()
+            .find(|id| self.view(*id, group).is_some_and(|v| v.lease_valid(self.clock(*id)).is_some()))
     }
 
     /// Any node that believes to lead.
@@ -383,7 +387,13 @@ impl World {
                 *self.messages_sent.entry(GroupId(message.group)).or_default() += 1;
             }
             let bytes = Bytes::from(frame.encode_to_vec());
-            self.note(from.0 ^ (to.0 << 8) ^ ((class as u64) << 16) ^ ((bytes.len() as u64) << 20) ^ (self.now << 40));
+            self.note(
+                from.0
+                    ^ (to.0 << 8)
+                    ^ ((class as u64) << 16)
+                    ^ ((bytes.len() as u64) << 20)
+                    ^ (self.now << 40),
+            );
             if self.cuts.contains(&(from, to)) || self.rng.random_ratio(self.settings.drop_permille, 1000) {
                 continue;
             }
@@ -536,7 +546,8 @@ impl World {
                 let contents = machine::contents(&self.running(id).engine, group);
                 let known = self.states.entry((group, applied)).or_insert_with(|| contents.clone());
                 if *known != contents {
-                    self.violations.push(format!("{group}: {id} differs from another replica at index {applied}"));
+                    self.violations
+                        .push(format!("{group}: {id} differs from another replica at index {applied}"));
                 }
             }
         }

@@ -262,6 +262,24 @@ fn a_range_delete_drops_whole_tables_without_reading_them() {
 }
 
 #[test]
+fn deletes_reach_what_they_delete_without_being_pushed() {
+    let env = SimEnv::new(0);
+    let engine = open(&env, tiny()).unwrap();
+    fill(&engine, 0..2000, "data that is going to be deleted in part");
+    drain(&engine);
+    let before = engine.metrics().table_bytes();
+    let mut batch = WriteBatch::new();
+    // Cuts through tables at both ends, so that they cannot go whole.
+    batch.delete_range(b"key00033", b"key01977");
+    engine.write(&batch).unwrap();
+    engine.flush().unwrap();
+    drain(&engine);
+    let m = engine.metrics();
+    assert_eq!(m.levels.iter().map(|l| l.entries).sum::<u64>(), 56, "{m:#?}");
+    assert!(m.table_bytes() * 10 < before, "{m:#?}");
+}
+
+#[test]
 fn a_range_delete_spares_what_is_newer_than_it() {
     let env = SimEnv::new(0);
     let engine = open(&env, tiny()).unwrap();
