@@ -1,6 +1,6 @@
 //! The one door: `cargo xtask COMMAND`. Needs nothing but the toolchain; `e2e` installs what it needs beside itself.
 //!
-//! Runs other programs and reports; it must never change a tracked file except in a command whose name says so (`gen-*`).
+//! Runs other programs and reports; it must never change a tracked file except in a command that says so (`compat`).
 
 // A developer's tool at the edge: it looks at files and clocks of the machine it runs on.
 #![allow(clippy::disallowed_methods)]
@@ -20,6 +20,7 @@ cargo xtask COMMAND
   e2e [ARGS..]      builds the release binary and drives it as real processes with real SDKs (see e2e/run.sh --help)
   sim [ARGS..]      whole clusters under faults in one deterministic process (try: cargo xtask sim --seeds 200 --budget 60)
   gen-proto [--check]  writes crates/wire/src/kv.rs from crates/wire/proto/kv.proto (or only says whether it is up to date)
+  compat            writes COMPAT.md: every operation and parameter of DynamoDB, and what becomes of it
   ci                the whole of .ci/run
 ";
 
@@ -45,6 +46,7 @@ fn run(args: &[String]) -> Result<()> {
         "e2e" => steps::e2e(rest),
         "sim" => steps::sim(rest),
         "gen-proto" => gen_proto(rest),
+        "compat" => steps::compat(),
         "ci" => steps::ci(),
         "help" | "-h" | "--help" => {
             print!("{HELP}");

@@ -44,6 +44,16 @@ pub fn sim(args: &[String]) -> Result<()> {
     step("sim", command)
 }
 
+/// Writes COMPAT.md from the table in the model.
+pub fn compat() -> Result<()> {
+    let mut command = cargo(["run", "--quiet", "-p", "torc-model", "--example", "compat"]);
+    let output = command.stderr(Stdio::inherit()).output().context("can't run cargo")?;
+    if !output.status.success() {
+        bail!("the page could not be made");
+    }
+    std::fs::write(root().join("COMPAT.md"), output.stdout).context("can't write COMPAT.md")
+}
+
 /// The script that CI runs.
 pub fn ci() -> Result<()> {
     let mut command = Command::new("bash");

@@ -4,6 +4,7 @@
 //! replicated is the coordinator's. It must never hold state that a restart would miss.
 
 pub mod admin;
+pub mod auth;
 pub mod dynamodb;
 pub mod kv;
 pub mod request_id;

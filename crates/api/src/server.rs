@@ -114,8 +114,9 @@ async fn route(
     full(if dynamodb {
         match *request.method() {
             Method::POST => edge.dynamodb.handle(&edge.node, &edge.ids, request).await,
-            Method::OPTIONS => dynamodb::preflight(),
-            _ => dynamodb::health(&edge.ids),
+            Method::OPTIONS => dynamodb::preflight(request.headers()),
+            Method::GET | Method::HEAD => dynamodb::health(&edge.dynamodb, &edge.ids),
+            _ => dynamodb::no_such_method(&edge.ids),
         }
     } else if request.uri().path().starts_with("/kv/") || request.uri().path() == "/kv" {
         kv::http::handle(&buckets, request).await
@@ -131,12 +132,15 @@ pub enum BodyProblem {
     TooLarge,
     /// The client was too slow, or went away.
     Incomplete,
+    /// It is packed in a way that is not known, or damaged.
+    Encoding,
 }
 
 impl BodyProblem {
     fn into_plain(self) -> Response<Full<Bytes>> {
         let (status, text) = match self {
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the request body is too large"),
+            Self::Encoding => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "the request body is not valid gzip"),
             Self::Incomplete => (StatusCode::REQUEST_TIMEOUT, "the request body did not arrive in full"),
         };
         let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));

@@ -13,8 +13,10 @@
 //! | [`schema`] | tables, indexes, and the checks of keys |
 //! | [`ops`] | the requests of the operations, validated in order |
 //! | [`error`] | errors in the wire shape |
+//! | [`compat`] | what becomes of every operation and parameter |
 
 pub mod codec;
+pub mod compat;
 pub mod error;
 pub mod expr;
 pub mod json;

@@ -108,6 +108,20 @@ pub struct ItemOutcome {
     /// Item size after, bytes by DynamoDB's rules.
     #[prost(uint64, tag = "5")]
     pub new_bytes: u64,
+    /// What the write cost in each local index that it changed, if anybody asked.
+    #[prost(message, repeated, tag = "6")]
+    pub local_indexes: Vec<IndexCharge>,
+}
+
+/// Write units spent on one local index.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct IndexCharge {
+    /// The index's ordinal in its table.
+    #[prost(uint32, tag = "1")]
+    pub ordinal: u32,
+    /// Write units.
+    #[prost(uint32, tag = "2")]
+    pub units: u32,
 }
 
 /// Why a write was refused.

@@ -7,12 +7,12 @@ use torc_model::{ApiError, ErrorCode};
 /// A failure to reach or change data. All are errors that SDKs retry, except a table that is gone.
 pub fn from_route(error: RouteError) -> ApiError {
     match error {
-        RouteError::Gone => {
-            ApiError::new(ErrorCode::ResourceNotFound, "Requested resource not found")
-        }
+        RouteError::Gone => ApiError::new(ErrorCode::ResourceNotFound, "Requested resource not found"),
         RouteError::Unavailable(why) => ApiError::new(
             ErrorCode::ServiceUnavailable,
-            format!("The partition has no reachable majority of replicas; nothing was done, try again ({why})"),
+            format!(
+                "The partition has no reachable majority of replicas; nothing was done, try again ({why})"
+            ),
         ),
         RouteError::Ambiguous(why) => ApiError::new(
             ErrorCode::InternalServerError,

@@ -2,12 +2,14 @@
 
 mod answer;
 mod errors;
+mod gzip;
 pub mod ops;
 
+use crate::auth::AccessKeys;
 use crate::request_id::RequestIds;
 use crate::server::BodyProblem;
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use torc_coordinator::node::Node;
 use torc_model::{ApiError, ErrorCode};
@@ -18,21 +20,38 @@ pub use errors::from_route;
 const TARGET_PREFIX: &str = "DynamoDB_20120810.";
 
 /// The Tables face of one node.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct DynamoDb {
     /// Region name in ARNs.
     pub region: String,
     /// Account number in ARNs, 12 digits.
     pub account: String,
+    /// The keys that requests must be signed with; without any, every request is served.
+    keys: AccessKeys,
+    /// Estimated sizes of large tables.
+    sizes: ops::statistics::Kept,
+    /// Held while a table's settings are read and written back.
+    settings: tokio::sync::Mutex<()>,
 }
 
 impl Default for DynamoDb {
     fn default() -> Self {
-        Self { region: "us-east-1".into(), account: "000000000000".into() }
+        Self {
+            region: "us-east-1".into(),
+            account: "000000000000".into(),
+            keys: AccessKeys::default(),
+            sizes: ops::statistics::Kept::default(),
+            settings: tokio::sync::Mutex::default(),
+        }
     }
 }
 
 impl DynamoDb {
+    /// Requests must be signed with one of these keys, if there are any.
+    pub fn with_keys(keys: AccessKeys) -> Self {
+        Self { keys, ..Self::default() }
+    }
+
     /// The ARN of a table.
     pub fn table_arn(&self, name: &str) -> String {
         format!("arn:aws:dynamodb:{}:{}:table/{name}", self.region, self.account)
@@ -46,12 +65,9 @@ impl DynamoDb {
         request: Request<Bytes>,
     ) -> Response<Full<Bytes>> {
         let id = ids.next();
-        let result = match operation(&request) {
-            Ok(operation) => ops::dispatch(self, node, operation, request.body()).await,
-            Err(error) => Err(error),
-        };
-        match result {
-            Ok(body) => answer::respond(StatusCode::OK, body, &id),
+        let accepts_gzip = gzip::accepted(request.headers());
+        match self.run(node, &request).await {
+            Ok(body) => answer::respond(StatusCode::OK, body, &id, accepts_gzip),
             Err(error) => {
                 if error.code == ErrorCode::InternalServerError {
                     tracing::warn!(request = %id, error = %error.message, "request failed");
@@ -61,19 +77,36 @@ impl DynamoDb {
         }
     }
 
+    async fn run(&self, node: &Node, request: &Request<Bytes>) -> Result<Vec<u8>, ApiError> {
+        let operation = operation(request)?;
+        self.keys.verify(request, node.wall_ms())?;
+        // Unpacked after the signature is checked: that covers the body as it was sent.
+        let body = gzip::unpack(request.headers(), request.body()).map_err(body_error)?;
+        let host = request.headers().get(header::HOST).and_then(|v| v.to_str().ok());
+        let host = host.or_else(|| request.uri().authority().map(|authority| authority.as_str()));
+        ops::dispatch(self, node, host.unwrap_or("localhost"), operation, &body).await
+    }
+
     /// The answer to a request whose body could not be read.
     pub(crate) fn body_refused(&self, problem: BodyProblem, ids: &RequestIds) -> Response<Full<Bytes>> {
-        let error = match problem {
-            BodyProblem::TooLarge => {
-                ApiError::new(ErrorCode::RequestTooLarge, "Request body is larger than the service accepts")
-            }
-            BodyProblem::Incomplete => {
-                ApiError::new(ErrorCode::Serialization, "The request body did not arrive in full")
-            }
-        };
+        let error = body_error(problem);
         let mut response = answer::refuse(&error, &ids.next());
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         response
+    }
+}
+
+fn body_error(problem: BodyProblem) -> ApiError {
+    match problem {
+        BodyProblem::TooLarge => {
+            ApiError::new(ErrorCode::RequestTooLarge, "Request body is larger than the service accepts")
+        }
+        BodyProblem::Incomplete => {
+            ApiError::new(ErrorCode::Serialization, "The request body did not arrive in full")
+        }
+        BodyProblem::Encoding => {
+            ApiError::new(ErrorCode::Serialization, "The request body is not valid gzip")
+        }
     }
 }
 
@@ -86,21 +119,35 @@ fn operation(request: &Request<Bytes>) -> Result<&str, ApiError> {
     }
 }
 
-/// `GET /`: what load balancers ask.
-pub(crate) fn health(ids: &RequestIds) -> Response<Full<Bytes>> {
-    let body = "healthy: dynamodb.us-east-1.amazonaws.com ";
-    let mut response = answer::respond(StatusCode::OK, body.as_bytes().to_vec(), &ids.next());
+/// `GET /`: what load balancers ask. The space at the end is DynamoDB's.
+pub(crate) fn health(dynamodb: &DynamoDb, ids: &RequestIds) -> Response<Full<Bytes>> {
+    let body = format!("healthy: dynamodb.{}.amazonaws.com ", dynamodb.region);
+    let mut response = answer::respond(StatusCode::OK, body.into_bytes(), &ids.next(), false);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     response
 }
 
-/// `OPTIONS /`: browsers ask before they post.
-pub(crate) fn preflight() -> Response<Full<Bytes>> {
+/// `PUT`, `DELETE` and the like: there is nothing that they name.
+pub(crate) fn no_such_method(ids: &RequestIds) -> Response<Full<Bytes>> {
+    let mut response = answer::refuse(&ApiError::new(ErrorCode::UnknownOperation, ""), &ids.next());
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    response
+}
+
+/// `OPTIONS /`: browsers ask before they post. The headers asked about are named in return: `*` would not cover `Authorization`.
+pub(crate) fn preflight(asked: &HeaderMap) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::new()));
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, OPTIONS"));
-    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*"));
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_METHODS,
+        HeaderValue::from_static("DELETE, GET, OPTIONS, POST, PUT"),
+    );
+    let wanted = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        wanted.unwrap_or_else(|| HeaderValue::from_static("*")),
+    );
     headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("172800"));
     response
 }

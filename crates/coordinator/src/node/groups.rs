@@ -62,10 +62,12 @@ pub(super) fn sync(node: &Arc<Inner>) {
 }
 
 fn create(node: &Arc<Inner>, partition: &Partition) {
+    let (weak, table) = (Arc::downgrade(node), partition.table);
+    let schema = Box::new(move || weak.upgrade()?.topology.get().table(table).cloned());
     node.store.send(Input::CreateGroup(Box::new(GroupSpec {
         group: partition.group,
         ranges: machine::table::ranges(partition),
-        machine: machine::table::machine(partition.clone()),
+        machine: machine::table::machine(partition.clone(), schema),
         initial: partition.initial.clone(),
         replicas: partition.replicas.clone(),
     })));

@@ -4,6 +4,8 @@
 
 pub mod route;
 
+pub use torc_replica::machine::table::range_in;
+
 use crate::node::meta::Meta;
 use crate::node::topology::TopologyCell;
 use crate::ports::Clock;

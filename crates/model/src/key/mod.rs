@@ -13,8 +13,8 @@ mod token;
 pub use element::{KeyError, decode_element, element_length, encode_element, encode_elements};
 pub use range::{KeyRange, SortCondition, prefix_successor, sort_range};
 pub use storage::{
-    ITEM_KEY_HEADER_BYTES, ItemKey, decode_item_key, item_key, partition_prefix, space, table_prefix,
-    token_prefix,
+    ITEM_KEY_HEADER_BYTES, ItemKey, decode_item_key, item_key, local_index_ordinal, local_index_prefix,
+    partition_prefix, space, table_prefix, token_prefix,
 };
 pub use token::{TokenHasher, token};
 

@@ -82,3 +82,17 @@ pub fn decode_item_key(key: &[u8]) -> Option<ItemKey<'_>> {
         primary,
     })
 }
+
+/// What stands before the partition key in the rows of a local index: the index's ordinal in its table, 1 to 5. Local indexes share
+/// table id and token with their items, so that they lie in the same partition; the ordinal tells them apart.
+pub fn local_index_prefix(ordinal: u8, pk: &[u8]) -> Vec<u8> {
+    let mut prefix = Vec::with_capacity(1 + pk.len());
+    prefix.push(ordinal);
+    prefix.extend_from_slice(pk);
+    prefix
+}
+
+/// The ordinal of the local index that a key of [`space::INDEX`] is a row of.
+pub fn local_index_ordinal(key: &[u8]) -> Option<u8> {
+    key.get(ITEM_KEY_HEADER_BYTES).copied()
+}

@@ -182,6 +182,7 @@ impl BatchGetTable {
     /// # Errors
     /// `ValidationException` for the first that does not fit.
     pub fn check_schema(&self, schema: &TableSchema) -> Result<(), ApiError> {
+        schema.check_paths(self.projection.iter().flat_map(Projection::paths))?;
         self.keys.iter().try_for_each(|key| schema.key.check_key(key))
     }
 }

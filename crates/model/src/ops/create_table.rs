@@ -10,7 +10,7 @@ use crate::limits::{
 };
 use crate::schema::{
     AttributeDefinition, BillingMode, GlobalIndex, KeyDefinition, LocalIndex, OnDemandThroughput, Projection,
-    ProjectionType, SseSpecification, TableSchema, Throughput, WarmThroughput,
+    ProjectionType, SettingTimes, SseSpecification, TableSchema, Throughput, WarmThroughput,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -150,6 +150,7 @@ impl Raw {
             deletion_protection: self.deletion_protection.unwrap_or(false),
             ttl: None,
             resource_policy: self.resource_policy,
+            times: SettingTimes::default(),
             attributes: definitions,
         })
     }
@@ -169,7 +170,7 @@ impl Raw {
 }
 
 /// Units in range; `index` is the index that they are for.
-fn bounded(units: RawThroughput, index: Option<&str>) -> Result<Throughput, ApiError> {
+pub(super) fn bounded(units: RawThroughput, index: Option<&str>) -> Result<Throughput, ApiError> {
     let check = |units: Option<i64>, name: &str| {
         let value = units.unwrap_or(0);
         if value > MAX_THROUGHPUT_UNITS {
@@ -186,14 +187,14 @@ fn bounded(units: RawThroughput, index: Option<&str>) -> Result<Throughput, ApiE
     })
 }
 
-fn warm(raw: Option<RawThroughput>) -> Option<WarmThroughput> {
+pub(super) fn warm(raw: Option<RawThroughput>) -> Option<WarmThroughput> {
     let units =
         |units: Option<i64>, default| units.and_then(|units| u64::try_from(units).ok()).unwrap_or(default);
     // What a new on-demand table can take, by the developer guide, where a side is not named.
     raw.map(|raw| WarmThroughput { read: units(raw.read, 12_000), write: units(raw.write, 4_000) })
 }
 
-fn tags(raw: Vec<spec::RawTag>) -> Result<BTreeMap<String, String>, ApiError> {
+pub(super) fn tags(raw: Vec<spec::RawTag>) -> Result<BTreeMap<String, String>, ApiError> {
     if raw.len() > MAX_TAGS {
         return invalid(format_args!("Too many tags: the limit is {MAX_TAGS}"));
     }
@@ -437,7 +438,7 @@ fn stream(raw: Option<spec::RawStream>) -> Result<Option<crate::schema::StreamVi
     }
 }
 
-fn sse(raw: Option<spec::RawSse>) -> Option<SseSpecification> {
+pub(super) fn sse(raw: Option<spec::RawSse>) -> Option<SseSpecification> {
     let raw = raw.filter(|raw| raw.enabled.unwrap_or(false))?;
     Some(SseSpecification { kind: raw.kind.unwrap_or_else(|| "KMS".into()), key_id: raw.key_id })
 }

@@ -3,6 +3,7 @@
 use super::options::{ReturnConsumedCapacity, ReturnValues};
 use super::params::Params;
 use crate::expr::{Condition, ExpressionKind};
+use crate::schema::TableSchema;
 use crate::{ApiError, Item};
 
 const FIELDS: [&str; 11] = [
@@ -19,7 +20,7 @@ const FIELDS: [&str; 11] = [
     "ReturnValuesOnConditionCheckFailure",
 ];
 
-/// A valid `DeleteItem`. The key is still to be checked with [`crate::schema::KeyDefinition::check_key`].
+/// A valid `DeleteItem`. Key and condition are still to be checked with [`DeleteItem::check_schema`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeleteItem {
     /// The table's name.
@@ -59,5 +60,14 @@ impl DeleteItem {
             consumed_capacity: params.consumed_capacity(),
             collection_metrics: params.collection_metrics(),
         })
+    }
+
+    /// Checks key and condition against the table's schema.
+    ///
+    /// # Errors
+    /// `ValidationException`.
+    pub fn check_schema(&self, schema: &TableSchema) -> Result<(), ApiError> {
+        schema.key.check_key(&self.key)?;
+        schema.check_paths(self.condition.iter().flat_map(Condition::paths))
     }
 }

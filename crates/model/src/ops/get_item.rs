@@ -3,6 +3,7 @@
 use super::options::ReturnConsumedCapacity;
 use super::params::Params;
 use crate::expr::{ExpressionKind, Projection};
+use crate::schema::TableSchema;
 use crate::{ApiError, Item};
 
 const FIELDS: [&str; 7] = [
@@ -15,7 +16,7 @@ const FIELDS: [&str; 7] = [
     "ExpressionAttributeNames",
 ];
 
-/// A valid `GetItem`. The key is still to be checked with [`crate::schema::KeyDefinition::check_key`].
+/// A valid `GetItem`. The key is still to be checked with [`GetItem::check_schema`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct GetItem {
     /// The table's name.
@@ -48,5 +49,14 @@ impl GetItem {
             consistent: params.consistent_read.unwrap_or(false),
             consumed_capacity: params.consumed_capacity(),
         })
+    }
+
+    /// Checks projection and key against the table's schema.
+    ///
+    /// # Errors
+    /// `ValidationException`.
+    pub fn check_schema(&self, schema: &TableSchema) -> Result<(), ApiError> {
+        schema.check_paths(self.projection.iter().flat_map(Projection::paths))?;
+        schema.key.check_key(&self.key)
     }
 }

@@ -19,6 +19,7 @@ mod delete_item;
 mod delete_table;
 mod describe_table;
 mod expressions;
+mod features;
 mod get_item;
 mod legacy;
 mod list_tables;
@@ -29,7 +30,10 @@ mod query;
 mod scan;
 mod start_key;
 mod table_spec;
+mod tagging;
+mod time_to_live;
 mod update_item;
+mod update_table;
 
 pub use batch_get_item::{BatchGetEcho, BatchGetItem, BatchGetTable};
 pub use batch_write_item::{BatchWriteItem, BatchWriteTable, WriteRequest};
@@ -37,6 +41,7 @@ pub use create_table::CreateTable;
 pub use delete_item::DeleteItem;
 pub use delete_table::DeleteTable;
 pub use describe_table::DescribeTable;
+pub use features::FeatureRequest;
 pub use get_item::GetItem;
 pub use list_tables::ListTables;
 pub use options::{ReturnConsumedCapacity, ReturnValues, Select};
@@ -44,7 +49,10 @@ pub use put_item::PutItem;
 pub use query::{Query, QueryPlan};
 pub use scan::{Scan, ScanPlan};
 pub use start_key::StartKey;
+pub use tagging::{ListTagsOfResource, Resource, TagResource, UntagResource};
+pub use time_to_live::{DescribeTimeToLive, UpdateTimeToLive};
 pub use update_item::UpdateItem;
+pub use update_table::UpdateTable;
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 use super::options::{ReturnConsumedCapacity, ReturnValues};
 use super::params::Params;
 use crate::expr::{Condition, ExpressionKind};
+use crate::schema::TableSchema;
 use crate::size::check_item_size;
 use crate::{ApiError, Item};
 
@@ -20,7 +21,7 @@ const FIELDS: [&str; 11] = [
     "ReturnValuesOnConditionCheckFailure",
 ];
 
-/// A valid `PutItem`. The item's keys are still to be checked with [`crate::schema::TableSchema::check_item_keys`].
+/// A valid `PutItem`. Item and condition are still to be checked with [`PutItem::check_schema`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct PutItem {
     /// The table's name.
@@ -64,5 +65,14 @@ impl PutItem {
             consumed_capacity: params.consumed_capacity(),
             collection_metrics: params.collection_metrics(),
         })
+    }
+
+    /// Checks the item's keys and the condition against the table's schema.
+    ///
+    /// # Errors
+    /// `ValidationException`.
+    pub fn check_schema(&self, schema: &TableSchema) -> Result<(), ApiError> {
+        schema.check_item_keys(&self.item)?;
+        schema.check_paths(self.condition.iter().flat_map(Condition::paths))
     }
 }

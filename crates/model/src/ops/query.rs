@@ -160,6 +160,45 @@ pub(super) fn resolve_index<'s>(
     Ok((Some(index), select.unwrap_or(default)))
 }
 
+/// Refuses a filter that looks at attributes which the index does not hold, and a projection that asks a global index for them. A
+/// local one has them fetched from the table.
+///
+/// # Errors
+/// `ValidationException` that names the attributes.
+pub(super) fn check_projected(
+    schema: &TableSchema,
+    index: Option<IndexRef<'_>>,
+    filter: Option<&Condition>,
+    projection: Option<&Projection>,
+) -> Result<(), ApiError> {
+    let Some(index) = index else { return Ok(()) };
+    let mut missing: Vec<&str> = Vec::new();
+    for path in filter.into_iter().flat_map(Condition::paths) {
+        if !schema.is_projected(index, path.root()) && !missing.contains(&path.root()) {
+            missing.push(path.root());
+        }
+    }
+    if !missing.is_empty() {
+        return Err(ApiError::invalid_parameter(format!(
+            "Secondary index {} does not project one or more filter attributes: [{}]",
+            index.name(),
+            missing.join(", ")
+        )));
+    }
+    if index.is_global() {
+        missing.extend(projection.into_iter().flat_map(Projection::attributes));
+        missing.retain(|name| !schema.is_projected(index, name));
+        if !missing.is_empty() {
+            return Err(ApiError::invalid_parameter(format!(
+                "Global secondary index {} does not project [{}]",
+                index.name(),
+                missing.join(", ")
+            )));
+        }
+    }
+    Ok(())
+}
+
 impl Query {
     /// Reads and validates a body.
     ///
@@ -216,6 +255,9 @@ impl Query {
             }
             Keys::Legacy(conditions) => key_conditions(conditions, definition, self.index.as_deref())?,
         };
+        schema.check_paths(self.filter.iter().flat_map(Condition::paths))?;
+        schema.check_paths(self.projection.iter().flat_map(Projection::paths))?;
+        check_projected(schema, index, self.filter.as_ref(), self.projection.as_ref())?;
         if let Some(filter) = &self.filter {
             check_filter_keys(filter, definition, self.filter_kind)?;
         }

@@ -3,7 +3,7 @@
 use super::legacy;
 use super::options::{ReturnConsumedCapacity, Select};
 use super::params::Params;
-use super::query::{check_select, resolve_index};
+use super::query::{check_projected, check_select, resolve_index};
 use super::start_key::{StartKey, outside_segment};
 use crate::expr::{Condition, ExpressionKind, Projection, filter_condition};
 use crate::schema::{IndexRef, TableSchema};
@@ -121,6 +121,9 @@ impl Scan {
             self.select,
             self.projection.is_some(),
         )?;
+        schema.check_paths(self.filter.iter().flat_map(Condition::paths))?;
+        schema.check_paths(self.projection.iter().flat_map(Projection::paths))?;
+        check_projected(schema, index, self.filter.as_ref(), self.projection.as_ref())?;
         let start = self
             .start
             .as_ref()

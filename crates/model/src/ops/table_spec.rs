@@ -30,7 +30,7 @@ pub(super) struct RawProjection {
 }
 
 /// `ProvisionedThroughput`.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct RawThroughput {
     pub read: Option<i64>,
     pub write: Option<i64>,

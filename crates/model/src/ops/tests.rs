@@ -21,7 +21,15 @@ fn parse(operation: &str, body: &str) -> Result<(), ApiError> {
         "DescribeTable" => DescribeTable::parse(body).map(drop),
         "DeleteTable" => DeleteTable::parse(body).map(drop),
         "ListTables" => ListTables::parse(body).map(drop),
-        _ => panic!("no operation {operation}"),
+        "UpdateTable" => UpdateTable::parse(body).map(drop),
+        "TagResource" => TagResource::parse(body).map(drop),
+        "UntagResource" => UntagResource::parse(body).map(drop),
+        "ListTagsOfResource" => ListTagsOfResource::parse(body).map(drop),
+        "UpdateTimeToLive" => UpdateTimeToLive::parse(body).map(drop),
+        _ => match FeatureRequest::parse(operation, body) {
+            Some(result) => result.map(drop),
+            None => panic!("no operation {operation}"),
+        },
     }
 }
 
@@ -1029,4 +1037,294 @@ proptest::proptest! {
             proptest::prop_assert!(!error.to_json().is_empty());
         }
     }
+}
+
+const MUST_NOT_BE_NULL: &str = "failed to satisfy constraint: Member must not be null";
+
+#[test]
+fn update_table() {
+    let t = r#""TableName":"abc""#;
+    let pay = "One or more parameter values were invalid: Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST";
+    check(
+        "UpdateTable",
+        &[
+            ("", "The parameter 'TableName' is required but was not present in the request"),
+            (
+                t,
+                "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates or SSESpecification or ReplicaUpdates is required",
+            ),
+            (
+                &format!(r#"{t},"BillingMode":"X""#),
+                "1 validation error detected: Value 'X' at 'billingMode' failed to satisfy constraint: Member must satisfy enum value set: [PROVISIONED, PAY_PER_REQUEST]",
+            ),
+            (
+                &format!(r#"{t},"ProvisionedThroughput":{{"ReadCapacityUnits":0}}"#),
+                &format!(
+                    "2 validation errors detected: Value '0' at 'provisionedThroughput.readCapacityUnits' failed to satisfy constraint: Member must have value greater than or equal to 1; Value null at 'provisionedThroughput.writeCapacityUnits' {MUST_NOT_BE_NULL}"
+                ),
+            ),
+            (
+                &format!(r#"{t},"StreamSpecification":{{"StreamEnabled":true}}"#),
+                "Invalid StreamViewType: Stream ViewType must not be null or empty when enabling streams.",
+            ),
+            (
+                &format!(
+                    r#"{t},"StreamSpecification":{{"StreamEnabled":false,"StreamViewType":"NEW_IMAGE"}}"#
+                ),
+                "Invalid StreamViewType: Stream StreamEnabled was false but a StreamViewType was present.",
+            ),
+            (&format!(r#"{t},"DeletionProtectionEnabled":false"#), ""),
+            (&format!(r#"{t},"TableClass":"STANDARD""#), ""),
+        ],
+    );
+    let create = r#"{"TableName":"abc","AttributeDefinitions":[{"AttributeName":"p","AttributeType":"S"}],"KeySchema":[{"AttributeName":"p","KeyType":"HASH"}],"ProvisionedThroughput":{"ReadCapacityUnits":5,"WriteCapacityUnits":5}}"#;
+    let mut schema = CreateTable::parse(create.as_bytes()).unwrap().schema;
+    let day = 24 * 60 * 60 * 1000;
+    // Each step: what the request has beside the table, and what it is refused with.
+    let steps = [
+        (
+            r#""ProvisionedThroughput":{"ReadCapacityUnits":5,"WriteCapacityUnits":5}"#,
+            "The provisioned throughput for the table will not change. The requested value equals the current value. Current ReadCapacityUnits provisioned for the table: 5. Requested ReadCapacityUnits: 5. Current WriteCapacityUnits provisioned for the table: 5. Requested WriteCapacityUnits: 5. Refer to the Amazon DynamoDB Developer Guide for current limits and how to request higher limits.",
+        ),
+        (r#""ProvisionedThroughput":{"ReadCapacityUnits":4,"WriteCapacityUnits":6}"#, ""),
+        (r#""ProvisionedThroughput":{"ReadCapacityUnits":3,"WriteCapacityUnits":6}"#, ""),
+        (
+            r#""OnDemandThroughput":{"MaxReadRequestUnits":3}"#,
+            "One or more parameter values were invalid: OnDemandThroughput cannot be specified when BillingMode is PROVISIONED",
+        ),
+        (
+            r#""BillingMode":"PAY_PER_REQUEST","ProvisionedThroughput":{"ReadCapacityUnits":3,"WriteCapacityUnits":6}"#,
+            pay,
+        ),
+        (r#""BillingMode":"PAY_PER_REQUEST""#, ""),
+        (r#""ProvisionedThroughput":{"ReadCapacityUnits":3,"WriteCapacityUnits":6}"#, pay),
+        (
+            r#""BillingMode":"PROVISIONED""#,
+            "One or more parameter values were invalid: ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED",
+        ),
+        (r#""OnDemandThroughput":{"MaxReadRequestUnits":3,"MaxWriteRequestUnits":-1}"#, ""),
+        (r#""StreamSpecification":{"StreamEnabled":false}"#, "Table has no stream to disable"),
+        (r#""StreamSpecification":{"StreamEnabled":true,"StreamViewType":"KEYS_ONLY"}"#, ""),
+        (
+            r#""StreamSpecification":{"StreamEnabled":true,"StreamViewType":"NEW_IMAGE"}"#,
+            "Table already has an enabled stream",
+        ),
+        (
+            r#""DeletionProtectionEnabled":true,"TableClass":"STANDARD_INFREQUENT_ACCESS","SSESpecification":{"Enabled":true}"#,
+            "",
+        ),
+    ];
+    for (step, message) in steps {
+        let update = UpdateTable::parse(format!("{{{t},{step}}}").as_bytes()).unwrap();
+        match update.apply(&schema, day + 7) {
+            Ok(new) => {
+                assert_eq!("", message, "{step}");
+                schema = new;
+            }
+            Err(error) => assert_eq!(error.message, message, "{step}"),
+        }
+    }
+    assert_eq!(schema.billing, BillingMode::PayPerRequest);
+    assert_eq!((schema.throughput.read, schema.throughput.write), (0, 0));
+    assert_eq!(schema.on_demand.map(|limit| (limit.max_read, limit.max_write)), Some((Some(3), None)));
+    assert!(schema.deletion_protection && schema.sse.is_some() && schema.stream.is_some());
+    let times = schema.times;
+    assert_eq!(
+        (times.increase, times.decrease, times.on_demand),
+        (Some(day + 7), Some(day + 7), Some(day + 7))
+    );
+    assert_eq!((times.decreases_on_day_of(day + 9), times.decreases_on_day_of(2 * day)), (2, 0));
+    assert_eq!(TableSchema::from_json(&schema.to_json()).unwrap(), schema);
+}
+
+#[test]
+fn tags() {
+    let arn = r#""ResourceArn":"arn:aws:dynamodb:us-east-1:000000000000:table/abc""#;
+    let null = |path: &str| format!("1 validation error detected: Value null at '{path}' {MUST_NOT_BE_NULL}");
+    check(
+        "TagResource",
+        &[
+            (arn, &null("tags")),
+            (r#""Tags":[{"Key":"k","Value":"v"}]"#, &null("resourceArn")),
+            (
+                r#""ResourceArn":"x","Tags":[{"Key":"k","Value":"v"}]"#,
+                "Invalid TableArn: Invalid ResourceArn provided as input x",
+            ),
+            (&format!(r#"{arn},"Tags":[]"#), "Atleast one Tag needs to be provided as Input."),
+            (
+                &format!(r#"{arn},"Tags":[{{"Key":"aws:k","Value":"v"}}]"#),
+                "One or more parameter values were invalid: Tag keys starting with \"aws:\" are reserved for system use",
+            ),
+            (&format!(r#"{arn},"Tags":[{{"Key":"k","Value":"v"}}]"#), ""),
+        ],
+    );
+    check(
+        "UntagResource",
+        &[
+            (arn, &null("tagKeys")),
+            (&format!(r#"{arn},"TagKeys":[]"#), "Atleast one Tag Key needs to be provided as Input."),
+            (&format!(r#"{arn},"TagKeys":["k"]"#), ""),
+        ],
+    );
+    check("ListTagsOfResource", &[("", &null("resourceArn")), (arn, "")]);
+    let tag = |pairs: &str| TagResource::parse(format!("{{{arn},\"Tags\":[{pairs}]}}").as_bytes()).unwrap();
+    let many: Vec<String> = (0..50).map(|n| format!(r#"{{"Key":"k{n}","Value":"v"}}"#)).collect();
+    let fifty = tag(&many.join(",")).apply(&Default::default()).unwrap();
+    assert_eq!(fifty.len(), 50);
+    let again = tag(r#"{"Key":"k1","Value":"w"}"#).apply(&fifty).unwrap();
+    assert_eq!((again.len(), again["k1"].as_str()), (50, "w"));
+    assert!(tag(r#"{"Key":"other","Value":"w"}"#).apply(&fifty).is_err());
+    let untag = format!(r#"{{{arn},"TagKeys":["k1","nothing"]}}"#);
+    assert_eq!(UntagResource::parse(untag.as_bytes()).unwrap().apply(&fifty).len(), 49);
+}
+
+#[test]
+fn time_to_live() {
+    let t = r#""TableName":"abc""#;
+    let set = |enabled, name: &str| {
+        format!(r#"{t},"TimeToLiveSpecification":{{"Enabled":{enabled},"AttributeName":"{name}"}}"#)
+    };
+    check(
+        "UpdateTimeToLive",
+        &[
+            (
+                t,
+                &format!(
+                    "1 validation error detected: Value null at 'timeToLiveSpecification' {MUST_NOT_BE_NULL}"
+                ),
+            ),
+            (
+                &set(true, ""),
+                "1 validation error detected: Value '' at 'timeToLiveSpecification.attributeName' failed to satisfy constraint: Member must have length greater than or equal to 1",
+            ),
+            (&set(true, "expires"), ""),
+        ],
+    );
+    let mut state = None;
+    for (enabled, name, message) in [
+        (false, "expires", "TimeToLive is already disabled"),
+        (true, "expires", ""),
+        (true, "expires", "TimeToLive is already enabled"),
+        (
+            false,
+            "other",
+            "TimeToLive is active on a different AttributeName: current AttributeName is expires",
+        ),
+        (false, "expires", ""),
+    ] {
+        let update = UpdateTimeToLive::parse(format!("{{{}}}", set(enabled, name)).as_bytes()).unwrap();
+        match update.apply(state.as_ref()) {
+            Ok(next) => {
+                assert_eq!("", message);
+                state = next;
+            }
+            Err(error) => assert_eq!(error.message, message),
+        }
+    }
+    assert_eq!(state, None);
+}
+
+#[test]
+fn features_that_are_absent_check_their_requests() {
+    let arn = "arn:aws:dynamodb:us-east-1:000000000000:table/abc/backup/01";
+    check("DescribeEndpoints", &[("", ""), (r#""Other":1"#, "")]);
+    check(
+        "DescribeBackup",
+        &[
+            ("", &format!("1 validation error detected: Value null at 'backupArn' {MUST_NOT_BE_NULL}")),
+            (
+                r#""BackupArn":"short""#,
+                "1 validation error detected: Value 'short' at 'backupArn' failed to satisfy constraint: Member must have length greater than or equal to 37",
+            ),
+            (&format!(r#""BackupArn":"{arn}""#), ""),
+        ],
+    );
+    check(
+        "CreateBackup",
+        &[
+            (
+                r#""BackupName":"abc""#,
+                "The parameter 'TableName' is required but was not present in the request",
+            ),
+            (
+                r#""TableName":"abc""#,
+                &format!("1 validation error detected: Value null at 'backupName' {MUST_NOT_BE_NULL}"),
+            ),
+            (r#""TableName":"abc","BackupName":"abc""#, ""),
+        ],
+    );
+    check(
+        "ListExports",
+        &[
+            ("", ""),
+            (
+                r#""MaxResults":26"#,
+                "1 validation error detected: Value '26' at 'maxResults' failed to satisfy constraint: Member must have value less than or equal to 25",
+            ),
+        ],
+    );
+    check(
+        "UpdateContinuousBackups",
+        &[(
+            r#""TableName":"abc""#,
+            &format!(
+                "1 validation error detected: Value null at 'pointInTimeRecoverySpecification' {MUST_NOT_BE_NULL}"
+            ),
+        )],
+    );
+    let on = br#"{"TableName":"abc","PointInTimeRecoverySpecification":{"PointInTimeRecoveryEnabled":true}}"#;
+    assert!(FeatureRequest::parse("UpdateContinuousBackups", on).unwrap().unwrap().recovery_enabled);
+    assert!(FeatureRequest::parse("PutItem", b"{}").is_none());
+}
+
+#[test]
+fn paths_into_keys_are_refused() {
+    let create = r#"{"TableName":"abc","BillingMode":"PAY_PER_REQUEST","AttributeDefinitions":[{"AttributeName":"p","AttributeType":"S"},{"AttributeName":"s","AttributeType":"S"},{"AttributeName":"l","AttributeType":"S"}],"KeySchema":[{"AttributeName":"p","KeyType":"HASH"},{"AttributeName":"s","KeyType":"RANGE"}],"LocalSecondaryIndexes":[{"IndexName":"byl","KeySchema":[{"AttributeName":"p","KeyType":"HASH"},{"AttributeName":"l","KeyType":"RANGE"}],"Projection":{"ProjectionType":"KEYS_ONLY"}}]}"#;
+    let schema = CreateTable::parse(create.as_bytes()).unwrap().schema;
+    let key = r#""TableName":"abc","Key":{"p":{"S":"a"},"s":{"S":"b"}}"#;
+    let item = r#""TableName":"abc","Item":{"p":{"S":"a"},"s":{"S":"b"}}"#;
+    let query = r#""TableName":"abc","IndexName":"byl","KeyConditionExpression":"p=:a","ExpressionAttributeValues":{":a":{"S":"a"}}"#;
+    let scalars = |what: &str| {
+        format!(
+            "Key attributes must be scalars; list random access '[]' and map lookup '.' are not allowed: {what}"
+        )
+    };
+    let part = "One or more parameter values were invalid: Cannot update attribute p. This attribute is part of the key";
+    let check = |operation: &str, body: String, message: &str| {
+        let body = format!("{{{body}}}");
+        let bytes = body.as_bytes();
+        let result = match operation {
+            "PutItem" => PutItem::parse(bytes).unwrap().check_schema(&schema),
+            "GetItem" => GetItem::parse(bytes).unwrap().check_schema(&schema),
+            "DeleteItem" => DeleteItem::parse(bytes).unwrap().check_schema(&schema),
+            "UpdateItem" => UpdateItem::parse(bytes).unwrap().check_schema(&schema),
+            "Query" => Query::parse(bytes).unwrap().plan(&schema).map(drop),
+            _ => Scan::parse(bytes).unwrap().plan(&schema).map(drop),
+        };
+        assert_eq!(
+            result.err().map(|error| error.message).unwrap_or_default(),
+            message,
+            "{operation} {body}"
+        );
+    };
+    check("PutItem", format!(r#"{item},"ConditionExpression":"p.a = p""#), &scalars("Key: p"));
+    check("DeleteItem", format!(r#"{key},"ConditionExpression":"l[0] = p""#), &scalars("IndexKey: l"));
+    check("GetItem", format!(r#"{key},"ProjectionExpression":"p.a""#), &scalars("Key: p"));
+    check("GetItem", format!(r#"{key},"ProjectionExpression":"q.a, p""#), "");
+    check("UpdateItem", format!(r#"{key},"UpdateExpression":"SET q = p.a""#), &scalars("Key: p"));
+    check("UpdateItem", format!(r#"{key},"UpdateExpression":"REMOVE l[0]""#), &scalars("IndexKey: l"));
+    check("UpdateItem", format!(r#"{key},"UpdateExpression":"REMOVE p.q""#), part);
+    check(
+        "UpdateItem",
+        format!(r#"{key},"UpdateExpression":"SET p = s","ConditionExpression":"s.a = p""#),
+        &scalars("Key: s"),
+    );
+    check("Query", format!(r#"{query},"ProjectionExpression":"l.a""#), &scalars("IndexKey: l"));
+    check(
+        "Query",
+        format!(r#"{query},"FilterExpression":"y = :a""#),
+        "One or more parameter values were invalid: Secondary index byl does not project one or more filter attributes: [y]",
+    );
+    check("Query", format!(r#"{query},"ProjectionExpression":"y""#), "");
+    check("Scan", r#""TableName":"abc","ProjectionExpression":"l.a""#.into(), &scalars("IndexKey: l"));
 }

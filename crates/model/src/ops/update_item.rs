@@ -75,21 +75,16 @@ impl UpdateItem {
         })
     }
 
-    /// Checks key and update against the table's schema.
+    /// Checks key, condition and update against the table's schema.
     ///
     /// # Errors
     /// `ValidationException` for a key that does not fit, or an update of a key attribute.
     pub fn check_schema(&self, schema: &TableSchema) -> Result<(), ApiError> {
         schema.key.check_key(&self.key)?;
-        for action in self.update.iter().flat_map(|update| update.actions()) {
-            let name = action.path().root();
-            if schema.key.contains(name) {
-                return Err(ApiError::invalid_parameter(format!(
-                    "Cannot update attribute {name}. This attribute is part of the key"
-                )));
-            }
-        }
-        Ok(())
+        schema.check_paths(self.condition.iter().flat_map(Condition::paths))?;
+        let Some(update) = &self.update else { return Ok(()) };
+        update.check_keys(schema.key.attributes().map(|attribute| attribute.name.as_str()))?;
+        schema.check_paths(update.paths())
     }
 }
 

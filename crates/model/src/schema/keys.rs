@@ -1,6 +1,7 @@
 //! An item's keys against a schema: DynamoDB's checks and their texts, and the encoding for storage.
 
 use super::{IndexRef, KeyAttribute, KeyDefinition, ScalarType, TableSchema};
+use crate::expr::{DocumentPath, check_key_paths};
 use crate::key::encode_element;
 use crate::limits::{MAX_PARTITION_KEY_BYTES, MAX_SORT_KEY_BYTES};
 use crate::{ApiError, AttributeValue, Item};
@@ -218,6 +219,17 @@ impl TableSchema {
     /// As [`TableSchema::check_index_keys`], worded as for an update.
     pub fn check_updated_index_keys(&self, before: &Item, after: &Item) -> Result<(), ApiError> {
         self.check_indexes(after, Origin::Update, |name| before.get(name) != after.get(name))
+    }
+
+    /// Refuses document paths that look inside a key attribute of the table or of one of its indexes: keys are scalars.
+    ///
+    /// # Errors
+    /// `ValidationException` that names the first such attribute.
+    pub fn check_paths<'p>(&self, paths: impl IntoIterator<Item = &'p DocumentPath>) -> Result<(), ApiError> {
+        let table: Vec<&str> = self.key.attributes().map(|attribute| attribute.name.as_str()).collect();
+        let indexes = self.indexes().flat_map(|index| index.key().attributes());
+        let indexes: Vec<&str> = indexes.map(|attribute| attribute.name.as_str()).collect();
+        check_key_paths(paths, &table, &indexes)
     }
 
     fn check_indexes(

@@ -12,7 +12,7 @@ pub(crate) use names::has_name_characters;
 pub use names::{TableReference, is_valid_name, parse_table_reference};
 pub use types::{
     AttributeDefinition, BillingMode, GlobalIndex, IndexRef, KeyAttribute, KeyDefinition, LocalIndex,
-    OnDemandThroughput, Projection, ProjectionType, ScalarType, SchemaError, SseSpecification,
+    OnDemandThroughput, Projection, ProjectionType, ScalarType, SchemaError, SettingTimes, SseSpecification,
     StreamViewType, TableClass, TableSchema, Throughput, TimeToLive, WarmThroughput,
 };
 

@@ -47,6 +47,7 @@ fn schema() -> TableSchema {
         deletion_protection: true,
         ttl: Some(TimeToLive { attribute: "expires".into() }),
         resource_policy: Some("{}".into()),
+        times: SettingTimes { stream: Some(5), ..SettingTimes::default() },
     }
 }
 

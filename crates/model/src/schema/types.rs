@@ -322,6 +322,42 @@ pub struct TableSchema {
     /// `ResourcePolicy`, as given.
     #[serde(default)]
     pub resource_policy: Option<String>,
+    /// When its settings changed, where that is described.
+    #[serde(default, skip_serializing_if = "SettingTimes::is_empty")]
+    pub times: SettingTimes,
+}
+
+/// When settings of a table changed: milliseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingTimes {
+    /// Billing by request began.
+    #[serde(default)]
+    pub on_demand: Option<u64>,
+    /// Provisioned throughput was last raised.
+    #[serde(default)]
+    pub increase: Option<u64>,
+    /// Provisioned throughput was last lowered.
+    #[serde(default)]
+    pub decrease: Option<u64>,
+    /// How often it was lowered on the day of `decrease` (UTC).
+    #[serde(default)]
+    pub decreases: u32,
+    /// The stream was last enabled.
+    #[serde(default)]
+    pub stream: Option<u64>,
+}
+
+impl SettingTimes {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// How often throughput was lowered on the day of `now_ms`.
+    pub fn decreases_on_day_of(&self, now_ms: u64) -> u32 {
+        const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+        let today = self.decrease.is_some_and(|at| at / DAY_MS == now_ms / DAY_MS);
+        if today { self.decreases } else { 0 }
+    }
 }
 
 /// A stored schema that cannot be read.
@@ -392,6 +428,21 @@ impl TableSchema {
     /// All indexes, local ones first.
     pub fn indexes(&self) -> impl Iterator<Item = IndexRef<'_>> {
         self.local_indexes.iter().map(IndexRef::Local).chain(self.global_indexes.iter().map(IndexRef::Global))
+    }
+
+    /// Whether an index holds an attribute of the items in it.
+    pub fn is_projected(&self, index: IndexRef<'_>, name: &str) -> bool {
+        let projection = index.projection();
+        projection.kind == ProjectionType::All
+            || self.key.contains(name)
+            || index.key().contains(name)
+            || projection.non_key_attributes.iter().any(|attribute| attribute == name)
+    }
+
+    /// What an index holds of an item.
+    pub fn project(&self, index: IndexRef<'_>, item: &crate::Item) -> crate::Item {
+        let held = item.iter().filter(|(name, _)| self.is_projected(index, name));
+        held.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
     /// The defined type of an attribute.

@@ -1,21 +1,24 @@
-//! The machine of a table partition: items under their storage keys.
+//! The machine of a table partition: items under their storage keys, and the rows of their local indexes.
 
+use super::local_index;
+use super::schema::{SchemaSource, Schemas};
 use crate::store::{EvalCtx, Evaluation, KeyRange, Machine, ProposeError};
 use bytes::Bytes;
 use prost::Message as _;
 use torc_cluster::{Partition, TokenRange};
 use torc_engine::WriteBatch;
-use torc_model::codec::{self, RecordHeader};
+use torc_model::codec::RecordHeader;
 use torc_model::expr::{Condition, Update};
 use torc_model::key::{ItemKey, decode_item_key, prefix_successor, space, table_prefix, token_prefix};
-use torc_model::{ApiError, ErrorCode, Item, size};
+use torc_model::schema::TableSchema;
+use torc_model::{ApiError, ErrorCode, Item, codec, size};
 use torc_wire::table::{
     ItemAction, ItemError, ItemOutcome, ItemWrite, PutAction, TableCommand, TableOutcome, UpdateAction,
 };
 
-/// The machine of one partition.
-pub fn machine(partition: Partition) -> Box<dyn Machine> {
-    Box::new(TableMachine { partition })
+/// The machine of one partition. `schema` is asked for the table's record before each evaluation.
+pub fn machine(partition: Partition, schema: SchemaSource) -> Box<dyn Machine> {
+    Box::new(TableMachine { partition, schemas: Schemas::new(schema) })
 }
 
 /// The engine keys of a partition.
@@ -53,6 +56,7 @@ pub fn first_key(partition: &Partition) -> Bytes {
 
 struct TableMachine {
     partition: Partition,
+    schemas: Schemas,
 }
 
 impl Machine for TableMachine {
@@ -63,10 +67,12 @@ impl Machine for TableMachine {
         if !command.writes.iter().all(|w| owns(&self.partition, &w.key)) {
             return Err(invalid("a key is not in this partition".into()));
         }
+        let schema = self.schemas.current().map_err(invalid)?;
         let mut batch = WriteBatch::new();
         let mut outcomes = Vec::with_capacity(command.writes.len());
         for write in &command.writes {
-            outcomes.push(evaluate(context, write, command.timestamp_ms, &mut batch).map_err(invalid)?);
+            let outcome = evaluate(context, schema, write, command.timestamp_ms, &mut batch);
+            outcomes.push(outcome.map_err(invalid)?);
         }
         let response = Bytes::from(TableOutcome { outcomes }.encode_to_vec());
         Ok(Evaluation { batch: (!batch.is_empty()).then_some(batch), response })
@@ -79,71 +85,115 @@ struct Stored {
     header: RecordHeader,
 }
 
+/// What becomes of the item: the attributes stored in its place, if any are.
+enum After {
+    /// The record, and the item in it where somebody needs it.
+    Stored(Vec<u8>, Option<Item>),
+    Gone,
+}
+
 fn evaluate(
     context: &mut EvalCtx<'_>,
+    schema: Option<&TableSchema>,
     write: &ItemWrite,
     timestamp_ms: u64,
     batch: &mut WriteBatch,
 ) -> Result<ItemOutcome, String> {
     let is_update = matches!(write.action, Some(ItemAction::Update(_)));
-    let needs_old = is_update || !write.condition.is_empty() || write.return_old || write.measure_old;
+    // The rows of local indexes follow from the item before and the item after.
+    let indexed = schema.filter(|schema| !schema.local_indexes.is_empty());
+    let needs_old = is_update
+        || !write.condition.is_empty()
+        || write.return_old
+        || write.measure_old
+        || indexed.is_some();
     let old = if needs_old { read(context, &write.key)? } else { None };
     let old_item = match &old {
-        Some(stored) if is_update || !write.condition.is_empty() => Some(decode(&stored.record)?),
+        Some(stored) if is_update || !write.condition.is_empty() || indexed.is_some() => {
+            Some(decode(&stored.record)?)
+        }
         _ => None,
     };
     let empty = Item::new();
-    let present = old_item.as_ref().unwrap_or(&empty);
 
     if !write.condition.is_empty() {
-        let condition = Condition::decode(&write.condition).map_err(|e| format!("unreadable condition: {e}"))?;
-        if !condition.matches(present) {
+        let condition =
+            Condition::decode(&write.condition).map_err(|e| format!("unreadable condition: {e}"))?;
+        if !condition.matches(old_item.as_ref().unwrap_or(&empty)) {
             let item = if write.return_on_failure { old.as_ref().map(|s| s.record.clone()) } else { None };
-            return Ok(refused(&ApiError::new(ErrorCode::ConditionalCheckFailed, CONDITION_FAILED), item, &old));
+            return Ok(refused(
+                &ApiError::new(ErrorCode::ConditionalCheckFailed, CONDITION_FAILED),
+                item,
+                &old,
+            ));
         }
     }
-    let mut outcome = ItemOutcome {
-        old: if write.return_old { old.as_ref().map(|s| s.record.clone()) } else { None },
-        old_bytes: old.as_ref().map_or(0, |s| s.header.item_size),
-        ..ItemOutcome::default()
-    };
     // Blind writes do not read the old item: theirs starts a new count.
     let version = old.as_ref().map_or(1, |s| s.header.version.saturating_add(1));
-    match &write.action {
+    let (after, new_bytes) = match &write.action {
         Some(ItemAction::Put(PutAction { item, item_bytes })) => {
             let mut record = Vec::with_capacity(item.len() + 32);
             codec::encode_header(timestamp_ms, version, *item_bytes, &mut record);
             record.extend_from_slice(item);
-            outcome.new_bytes = *item_bytes;
-            put(batch, write, record, &mut outcome);
+            let decoded = indexed.map(|_| codec::decode_item(item)).transpose();
+            (After::Stored(record, decoded.map_err(|e| format!("unreadable item: {e}"))?), *item_bytes)
         }
-        Some(ItemAction::Delete(_)) => {
-            if !needs_old || old.is_some() {
-                batch.delete(&write.key);
-            }
-        }
-        Some(ItemAction::Update(action)) => match update(action, old_item) {
+        Some(ItemAction::Delete(_)) => (After::Gone, 0),
+        Some(ItemAction::Update(action)) => match update(action, schema, old_item.as_ref()) {
             Ok(item) => {
-                outcome.new_bytes = size::item_size(&item) as u64;
                 let mut record = Vec::new();
                 codec::encode_record(timestamp_ms, version, &item, &mut record);
-                put(batch, write, record, &mut outcome);
+                let bytes = size::item_size(&item) as u64;
+                (After::Stored(record, Some(item)), bytes)
             }
             Err(error) => return Ok(refused(&error, None, &old)),
         },
         None => return Err("a write without an action".into()),
+    };
+    let mut outcome = ItemOutcome {
+        old: if write.return_old { old.as_ref().map(|s| s.record.clone()) } else { None },
+        old_bytes: old.as_ref().map_or(0, |s| s.header.item_size),
+        new_bytes,
+        ..ItemOutcome::default()
+    };
+    if let Some(schema) = indexed {
+        let after_item = match &after {
+            After::Stored(_, item) => item.as_ref(),
+            After::Gone => None,
+        };
+        let change = local_index::Change {
+            key: &write.key,
+            before: old_item.as_ref(),
+            after: after_item,
+            after_bytes: new_bytes,
+            timestamp_ms,
+            version,
+        };
+        let changes = match local_index::changes(schema, &change)? {
+            Ok(changes) => changes,
+            Err(error) => return Ok(refused(&error, None, &old)),
+        };
+        for row in changes {
+            outcome.local_indexes.extend(row.apply(batch));
+        }
+        if !write.measure_old {
+            outcome.local_indexes.clear();
+        }
+    }
+    match after {
+        After::Stored(record, _) => {
+            batch.put(&write.key, &record);
+            if write.return_new {
+                outcome.new = Some(Bytes::from(record));
+            }
+        }
+        After::Gone if needs_old && old.is_none() => {}
+        After::Gone => batch.delete(&write.key),
     }
     Ok(outcome)
 }
 
 const CONDITION_FAILED: &str = "The conditional request failed";
-
-fn put(batch: &mut WriteBatch, write: &ItemWrite, record: Vec<u8>, outcome: &mut ItemOutcome) {
-    batch.put(&write.key, &record);
-    if write.return_new {
-        outcome.new = Some(Bytes::from(record));
-    }
-}
 
 fn read(context: &mut EvalCtx<'_>, key: &[u8]) -> Result<Option<Stored>, String> {
     let Some(record) = context.get(key).map_err(|e| e.to_string())? else { return Ok(None) };
@@ -155,10 +205,10 @@ fn decode(record: &[u8]) -> Result<Item, String> {
     codec::decode_record(record).map(|(_, item)| item).map_err(|e| format!("unreadable record: {e}"))
 }
 
-fn update(action: &UpdateAction, old: Option<Item>) -> Result<Item, ApiError> {
+fn update(action: &UpdateAction, schema: Option<&TableSchema>, old: Option<&Item>) -> Result<Item, ApiError> {
     let unreadable = |what: &str| ApiError::new(ErrorCode::InternalServerError, format!("unreadable {what}"));
     let base = match old {
-        Some(item) => item,
+        Some(item) => item.clone(),
         None => codec::decode_item(&action.key_attributes).map_err(|_| unreadable("key attributes"))?,
     };
     if action.update.is_empty() {
@@ -167,12 +217,19 @@ fn update(action: &UpdateAction, old: Option<Item>) -> Result<Item, ApiError> {
     let update = Update::decode(&action.update).map_err(|_| unreadable("update"))?;
     let applied = update.apply(&base)?;
     size::check_updated_item(&applied.item)?;
+    if let Some(schema) = schema {
+        schema.check_updated_index_keys(&base, &applied.item)?;
+    }
     Ok(applied.item)
 }
 
 fn refused(error: &ApiError, item: Option<Bytes>, old: &Option<Stored>) -> ItemOutcome {
     ItemOutcome {
-        error: Some(ItemError { code: error.code.type_name().to_string(), message: error.message.clone(), item }),
+        error: Some(ItemError {
+            code: error.code.type_name().to_string(),
+            message: error.message.clone(),
+            item,
+        }),
         old_bytes: old.as_ref().map_or(0, |s| s.header.item_size),
         ..ItemOutcome::default()
     }

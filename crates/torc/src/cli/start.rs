@@ -6,6 +6,7 @@ use serde::Deserialize;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use torc_api::auth::AccessKeys;
 use tracing_subscriber::EnvFilter;
 
 const DEFAULT_DATA: &str = "torc-data";
@@ -57,6 +58,10 @@ pub struct StartFlags {
     /// Threads that serve [default: one a core]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    /// Access keys that DynamoDB requests must be signed with, ID:SECRET apart by commas; without any, all requests are served.
+    /// Better given in the environment or the file than on the command line, which other users of the machine can read
+    #[arg(long, value_name = "KEYS", env = "TORC_ACCESS_KEYS", hide_env_values = true)]
+    access_keys: Option<String>,
     /// Configuration file (TOML) with the same names as these flags; flags win
     #[arg(long, value_name = "FILE", env = "TORC_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
@@ -84,6 +89,7 @@ struct File {
     weight: Option<u32>,
     memory: Option<String>,
     threads: Option<usize>,
+    access_keys: Option<String>,
     log: Option<String>,
     log_json: bool,
     quiet: bool,
@@ -152,6 +158,9 @@ impl StartFlags {
             join: join.iter().map(|seed| host_port(seed)).collect::<Result<Vec<_>>>()?,
             quiet: self.quiet || file.quiet,
             threads,
+            access_keys: AccessKeys::parse(&self.access_keys.or(file.access_keys).unwrap_or_default())
+                .map_err(anyhow::Error::msg)
+                .context("--access-keys (TORC_ACCESS_KEYS)")?,
             memory_bytes: memory(&self.memory.or(file.memory).unwrap_or_else(|| DEFAULT_MEMORY.to_owned()))?,
         };
         let filter = self.log.or(file.log).unwrap_or_else(|| DEFAULT_LOG.to_owned());
@@ -236,6 +245,18 @@ mod tests {
         let (args, log) = resolve(&format!("--config {} --listen 127.0.0.1:9001", path.display())).unwrap();
         assert_eq!((args.zone.as_str(), args.listen.port(), log.json), ("b", 9001, true));
         assert_eq!(args.join, ["127.0.0.1:7001", "other:7000"]);
+    }
+
+    #[test]
+    fn access_keys_come_from_the_file_and_are_never_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("torc.toml");
+        std::fs::write(&path, "access-keys = 'id:secret,other:word'\n").unwrap();
+        let (args, _) = resolve(&format!("--config {}", path.display())).unwrap();
+        assert!(!args.access_keys.is_empty() && !format!("{args:?}").contains("secret"));
+        let error = format!("{:#}", resolve("--access-keys secret").unwrap_err());
+        assert!(error.contains("TORC_ACCESS_KEYS") && !error.contains("secret"), "{error}");
+        assert!(resolve("").unwrap().0.access_keys.is_empty());
     }
 
     #[test]

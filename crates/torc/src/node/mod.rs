@@ -15,6 +15,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use torc_api::auth::AccessKeys;
 use torc_api::dynamodb::DynamoDb;
 use torc_api::request_id::RequestIds;
 use torc_api::server::{Edge, serve};
@@ -47,6 +48,8 @@ pub struct StartArgs {
     pub threads: usize,
     /// Memory for memtables and caches, bytes.
     pub memory_bytes: usize,
+    /// Keys that requests of the Tables face must be signed with; without any, all are served.
+    pub access_keys: AccessKeys,
 }
 
 /// Runs a node until it is told to stop.
@@ -121,8 +124,8 @@ async fn serve_node(args: StartArgs) -> anyhow::Result<()> {
         }
     };
     let stop = CancellationToken::new();
-    let edge =
-        Edge { node: node.clone(), dynamodb: DynamoDb::default(), ids: RequestIds::new(clock::entropy()?) };
+    let dynamodb = DynamoDb::with_keys(args.access_keys.clone());
+    let edge = Edge { node: node.clone(), dynamodb, ids: RequestIds::new(clock::entropy()?) };
     let listen = client_listener.local_addr()?;
     let serving = tokio::spawn(serve(client_listener, Arc::new(edge), stop.clone()));
     if !args.quiet {

@@ -1,6 +1,6 @@
 //! `BatchGetItem`: independent reads, at most 16 MB of items; what was not read comes back as unprocessed.
 
-use super::{Context, attributes, capacity, decode, damaged, errors, field, location};
+use super::{Context, attributes, capacity, damaged, decode, errors, field, location};
 use bytes::Bytes;
 use futures::future::join_all;
 use std::collections::BTreeMap;
@@ -61,7 +61,7 @@ pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>
 struct Answer<'a> {
     items: BTreeMap<&'a str, Vec<u8>>,
     unprocessed: BTreeMap<&'a str, (&'a BatchGetTable, Vec<&'a Item>)>,
-    units: BTreeMap<&'a str, f64>,
+    units: BTreeMap<&'a str, capacity::Charge<'a>>,
     bytes: u64,
 }
 
@@ -86,8 +86,8 @@ impl<'a> Answer<'a> {
             }
         }
         let kind = if wanted.part.consistent { ReadKind::Strong } else { ReadKind::Eventual };
-        *self.units.entry(wanted.name).or_default() +=
-            read_units(usize::try_from(size).unwrap_or(usize::MAX), kind);
+        let units = read_units(usize::try_from(size).unwrap_or(usize::MAX), kind);
+        self.units.entry(wanted.name).or_default().add(capacity::Charge::table(units));
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! `CreateTable`.
 
+use super::statistics::Sizes;
 use super::{Context, description, errors};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -17,11 +18,14 @@ const MAX_PARTITIONS: u32 = 64;
 const REPLICATION_FACTOR: u32 = 3;
 
 pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>, ApiError> {
-    let schema = CreateTable::parse(body)?.schema;
-    if schema.indexes().next().is_some() {
+    let mut schema = CreateTable::parse(body)?.schema;
+    if !schema.global_indexes.is_empty() {
         return Err(ApiError::validation(
-            "Torc does not serve secondary indexes yet: create the table without LocalSecondaryIndexes and GlobalSecondaryIndexes",
+            "Torc does not serve global secondary indexes yet: create the table without GlobalSecondaryIndexes",
         ));
+    }
+    for (ordinal, index) in (1..).zip(&mut schema.local_indexes) {
+        index.id = ordinal;
     }
     let nodes = context.node.topology().nodes().len();
     let command = Command::CreateTable {
@@ -39,7 +43,8 @@ pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>
         ApiError::new(ErrorCode::InternalServerError, "the table was deleted while it was created")
     })?;
     // Described as it is at the moment of creation, whatever it has become since.
-    let answer = description::answer(context, "TableDescription", &table, TableStatus::Creating);
+    let answer =
+        description::answer(context, "TableDescription", &table, TableStatus::Creating, &Sizes::default());
     let until = Instant::now() + READY;
     while Instant::now() < until {
         let topology = context.node.topology();

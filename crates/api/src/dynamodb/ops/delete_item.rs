@@ -8,7 +8,7 @@ use torc_wire::table::{DeleteAction, ItemAction, ItemWrite};
 pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>, ApiError> {
     let request = DeleteItem::parse(body)?;
     let table = context.table(&request.table).await?;
-    table.schema.key.check_key(&request.key)?;
+    request.check_schema(&table.schema)?;
     let location = location(&table, &request.key)?;
     let command = write::command(
         ItemAction::Delete(DeleteAction {}),
@@ -22,7 +22,7 @@ pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>
     if let Some(old) = &outcome.old {
         write_record("Attributes", old, &mut out)?;
     }
-    write::charge(request.consumed_capacity, &request.table, &outcome, &mut out);
+    write::charge(request.consumed_capacity, &table.schema, &outcome, &mut out);
     write::metrics(request.collection_metrics, &table.schema, &request.key, &mut out);
     out.push(b'}');
     Ok(out)

@@ -1,5 +1,6 @@
 //! `DeleteTable`.
 
+use super::statistics::Sizes;
 use super::{Context, description, errors};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -23,6 +24,11 @@ pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>
     let command =
         Command::UpdateTable { table: table.id(), schema: None, status: Some(TableStatus::Deleting) };
     let deadline = Instant::now() + DEADLINE;
-    context.node.meta().execute(&command, deadline).await.map_err(|e| errors::from_meta(e, &request.table))?;
-    Ok(description::answer(context, "TableDescription", &table, TableStatus::Deleting))
+    context
+        .node
+        .meta()
+        .execute(&command, deadline)
+        .await
+        .map_err(|e| errors::from_meta(e, &request.table))?;
+    Ok(description::answer(context, "TableDescription", &table, TableStatus::Deleting, &Sizes::default()))
 }

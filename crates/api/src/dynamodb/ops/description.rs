@@ -1,19 +1,31 @@
 //! `TableDescription`.
 
-use super::Context;
+use super::statistics::{Size, Sizes};
+use super::{Context, timestamp};
 use serde_json::{Map, Value, json};
 use torc_cluster::topology::TableStatus;
 use torc_coordinator::tables::TableRef;
-use torc_model::schema::{BillingMode, KeyDefinition, TableSchema};
+use torc_model::schema::{
+    BillingMode, KeyDefinition, LocalIndex, Projection, SseSpecification, TableSchema, Throughput,
+};
+
+/// What an on-demand table can take at once, by the developer guide, unless more was asked for: units a second of reads and writes.
+const ON_DEMAND_WARM: (u64, u64) = (12_000, 4_000);
 
 /// `{"member": TableDescription}`.
-pub(super) fn answer(context: &Context<'_>, member: &str, table: &TableRef, status: TableStatus) -> Vec<u8> {
+pub(super) fn answer(
+    context: &Context<'_>,
+    member: &str,
+    table: &TableRef,
+    status: TableStatus,
+    sizes: &Sizes,
+) -> Vec<u8> {
     let mut body = Map::new();
-    body.insert(member.to_string(), describe(context, table, status));
+    body.insert(member.to_string(), describe(context, table, status, sizes));
     Value::Object(body).to_string().into_bytes()
 }
 
-fn describe(context: &Context<'_>, table: &TableRef, status: TableStatus) -> Value {
+fn describe(context: &Context<'_>, table: &TableRef, status: TableStatus, sizes: &Sizes) -> Value {
     let schema: &TableSchema = &table.schema;
     let arn = context.dynamodb.table_arn(&schema.name);
     let attributes: Vec<Value> = schema
@@ -21,44 +33,147 @@ fn describe(context: &Context<'_>, table: &TableRef, status: TableStatus) -> Val
         .iter()
         .map(|a| json!({"AttributeName": a.name, "AttributeType": a.kind.name()}))
         .collect();
-    let created = table.table.created_ms as f64 / 1000.0;
+    let created = table.table.created_ms;
     let mut out = json!({
         "AttributeDefinitions": attributes,
         "TableName": schema.name,
         "KeySchema": key_schema(&schema.key),
         "TableStatus": status.as_str(),
-        "CreationDateTime": created,
-        "ProvisionedThroughput": {
-            "NumberOfDecreasesToday": 0,
-            "ReadCapacityUnits": schema.throughput.read,
-            "WriteCapacityUnits": schema.throughput.write,
-        },
-        "TableSizeBytes": 0,
-        "ItemCount": 0,
+        "CreationDateTime": timestamp(created),
+        "ProvisionedThroughput": provisioned(context, schema),
+        "TableSizeBytes": sizes.table.bytes,
+        "ItemCount": sizes.table.items,
         "TableArn": arn,
         "TableId": table_id(context, table),
         "DeletionProtectionEnabled": schema.deletion_protection,
+        "WarmThroughput": warm(schema),
     });
     let Some(members) = out.as_object_mut() else { return out };
-    if schema.billing == BillingMode::PayPerRequest {
-        members.insert(
-            "BillingModeSummary".into(),
-            json!({"BillingMode": schema.billing.name(), "LastUpdateToPayPerRequestDateTime": created}),
-        );
+    if let Some(summary) = billing(schema, created, status) {
+        members.insert("BillingModeSummary".into(), summary);
     }
     if let Some(limit) = &schema.on_demand {
-        members.insert("OnDemandThroughput".into(), json!(limit));
+        let units = |limit: Option<u64>| limit.map_or(json!(-1), |units| json!(units));
+        let limits = json!({
+            "MaxReadRequestUnits": units(limit.max_read),
+            "MaxWriteRequestUnits": units(limit.max_write),
+        });
+        members.insert("OnDemandThroughput".into(), limits);
+    }
+    if !schema.local_indexes.is_empty() {
+        let of = |index: &LocalIndex| sizes.local.get(&index.id).copied().unwrap_or_default();
+        let indexes: Vec<Value> =
+            schema.local_indexes.iter().map(|index| local_index(index, &arn, of(index))).collect();
+        members.insert("LocalSecondaryIndexes".into(), json!(indexes));
     }
     if let Some(view) = schema.stream {
-        members.insert(
-            "StreamSpecification".into(),
-            json!({"StreamEnabled": true, "StreamViewType": view.name()}),
-        );
+        let specification = json!({"StreamEnabled": true, "StreamViewType": view.name()});
+        members.insert("StreamSpecification".into(), specification);
+    }
+    if schema.stream.is_some() || schema.times.stream.is_some() {
+        let label = stream_label(schema.times.stream.unwrap_or(created));
+        members.insert("LatestStreamArn".into(), json!(format!("{arn}/stream/{label}")));
+        members.insert("LatestStreamLabel".into(), json!(label));
+    }
+    if let Some(sse) = &schema.sse {
+        members.insert("SSEDescription".into(), encryption(context, sse));
     }
     if let Some(class) = schema.table_class {
         members.insert("TableClassSummary".into(), json!({"TableClass": class.name()}));
     }
     out
+}
+
+fn provisioned(context: &Context<'_>, schema: &TableSchema) -> Value {
+    let times = &schema.times;
+    let mut out = json!({
+        "NumberOfDecreasesToday": times.decreases_on_day_of(context.node.wall_ms()),
+        "ReadCapacityUnits": schema.throughput.read,
+        "WriteCapacityUnits": schema.throughput.write,
+    });
+    for (name, at) in [("LastIncreaseDateTime", times.increase), ("LastDecreaseDateTime", times.decrease)] {
+        if let (Some(at), Some(members)) = (at, out.as_object_mut()) {
+            members.insert(name.into(), timestamp(at));
+        }
+    }
+    out
+}
+
+/// Described for tables that are billed by request, or ever were.
+fn billing(schema: &TableSchema, created: u64, status: TableStatus) -> Option<Value> {
+    let on_demand = schema.billing == BillingMode::PayPerRequest;
+    if !on_demand && schema.times.on_demand.is_none() {
+        return None;
+    }
+    let mut out = json!({"BillingMode": schema.billing.name()});
+    if let Some(members) = out.as_object_mut().filter(|_| status != TableStatus::Creating) {
+        let since = timestamp(schema.times.on_demand.unwrap_or(created));
+        members.insert("LastUpdateToPayPerRequestDateTime".into(), since);
+    }
+    Some(out)
+}
+
+fn warm(schema: &TableSchema) -> Value {
+    let Throughput { read, write } = schema.throughput;
+    let floor = if schema.billing == BillingMode::PayPerRequest { ON_DEMAND_WARM } else { (read, write) };
+    let asked = schema.warm.map_or((0, 0), |warm| (warm.read, warm.write));
+    json!({
+        "ReadUnitsPerSecond": floor.0.max(asked.0),
+        "WriteUnitsPerSecond": floor.1.max(asked.1),
+        "Status": "ACTIVE",
+    })
+}
+
+fn encryption(context: &Context<'_>, sse: &SseSpecification) -> Value {
+    let key = sse.key_id.as_deref().unwrap_or("alias/aws/dynamodb");
+    let arn = if key.starts_with("arn:") {
+        key.to_string()
+    } else {
+        let resource = if key.starts_with("alias/") { key.to_string() } else { format!("key/{key}") };
+        format!("arn:aws:kms:{}:{}:{resource}", context.dynamodb.region, context.dynamodb.account)
+    };
+    json!({"Status": "ENABLED", "SSEType": sse.kind, "KMSMasterKeyArn": arn})
+}
+
+fn local_index(index: &LocalIndex, table_arn: &str, size: Size) -> Value {
+    json!({
+        "IndexName": index.name,
+        "KeySchema": key_schema(&index.key),
+        "Projection": projection(&index.projection),
+        "IndexSizeBytes": size.bytes,
+        "ItemCount": size.items,
+        "IndexArn": format!("{table_arn}/index/{}", index.name),
+    })
+}
+
+fn projection(projection: &Projection) -> Value {
+    let mut out = json!({"ProjectionType": projection.kind.name()});
+    if let Some(members) = out.as_object_mut().filter(|_| !projection.non_key_attributes.is_empty()) {
+        members.insert("NonKeyAttributes".into(), json!(projection.non_key_attributes));
+    }
+    out
+}
+
+/// The time at which a stream was enabled, as its label writes it: `2026-01-31T23:59:59.999`.
+fn stream_label(at_ms: u64) -> String {
+    let (days, rest) = (at_ms / 86_400_000, at_ms % 86_400_000);
+    let (year, month, day) = civil(days);
+    let (seconds, millis) = (rest / 1000, rest % 1000);
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}.{millis:03}")
+}
+
+/// Year, month and day of a number of days since 1970-01-01, in the Gregorian calendar. Years are counted from March, so that the
+/// leap day is the last of its year; 400 of them have 146 097 days.
+fn civil(days: u64) -> (u64, u64, u64) {
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
 /// A UUID that stays with the table for life and differs from that of any other table of any cluster.
@@ -79,4 +194,23 @@ fn key_schema(key: &KeyDefinition) -> Value {
     let hash = key.partition.iter().map(|a| json!({"AttributeName": a.name, "KeyType": "HASH"}));
     let range = key.sort.iter().map(|a| json!({"AttributeName": a.name, "KeyType": "RANGE"}));
     hash.chain(range).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stream_labels_are_dates() {
+        for (at, label) in [
+            (0, "1970-01-01T00:00:00.000"),
+            (951_782_400_000, "2000-02-29T00:00:00.000"),
+            (1_772_323_199_999, "2026-02-28T23:59:59.999"),
+            (1_772_323_200_000, "2026-03-01T00:00:00.000"),
+            (4_107_542_399_001, "2100-02-28T23:59:59.001"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000"),
+        ] {
+            assert_eq!(stream_label(at), label);
+        }
+    }
 }

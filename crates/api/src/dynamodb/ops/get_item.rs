@@ -9,7 +9,7 @@ use torc_model::size::{ReadKind, read_units};
 pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>, ApiError> {
     let request = GetItem::parse(body)?;
     let table = context.table(&request.table).await?;
-    table.schema.key.check_key(&request.key)?;
+    request.check_schema(&table.schema)?;
     let location = location(&table, &request.key)?;
     let read = context.node.tables().read(table.id(), &location, request.consistent).await;
     let record = read.map_err(errors::from_route)?;
@@ -28,7 +28,7 @@ pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>
     }
     let kind = if request.consistent { ReadKind::Strong } else { ReadKind::Eventual };
     let units = read_units(usize::try_from(bytes).unwrap_or(usize::MAX), kind);
-    capacity::write(request.consumed_capacity, &request.table, units, &mut out);
+    capacity::write(request.consumed_capacity, &request.table, &capacity::Charge::table(units), &mut out);
     out.push(b'}');
     Ok(out)
 }

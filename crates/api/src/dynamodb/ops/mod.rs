@@ -8,13 +8,19 @@ mod delete_item;
 mod delete_table;
 mod describe_table;
 mod description;
+mod features;
 mod get_item;
 mod list_tables;
 mod page;
 mod put_item;
 mod query;
 mod scan;
+mod settings;
+pub(super) mod statistics;
+mod tagging;
+mod time_to_live;
 mod update_item;
+mod update_table;
 mod write;
 
 use super::{DynamoDb, errors};
@@ -22,24 +28,27 @@ use bytes::Bytes;
 use torc_cluster::topology::TableStatus;
 use torc_coordinator::node::Node;
 use torc_coordinator::tables::{ItemLocation, TableRef};
-use torc_model::key::{TokenHasher, item_key, space};
-use torc_model::schema::EncodedKey;
+use torc_model::key::{TokenHasher, item_key, local_index_prefix, space};
+use torc_model::schema::{EncodedKey, IndexRef, LocalIndex};
 use torc_model::{ApiError, ErrorCode, Item, codec};
 
 /// What an operation works with.
 pub(super) struct Context<'a> {
     pub dynamodb: &'a DynamoDb,
     pub node: &'a Node,
+    /// Where the client reached this node, `host:port`.
+    pub host: &'a str,
 }
 
 /// Runs the named operation.
 pub(super) async fn dispatch(
     dynamodb: &DynamoDb,
     node: &Node,
+    host: &str,
     operation: &str,
     body: &[u8],
 ) -> Result<Vec<u8>, ApiError> {
-    let context = Context { dynamodb, node };
+    let context = Context { dynamodb, node, host };
     match operation {
         "PutItem" => put_item::handle(&context, body).await,
         "GetItem" => get_item::handle(&context, body).await,
@@ -53,7 +62,16 @@ pub(super) async fn dispatch(
         "DescribeTable" => describe_table::handle(&context, body).await,
         "ListTables" => list_tables::handle(&context, body).await,
         "DeleteTable" => delete_table::handle(&context, body).await,
-        _ => Err(ApiError::new(ErrorCode::UnknownOperation, "")),
+        "UpdateTable" => update_table::handle(&context, body).await,
+        "TagResource" => tagging::tag(&context, body).await,
+        "UntagResource" => tagging::untag(&context, body).await,
+        "ListTagsOfResource" => tagging::list(&context, body).await,
+        "UpdateTimeToLive" => time_to_live::update(&context, body).await,
+        "DescribeTimeToLive" => time_to_live::describe(&context, body).await,
+        other => match features::handle(&context, other, body).await {
+            Some(answer) => answer,
+            None => Err(ApiError::new(ErrorCode::UnknownOperation, "")),
+        },
     }
 }
 
@@ -83,6 +101,44 @@ fn location_of(table: &TableRef, key: &EncodedKey) -> ItemLocation {
     let token = TokenHasher::new(table.token_key).token(&key.partition);
     let key = item_key(space::TABLE, table.id().0, token, &key.partition, &key.sort);
     ItemLocation { token, key: Bytes::from(key) }
+}
+
+/// Where the row of an item with these attributes lies in a local index.
+fn row_location(table: &TableRef, index: &LocalIndex, item: &Item) -> Result<ItemLocation, ApiError> {
+    let key = table.schema.key.encode(item)?;
+    let token = TokenHasher::new(table.token_key).token(&key.partition);
+    let tail = [index.key.encode(item)?.sort, key.sort].concat();
+    let key = item_key(space::INDEX, table.id().0, token, &row_prefix(index, &key.partition)?, &tail);
+    Ok(ItemLocation { token, key: Bytes::from(key) })
+}
+
+/// What stands between token and sort key in the rows of a local index.
+fn row_prefix(index: &LocalIndex, partition: &[u8]) -> Result<Vec<u8>, ApiError> {
+    Ok(local_index_prefix(ordinal(index)?, partition))
+}
+
+/// The number of a local index in its table.
+fn ordinal(index: &LocalIndex) -> Result<u8, ApiError> {
+    u8::try_from(index.id).map_err(|_| {
+        ApiError::new(ErrorCode::InternalServerError, format!("index {} has no ordinal", index.name))
+    })
+}
+
+/// The index that a query or scan reads. A table has no global ones as long as `CreateTable` and `UpdateTable` refuse them.
+fn local(index: Option<IndexRef<'_>>) -> Result<Option<&LocalIndex>, ApiError> {
+    match index {
+        None => Ok(None),
+        Some(IndexRef::Local(index)) => Ok(Some(index)),
+        Some(IndexRef::Global(index)) => Err(ApiError::validation(format!(
+            "Torc does not serve global secondary indexes yet: {}",
+            index.name
+        ))),
+    }
+}
+
+/// A time in milliseconds since the Unix epoch, as the service writes it: seconds with a fraction.
+fn timestamp(at_ms: u64) -> serde_json::Value {
+    serde_json::json!(at_ms as f64 / 1000.0)
 }
 
 /// The item in a stored record.

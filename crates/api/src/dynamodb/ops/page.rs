@@ -1,11 +1,14 @@
 //! One page of a query or scan: rows are read until the limit, 1 MB, or the end.
 
-use super::{Context, attributes, capacity, decode, damaged, errors, field};
+use super::{Context, attributes, capacity, damaged, decode, errors, field, location, ordinal};
 use bytes::Bytes;
+use futures::future::join_all;
 use torc_coordinator::tables::{RangeRequest, TableRef};
 use torc_model::expr::{Condition, Projection};
 use torc_model::json::write_item;
+use torc_model::key::local_index_ordinal;
 use torc_model::ops::{ReturnConsumedCapacity, Select};
+use torc_model::schema::{IndexRef, LocalIndex, ProjectionType};
 use torc_model::size::{ReadKind, read_units};
 use torc_model::{ApiError, Item, codec};
 
@@ -13,10 +16,14 @@ use torc_model::{ApiError, Item, codec};
 const PAGE_BYTES: u64 = 1 << 20;
 /// Most rows of one request to a replica.
 const CHUNK_ROWS: u32 = 4096;
+/// Most rows whose items are fetched from the table at once.
+const FETCH_ROWS: u32 = 32;
 
 /// What a page is made by.
 pub(super) struct PageRequest<'a> {
     pub table: &'a TableRef,
+    /// Read the rows of this index in place of the table's items.
+    pub index: Option<&'a LocalIndex>,
     pub filter: Option<&'a Condition>,
     pub projection: Option<&'a Projection>,
     pub select: Select,
@@ -32,6 +39,12 @@ pub(super) struct Page<'a> {
     count: u64,
     scanned: u64,
     bytes: u64,
+    /// Only rows of this ordinal are the index's: in a token's range the rows of all local indexes lie together.
+    ordinal: Option<u8>,
+    /// Whether items are fetched from the table, because the index does not hold all that is asked for.
+    fetches: bool,
+    /// Size of what was fetched, bytes, and what it cost, units.
+    fetched: (u64, f64),
     last: Option<Bytes>,
     full: bool,
 }
@@ -49,8 +62,23 @@ pub(super) struct Stretch {
 }
 
 impl<'a> Page<'a> {
-    pub(super) fn new(request: PageRequest<'a>) -> Self {
-        Self { request, items: vec![b'['], count: 0, scanned: 0, bytes: 0, last: None, full: false }
+    /// # Errors
+    /// When the index has no ordinal: its schema is damaged.
+    pub(super) fn new(request: PageRequest<'a>) -> Result<Self, ApiError> {
+        let ordinal = request.index.map(ordinal).transpose()?;
+        let fetches = request.index.is_some_and(|index| fetches(&request, index));
+        Ok(Self {
+            request,
+            items: vec![b'['],
+            count: 0,
+            scanned: 0,
+            bytes: 0,
+            ordinal,
+            fetches,
+            fetched: (0, 0.0),
+            last: None,
+            full: false,
+        })
     }
 
     /// Whether the page ends here although there may be more.
@@ -68,14 +96,18 @@ impl<'a> Page<'a> {
                 start: start.clone(),
                 end: end.clone(),
                 reverse,
-                max_rows: u32::try_from(left).unwrap_or(u32::MAX).min(CHUNK_ROWS),
+                max_rows: self.chunk_rows(left),
                 max_bytes: (PAGE_BYTES - self.bytes.min(PAGE_BYTES)).max(1) as u32,
                 strong: self.request.consistent,
             };
             let rows = context.node.tables().range(self.request.table.id(), &range).await;
             let rows = rows.map_err(errors::from_route)?;
-            for record in &rows.values {
-                self.add(record)?;
+            let own = rows.keys.iter().zip(&rows.values);
+            let own = own.filter(|(key, _)| self.ordinal.is_none_or(|o| local_index_ordinal(key) == Some(o)));
+            let own: Vec<&Bytes> = own.map(|(_, record)| record).collect();
+            let whole = if self.fetches { self.fetch(context, &own).await? } else { Vec::new() };
+            for (at, record) in own.into_iter().enumerate() {
+                self.add(record, whole.get(at).and_then(Option::as_ref))?;
                 if self.full {
                     return Ok(());
                 }
@@ -90,32 +122,70 @@ impl<'a> Page<'a> {
         Ok(())
     }
 
-    fn add(&mut self, record: &Bytes) -> Result<(), ApiError> {
-        let (size, stored) = attributes(record)?;
-        self.scanned += 1;
-        self.bytes += size;
-        self.last = Some(record.clone());
-        let wants_item = self.request.select != Select::Count;
-        if self.request.filter.is_none() && self.request.projection.is_none() {
-            self.count += 1;
-            if wants_item {
-                self.comma();
-                codec::item_bytes_to_json(stored, &mut self.items).map_err(damaged)?;
+    /// Rows of one request. Where foreign rows lie between, as many more; where items are fetched, few at a time.
+    fn chunk_rows(&self, left: u64) -> u32 {
+        let kinds = match self.ordinal {
+            None => 1,
+            Some(_) => self.request.table.schema.local_indexes.len().max(1) as u64,
+        };
+        let most = if self.fetches { FETCH_ROWS } else { CHUNK_ROWS };
+        u32::try_from(left.saturating_mul(kinds)).unwrap_or(u32::MAX).min(most)
+    }
+
+    /// The items of those rows that the filter lets pass, from the table. A row whose item is gone meanwhile has none.
+    async fn fetch(&self, context: &Context<'_>, rows: &[&Bytes]) -> Result<Vec<Option<Bytes>>, ApiError> {
+        let table = self.request.table;
+        let mut wanted = Vec::with_capacity(rows.len());
+        for record in rows {
+            let row = decode(record)?;
+            let passes = self.request.filter.is_none_or(|filter| filter.matches(&row));
+            wanted.push(if passes { Some(location(table, &row)?) } else { None });
+        }
+        let reads = wanted.iter().map(|at| async {
+            match at {
+                Some(at) => context.node.tables().read(table.id(), at, self.request.consistent).await,
+                None => Ok(None),
             }
-        } else {
-            let item = decode(record)?;
-            if self.request.filter.is_none_or(|f| f.matches(&item)) {
-                self.count += 1;
-                if wants_item {
-                    self.comma();
-                    match self.request.projection {
-                        Some(projection) => write_item(&projection.apply(&item), &mut self.items),
-                        None => write_item(&item, &mut self.items),
-                    }
-                }
+        });
+        join_all(reads).await.into_iter().collect::<Result<_, _>>().map_err(errors::from_route)
+    }
+
+    fn read_kind(&self) -> ReadKind {
+        if self.request.consistent { ReadKind::Strong } else { ReadKind::Eventual }
+    }
+
+    /// Adds a row; `whole` is the item in the table, where it was fetched.
+    fn add(&mut self, record: &Bytes, whole: Option<&Bytes>) -> Result<(), ApiError> {
+        self.scanned += 1;
+        self.bytes += attributes(record)?.0;
+        self.last = Some(record.clone());
+        let passes = match self.request.filter {
+            None => true,
+            Some(filter) => filter.matches(&decode(record)?),
+        };
+        if passes {
+            self.count += 1;
+            if self.request.select != Select::Count {
+                self.write(whole.unwrap_or(record))?;
+            }
+            if let Some(whole) = whole {
+                let size = attributes(whole)?.0;
+                self.fetched.0 += size;
+                self.fetched.1 += read_units(usize::try_from(size).unwrap_or(usize::MAX), self.read_kind());
             }
         }
-        self.full = self.bytes >= PAGE_BYTES || self.request.limit.is_some_and(|l| self.scanned >= l);
+        self.full = self.bytes + self.fetched.0 >= PAGE_BYTES
+            || self.request.limit.is_some_and(|l| self.scanned >= l);
+        Ok(())
+    }
+
+    /// Appends what is asked for of an item.
+    fn write(&mut self, record: &Bytes) -> Result<(), ApiError> {
+        self.comma();
+        match self.request.projection {
+            Some(projection) => write_item(&projection.apply(&decode(record)?), &mut self.items),
+            None => codec::item_bytes_to_json(attributes(record)?.1, &mut self.items).map_err(damaged)?,
+        }
         Ok(())
     }
 
@@ -143,15 +213,31 @@ impl<'a> Page<'a> {
         field("ScannedCount", &mut out);
         out.extend_from_slice(self.scanned.to_string().as_bytes());
         if let Some(last) = self.last.as_ref().filter(|_| self.full) {
-            let key: Item = self.request.table.schema.key.of_item(&decode(last)?);
+            let index = self.request.index.map(IndexRef::Local);
+            let key: Item = self.request.table.schema.continuation_key(&decode(last)?, index);
             field("LastEvaluatedKey", &mut out);
             write_item(&key, &mut out);
         }
-        let kind = if self.request.consistent { ReadKind::Strong } else { ReadKind::Eventual };
-        let units = read_units(usize::try_from(self.bytes).unwrap_or(usize::MAX), kind);
-        capacity::write(capacity, name, units, &mut out);
+        let units = read_units(usize::try_from(self.bytes).unwrap_or(usize::MAX), self.read_kind());
+        let charge = match self.request.index {
+            None => capacity::Charge::table(units),
+            Some(index) => capacity::Charge::local(&index.name, units, self.fetched.1),
+        };
+        capacity::write(capacity, name, &charge, &mut out);
         out.push(b'}');
         Ok(out)
+    }
+}
+
+/// Whether a read of an index asks for attributes that only the table has.
+fn fetches(request: &PageRequest<'_>, index: &LocalIndex) -> bool {
+    let schema = &request.table.schema;
+    let held = |name: &str| schema.is_projected(IndexRef::Local(index), name);
+    match (request.select, request.projection) {
+        (Select::Count, _) => false,
+        (_, Some(projection)) => !projection.attributes().all(held),
+        (Select::AllAttributes, None) => index.projection.kind != ProjectionType::All,
+        (_, None) => false,
     }
 }
 

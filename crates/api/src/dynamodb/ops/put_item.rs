@@ -8,12 +8,11 @@ use torc_wire::table::{ItemAction, ItemWrite, PutAction};
 pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>, ApiError> {
     let request = PutItem::parse(body)?;
     let table = context.table(&request.table).await?;
-    table.schema.check_item_keys(&request.item)?;
+    request.check_schema(&table.schema)?;
     let location = location(&table, &request.item)?;
     let mut item = Vec::with_capacity(request.item_size + 64);
     codec::encode_item(&request.item, &mut item);
-    let action =
-        ItemAction::Put(PutAction { item: item.into(), item_bytes: request.item_size as u64 });
+    let action = ItemAction::Put(PutAction { item: item.into(), item_bytes: request.item_size as u64 });
     let command = write::command(
         action,
         request.condition.as_ref(),
@@ -26,7 +25,7 @@ pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>
     if let Some(old) = &outcome.old {
         write_record("Attributes", old, &mut out)?;
     }
-    write::charge(request.consumed_capacity, &request.table, &outcome, &mut out);
+    write::charge(request.consumed_capacity, &table.schema, &outcome, &mut out);
     write::metrics(request.collection_metrics, &table.schema, &request.item, &mut out);
     out.push(b'}');
     Ok(out)

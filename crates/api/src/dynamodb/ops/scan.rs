@@ -1,21 +1,26 @@
 //! `Scan`: partition by partition in token order; a segment is a share of the token space.
 
 use super::page::{Page, PageRequest, Stretch, after};
-use super::{Context, location};
+use super::{Context, local, location, row_location};
 use torc_cluster::TokenRange;
+use torc_coordinator::tables::range_in;
 use torc_model::ApiError;
 use torc_model::key::space;
 use torc_model::ops::Scan;
-use torc_replica::machine::table::range_in;
 
 pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>, ApiError> {
     let request = Scan::parse(body)?;
     let table = context.table(&request.table).await?;
     let plan = request.plan(&table.schema)?;
+    let index = local(plan.index)?;
+    let space = if index.is_some() { space::INDEX } else { space::TABLE };
     let mut tokens = segment(request.segment);
     let mut resume = None;
     if let Some(from) = &plan.start {
-        let at = location(&table, &from.attributes)?;
+        let at = match index {
+            None => location(&table, &from.attributes)?,
+            Some(index) => row_location(&table, index, &from.attributes)?,
+        };
         if !tokens.contains(at.token) {
             return Err(request.outside_segment());
         }
@@ -24,19 +29,20 @@ pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>
     }
     let mut page = Page::new(PageRequest {
         table: &table,
+        index,
         filter: request.filter.as_ref(),
         projection: request.projection.as_ref(),
         select: plan.select,
         limit: request.limit,
         consistent: request.consistent,
-    });
+    })?;
     loop {
         let topology = context.node.topology();
         let Some(partition) = topology.partition(table.id(), tokens.start) else {
             return Err(ApiError::no_such_table());
         };
         let share = TokenRange { start: tokens.start, end: tokens.end.min(partition.range.end) };
-        let keys = range_in(space::TABLE, table.id().0, share);
+        let keys = range_in(space, table.id().0, share);
         let start = resume.take().unwrap_or(keys.start);
         page.read(context, Stretch { token: share.start, start, end: keys.end, reverse: false }).await?;
         match share.end.checked_add(1) {

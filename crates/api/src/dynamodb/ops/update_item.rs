@@ -31,7 +31,7 @@ pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>
     let outcome = write::send(context, &table, location, command).await?;
     let mut out = vec![b'{'];
     returned(&request, &outcome, &mut out)?;
-    write::charge(request.consumed_capacity, &request.table, &outcome, &mut out);
+    write::charge(request.consumed_capacity, &table.schema, &outcome, &mut out);
     write::metrics(request.collection_metrics, &table.schema, &request.key, &mut out);
     out.push(b'}');
     Ok(out)

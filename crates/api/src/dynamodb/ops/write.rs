@@ -1,10 +1,10 @@
 //! What the three single-item writes share.
 
+use super::capacity::Charge;
 use super::{Context, capacity, errors, field};
 use bytes::Bytes;
 use torc_coordinator::tables::{ItemLocation, TableRef};
 use torc_model::expr::Condition;
-use torc_model::json::write_string;
 use torc_model::ops::ReturnConsumedCapacity;
 use torc_model::schema::TableSchema;
 use torc_model::size::write_units;
@@ -55,30 +55,48 @@ pub(super) fn refusal(error: ItemError) -> ApiError {
     ApiError::new(code, error.message)
 }
 
-/// Appends what a write was charged: by the larger of the item before and after.
-pub(super) fn charge(kind: ReturnConsumedCapacity, table: &str, outcome: &ItemOutcome, out: &mut Vec<u8>) {
+/// What a write was charged: by the larger of the item before and after, and by the rows of indexes that it changed.
+pub(super) fn charged<'s>(schema: &'s TableSchema, outcome: &ItemOutcome) -> Charge<'s> {
     let bytes = outcome.old_bytes.max(outcome.new_bytes);
-    capacity::write(kind, table, write_units(usize::try_from(bytes).unwrap_or(usize::MAX)), out);
+    let mut charge = Charge::table(write_units(usize::try_from(bytes).unwrap_or(usize::MAX)));
+    for one in &outcome.local_indexes {
+        let index = schema.local_indexes.iter().find(|index| index.id == u64::from(one.ordinal));
+        if let Some(index) = index {
+            *charge.local.entry(&index.name).or_default() += f64::from(one.units);
+        }
+    }
+    charge
+}
+
+/// Appends what a write was charged.
+pub(super) fn charge(
+    kind: ReturnConsumedCapacity,
+    schema: &TableSchema,
+    outcome: &ItemOutcome,
+    out: &mut Vec<u8>,
+) {
+    capacity::write(kind, &schema.name, &charged(schema, outcome), out);
 }
 
 /// Appends `ItemCollectionMetrics` if asked for; only tables with local indexes have any.
 pub(super) fn metrics(wanted: bool, schema: &TableSchema, item: &Item, out: &mut Vec<u8>) {
-    if !wanted || schema.local_indexes.is_empty() {
-        return;
+    if wanted && !schema.local_indexes.is_empty() {
+        field("ItemCollectionMetrics", out);
+        collection(schema, item, out);
     }
-    field("ItemCollectionMetrics", out);
+}
+
+/// Appends one `ItemCollectionMetrics`: the collection of an item. Its size is estimated as below a gigabyte: nobody counts it.
+pub(super) fn collection(schema: &TableSchema, item: &Item, out: &mut Vec<u8>) {
     out.push(b'{');
     field("ItemCollectionKey", out);
-    out.push(b'{');
-    for attribute in &schema.key.partition {
-        if let Some(value) = item.get(&attribute.name) {
-            if out.last() != Some(&b'{') {
-                out.push(b',');
-            }
-            write_string(&attribute.name, out);
-            out.push(b':');
-            json::write_value(value, out);
-        }
-    }
-    out.extend_from_slice(b"},\"SizeEstimateRangeGB\":[0.0,1.0]}");
+    let key: Item = schema
+        .key
+        .partition
+        .iter()
+        .filter_map(|attribute| item.get_key_value(&attribute.name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    json::write_item(&key, out);
+    out.extend_from_slice(b",\"SizeEstimateRangeGB\":[0.0,1.0]}");
 }

@@ -1,0 +1,218 @@
+//! The form of a request that is signed, and where the signature stands: in the `Authorization` header or in the query.
+
+use super::{ALGORITHM, incomplete};
+use bytes::Bytes;
+use http::{HeaderMap, Request, header};
+use sha2::{Digest, Sha256};
+use torc_model::{ApiError, ErrorCode};
+
+/// Most signed headers.
+const MAX_SIGNED_HEADERS: usize = 100;
+
+/// A signature and what it says of itself.
+pub(super) struct Signed {
+    /// `id/date/region/service/aws4_request`.
+    pub credential: String,
+    /// Names of the headers it covers, in the order given.
+    pub headers: Vec<String>,
+    /// Hexadecimal.
+    pub signature: String,
+    /// The time of signing, as given.
+    pub date: String,
+    /// Seconds for which a presigned request holds; `None` for a header.
+    pub expires_s: Option<u64>,
+}
+
+impl Signed {
+    /// Finds the signature of a request.
+    ///
+    /// # Errors
+    /// `MissingAuthenticationTokenException` or `IncompleteSignatureException`.
+    pub fn of(request: &Request<Bytes>) -> Result<Self, ApiError> {
+        if let Some(value) = request.headers().get(header::AUTHORIZATION) {
+            let value = value.to_str().map_err(|_| incomplete("Authorization header is not ASCII"))?;
+            return Self::of_header(value, request.headers());
+        }
+        let query = query(request);
+        if query.iter().any(|(name, _)| name == "X-Amz-Algorithm") {
+            return Self::of_query(&query);
+        }
+        Err(ApiError::new(ErrorCode::MissingAuthenticationToken, "Request is missing Authentication Token"))
+    }
+
+    fn of_header(value: &str, headers: &HeaderMap) -> Result<Self, ApiError> {
+        let Some(rest) = value.strip_prefix(ALGORITHM).filter(|rest| rest.starts_with(' ')) else {
+            return Err(incomplete(format!("Unsupported AWS 'algorithm': expected '{ALGORITHM}'")));
+        };
+        let part = |name: &str| {
+            let parts = rest.split(',').filter_map(|part| part.trim().split_once('='));
+            parts.filter(|(key, _)| *key == name).map(|(_, value)| value.to_string()).next()
+        };
+        let date = headers.get("x-amz-date").or_else(|| headers.get(header::DATE));
+        let date = date.and_then(|value| value.to_str().ok()).map(str::to_string);
+        let (credential, signed, signature) = (part("Credential"), part("SignedHeaders"), part("Signature"));
+        let mut faults = String::new();
+        for (name, value) in
+            [("Credential", &credential), ("Signature", &signature), ("SignedHeaders", &signed)]
+        {
+            if value.is_none() {
+                faults.push_str(&format!("Authorization header requires '{name}' parameter. "));
+            }
+        }
+        if date.is_none() {
+            faults.push_str(
+                "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header. ",
+            );
+        }
+        match (credential, signed, signature, date) {
+            (Some(credential), Some(signed), Some(signature), Some(date)) => Ok(Self {
+                credential,
+                headers: names(&signed)?,
+                signature,
+                date,
+                expires_s: None,
+            }),
+            _ => Err(incomplete(faults.trim_end())),
+        }
+    }
+
+    fn of_query(query: &[(String, String)]) -> Result<Self, ApiError> {
+        let part = |name: &str| {
+            let found = query.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+            found.ok_or_else(|| incomplete(format!("AWS query-string parameters must include '{name}'.")))
+        };
+        if part("X-Amz-Algorithm")? != ALGORITHM {
+            return Err(incomplete(format!("Unsupported AWS 'algorithm': expected '{ALGORITHM}'")));
+        }
+        let expires = part("X-Amz-Expires")?;
+        Ok(Self {
+            credential: part("X-Amz-Credential")?,
+            headers: names(&part("X-Amz-SignedHeaders")?)?,
+            signature: part("X-Amz-Signature")?,
+            date: part("X-Amz-Date")?,
+            expires_s: Some(expires.parse().map_err(|_| incomplete("X-Amz-Expires should be a number"))?),
+        })
+    }
+
+    /// The signature must cover where the request goes and what it asks for: else it could be turned into another.
+    ///
+    /// # Errors
+    /// `IncompleteSignatureException` that names the header.
+    pub fn check_covered(&self, request: &Request<Bytes>) -> Result<(), ApiError> {
+        let covered = |name: &str| self.headers.iter().any(|header| header == name);
+        if !covered("host") && !covered(":authority") {
+            return Err(super::invalid(
+                "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.",
+            ));
+        }
+        if request.headers().contains_key("x-amz-target") && !covered("x-amz-target") {
+            return Err(super::invalid(
+                "'X-Amz-Target' must be a 'SignedHeader' in the AWS Authorization.",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Method, path, query, covered headers and the hash of the body, a line each.
+    pub fn canonical_request(&self, request: &Request<Bytes>) -> String {
+        let mut out = format!("{}\n{}\n", request.method(), path(request.uri().path()));
+        let mut pairs: Vec<String> = query(request)
+            .iter()
+            .filter(|(name, _)| self.expires_s.is_none() || name != "X-Amz-Signature")
+            .map(|(name, value)| format!("{}={}", encode(name, false), encode(value, false)))
+            .collect();
+        pairs.sort_unstable();
+        out.push_str(&pairs.join("&"));
+        out.push('\n');
+        for name in &self.headers {
+            out.push_str(name);
+            out.push(':');
+            out.push_str(&header_value(request, name));
+            out.push('\n');
+        }
+        out.push('\n');
+        out.push_str(&self.headers.join(";"));
+        out.push('\n');
+        out.push_str(&hex::encode(Sha256::digest(request.body())));
+        out
+    }
+}
+
+fn names(list: &str) -> Result<Vec<String>, ApiError> {
+    let names: Vec<String> = list.split(';').map(str::to_string).collect();
+    if names.len() > MAX_SIGNED_HEADERS {
+        return Err(incomplete(format!("at most {MAX_SIGNED_HEADERS} signed headers")));
+    }
+    Ok(names)
+}
+
+/// The values of a header, without white space around and with single spaces within, apart by commas.
+fn header_value(request: &Request<Bytes>, name: &str) -> String {
+    let values: Vec<String> = request
+        .headers()
+        .get_all(name)
+        .iter()
+        .map(|value| {
+            let text = String::from_utf8_lossy(value.as_bytes());
+            text.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ").trim().to_string()
+        })
+        .collect();
+    if values.is_empty() && (name == "host" || name == ":authority") {
+        // HTTP/2 has it in the target.
+        return request.uri().authority().map(ToString::to_string).unwrap_or_default();
+    }
+    values.join(",")
+}
+
+/// The path, each segment encoded once more than it came.
+fn path(path: &str) -> String {
+    if path.is_empty() { "/".into() } else { encode(path, true) }
+}
+
+/// The query's parameters, decoded.
+fn query(request: &Request<Bytes>) -> Vec<(String, String)> {
+    let query = request.uri().query().unwrap_or_default();
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(name), decode(value))
+        })
+        .collect()
+}
+
+/// Percent encoding of all but unreserved characters.
+fn encode(text: &str, keep_slash: bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        let plain = byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) || (keep_slash && byte == b'/');
+        if plain {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+fn decode(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        let hex = bytes.get(at + 1..at + 3).and_then(|pair| std::str::from_utf8(pair).ok());
+        let value = hex.and_then(|pair| u8::from_str_radix(pair, 16).ok());
+        match (byte, value) {
+            (b'%', Some(value)) => {
+                out.push(value);
+                at += 3;
+            }
+            _ => {
+                out.push(*byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}

@@ -1,0 +1,79 @@
+//! The times of signatures: `YYYYMMDD'T'HHMMSS'Z'`.
+
+/// Seconds since the Unix epoch; `None` for anything else, and for years before 1970.
+pub(super) fn parse(text: &str) -> Option<u64> {
+    let bytes = text.as_bytes();
+    if bytes.len() != 16 || bytes.get(8) != Some(&b'T') || bytes.get(15) != Some(&b'Z') {
+        return None;
+    }
+    let number = |from: usize, to: usize| -> Option<u64> {
+        let digits = text.get(from..to).filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?;
+        digits.parse().ok()
+    };
+    let (year, month, day) = (number(0, 4)?, number(4, 6)?, number(6, 8)?);
+    let (hour, minute, second) = (number(9, 11)?, number(11, 13)?, number(13, 15)?);
+    if year < 1970 || !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    let days = days_before_year(year)? + days_before_month(year, month) + day - 1;
+    Some(days * 86_400 + hour * 3600 + minute * 60 + second)
+}
+
+/// The text of a time.
+pub(super) fn format(at_s: u64) -> String {
+    let (mut days, rest) = (at_s / 86_400, at_s % 86_400);
+    let mut year = 1970;
+    while days >= year_length(year) {
+        days -= year_length(year);
+        year += 1;
+    }
+    let month = (1..=12).rev().find(|month| days_before_month(year, *month) <= days).unwrap_or(1);
+    let day = days - days_before_month(year, month) + 1;
+    format!("{year:04}{month:02}{day:02}T{:02}{:02}{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
+}
+
+fn is_leap(year: u64) -> bool {
+    year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+}
+
+fn year_length(year: u64) -> u64 {
+    if is_leap(year) { 366 } else { 365 }
+}
+
+/// Days from 1970 to the first of a year.
+fn days_before_year(year: u64) -> Option<u64> {
+    let before = year.checked_sub(1)?;
+    let leaps = before / 4 - before / 100 + before / 400;
+    (before * 365 + leaps).checked_sub(719_162)
+}
+
+/// Days from the first of January to the first of a month, 1 to 12.
+fn days_before_month(year: u64, month: u64) -> u64 {
+    const BEFORE: [u64; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
+    let index = usize::try_from(month.saturating_sub(1)).unwrap_or(0).min(11);
+    BEFORE[index] + u64::from(month > 2 && is_leap(year))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_round_trip() {
+        for (text, at) in [
+            ("19700101T000000Z", 0),
+            ("20000229T235959Z", 951_868_799),
+            ("20150830T123600Z", 1_440_938_160),
+            ("20260301T000000Z", 1_772_323_200),
+            ("21000228T235959Z", 4_107_542_399),
+        ] {
+            assert_eq!((parse(text), format(at)), (Some(at), text.to_string()));
+        }
+        for at in (0..4_000_000_000).step_by(86_399 * 11) {
+            assert_eq!(parse(&format(at)), Some(at));
+        }
+        for text in ["", "20150830", "20150830T123600", "20151330T123600Z", "2015083OT123600Z", "20150830T+23600Z", "19691231T235959Z"] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! `ItemCount` and sizes of a table and its indexes. DynamoDB's are up to six hours old; these are counted when somebody asks, up to a
+//! bound, and beyond it estimated from the share of the token space that was counted: tokens are spread evenly.
+
+use super::Context;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::time::Instant;
+use torc_cluster::TableId;
+use torc_coordinator::tables::{RangeRequest, TableRef, range_in};
+use torc_model::codec;
+use torc_model::key::{decode_item_key, local_index_ordinal, space};
+
+/// Rows counted before the rest is estimated.
+const MAX_ROWS: u64 = 5_000;
+/// Bytes read before the rest is estimated.
+const MAX_BYTES: u64 = 4 << 20;
+/// How long an estimate is given again without counting anew.
+const KEEP: Duration = Duration::from_secs(60);
+/// Tables whose estimates are kept.
+const MAX_KEPT: usize = 1_000;
+
+/// Items and their bytes by DynamoDB's size rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(in crate::dynamodb) struct Size {
+    pub items: u64,
+    pub bytes: u64,
+}
+
+/// Sizes of a table, and of its local indexes by ordinal.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(in crate::dynamodb) struct Sizes {
+    pub table: Size,
+    pub local: BTreeMap<u64, Size>,
+}
+
+/// Estimates of large tables, by table.
+#[derive(Debug, Default)]
+pub(in crate::dynamodb) struct Kept(parking_lot::Mutex<BTreeMap<TableId, (Instant, Sizes)>>);
+
+/// The sizes of a table. A partition that can't be reached is left out: a description must not fail for that.
+pub(super) async fn sizes(context: &Context<'_>, table: &TableRef) -> Sizes {
+    let now = Instant::now();
+    if let Some((at, sizes)) = context.dynamodb.sizes.0.lock().get(&table.id())
+        && now.duration_since(*at) < KEEP
+    {
+        return sizes.clone();
+    }
+    let mut counted = Count::default();
+    counted.walk(context, table, space::TABLE).await;
+    let mut sizes = Sizes { table: counted.table_size(), local: BTreeMap::new() };
+    let mut estimated = counted.until.is_some();
+    if !table.schema.local_indexes.is_empty() {
+        let mut counted = Count::default();
+        counted.walk(context, table, space::INDEX).await;
+        sizes.local = counted.by_kind.keys().map(|kind| (u64::from(*kind), counted.size(*kind))).collect();
+        estimated |= counted.until.is_some();
+    }
+    if estimated {
+        let mut kept = context.dynamodb.sizes.0.lock();
+        if kept.len() >= MAX_KEPT {
+            kept.clear();
+        }
+        kept.insert(table.id(), (now, sizes.clone()));
+    }
+    sizes
+}
+
+/// A count over the tokens of a table, from the lowest.
+#[derive(Default)]
+struct Count {
+    rows: u64,
+    bytes: u64,
+    /// By ordinal of the index; 0 for items.
+    by_kind: BTreeMap<u8, Size>,
+    /// The token at which the count broke off; `None` if all was counted.
+    until: Option<u64>,
+}
+
+impl Count {
+    async fn walk(&mut self, context: &Context<'_>, table: &TableRef, space: u8) {
+        let topology = context.node.topology();
+        for partition in topology.partitions(table.id()) {
+            let keys = range_in(space, table.id().0, partition.range);
+            let (mut start, end) = (keys.start, keys.end);
+            loop {
+                if self.rows >= MAX_ROWS || self.bytes >= MAX_BYTES {
+                    self.until.get_or_insert(partition.range.start);
+                    return;
+                }
+                let range = RangeRequest {
+                    token: partition.range.start,
+                    start: start.clone(),
+                    end: end.clone(),
+                    reverse: false,
+                    max_rows: 1_000,
+                    max_bytes: 1 << 20,
+                    strong: false,
+                };
+                let Ok(rows) = context.node.tables().range(table.id(), &range).await else { break };
+                for (key, record) in rows.keys.iter().zip(&rows.values) {
+                    self.add(space, key, record);
+                }
+                let Some(last) = rows.keys.last().filter(|_| rows.more) else { break };
+                start = super::page::after(last);
+                if self.rows >= MAX_ROWS || self.bytes >= MAX_BYTES {
+                    self.until = decode_item_key(last).map(|key| key.token);
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, space: u8, key: &[u8], record: &[u8]) {
+        let Ok((header, _)) = codec::decode_header(record) else { return };
+        let kind = if space == space::INDEX { local_index_ordinal(key).unwrap_or(0) } else { 0 };
+        let size = self.by_kind.entry(kind).or_default();
+        size.items += 1;
+        size.bytes += header.item_size;
+        self.rows += 1;
+        self.bytes += record.len() as u64;
+    }
+
+    fn table_size(&self) -> Size {
+        self.size(0)
+    }
+
+    /// What was counted of a kind, scaled to all tokens.
+    fn size(&self, kind: u8) -> Size {
+        let counted = self.by_kind.get(&kind).copied().unwrap_or_default();
+        let Some(until) = self.until else { return counted };
+        let scale = |value: u64| {
+            let scaled = (u128::from(value) << 64) / (u128::from(until) + 1);
+            u64::try_from(scaled).unwrap_or(u64::MAX).max(value)
+        };
+        Size { items: scale(counted.items), bytes: scale(counted.bytes) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_of_the_tokens_stands_for_all() {
+        let mut count = Count::default();
+        count.by_kind.insert(0, Size { items: 100, bytes: 1000 });
+        assert_eq!(count.size(0), Size { items: 100, bytes: 1000 });
+        count.until = Some(u64::MAX / 4);
+        assert_eq!(count.size(0), Size { items: 400, bytes: 4000 });
+        assert_eq!(count.size(1), Size::default());
+        count.until = Some(u64::MAX);
+        assert_eq!(count.size(0).items, 100);
+    }
+}

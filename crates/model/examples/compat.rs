@@ -1,0 +1,5 @@
+//! Prints COMPAT.md; `cargo xtask compat` keeps it.
+
+fn main() {
+    print!("{}", torc_model::compat::page());
+}
