@@ -44,6 +44,11 @@ impl LocalReplica {
         Ok(Self { inner: Mutex::new(inner), clock, written: Box::new(written) })
     }
 
+    /// Plants a bug for the simulation's self-test, see `BucketReplica::plant_forget_siblings`.
+    pub fn plant_forget_siblings(&self) {
+        self.inner.lock().replica.plant_forget_siblings();
+    }
+
     /// The log is durable up to `lsn`: what was written up to there is shown and answered.
     ///
     /// Takes the lock that is held over appends to the log: call it from a task, never from within the log's own callback.

@@ -27,6 +27,9 @@ pub(super) fn open(
     };
     let store: Arc<dyn Store> = Arc::new(node.engine.clone());
     let local = Arc::new(LocalReplica::open(store, node.identity().node.0, node.clock.clone(), written)?);
+    if node.config.planted.forget_siblings {
+        local.plant_forget_siblings();
+    }
     node.tasks.spawn(follow_log(node.clone(), local.clone()));
     let weak = Arc::downgrade(node);
     let spawn: Spawn = Arc::new(move |future| {

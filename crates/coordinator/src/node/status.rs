@@ -149,7 +149,7 @@ impl Node {
     pub fn is_ready(&self) -> bool {
         let topology = self.topology();
         topology.cluster_id() != 0
-            && self.leader_of(META_GROUP).is_some()
+            && (!topology.meta_members().contains(&self.id()) || self.leader_of(META_GROUP).is_some())
             && topology
                 .partitions_on(self.id())
                 .filter(|p| topology.table(p.table).is_some_and(|t| t.as_table().is_some()))

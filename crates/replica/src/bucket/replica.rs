@@ -134,6 +134,7 @@ pub struct BucketReplica<S> {
     batches: VecDeque<Batch>,
     next_ticket: u64,
     lost_histories: u64,
+    forget_siblings: bool,
 }
 
 impl<S: Store> BucketReplica<S> {
@@ -157,7 +158,13 @@ impl<S: Store> BucketReplica<S> {
             batches: VecDeque::new(),
             next_ticket: 0,
             lost_histories: 0,
+            forget_siblings: false,
         })
+    }
+
+    /// Plants a bug for the simulation's self-test: a merge forgets the siblings that only this copy has.
+    pub fn plant_forget_siblings(&mut self) {
+        self.forget_siblings = true;
     }
 
     /// Who mints dots here now.
@@ -212,7 +219,11 @@ impl<S: Store> BucketReplica<S> {
     /// Nothing was staged.
     pub fn merge(&mut self, key: &StorageKey, record: Bytes, wall_ms: u64) -> Result<Stage, ReplicaError> {
         let theirs = State::decode(record)?;
-        let (mine, record) = self.newest(key)?;
+        let (mut mine, record) = self.newest(key)?;
+        if let (true, Some(State::Siblings(set))) = (self.forget_siblings, &mut mine) {
+            let seen = set.context().clone();
+            set.discard(&seen, Hlc::default());
+        }
         if let State::Siblings(set) = &theirs {
             self.check_history(set.context(), mine.as_ref(), wall_ms);
         }

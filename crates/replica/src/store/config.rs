@@ -156,4 +156,6 @@ pub struct PlantedBugs {
     pub forget_votes: bool,
     /// A restarted store votes at once, and promises of support do not bind votes.
     pub break_promises: bool,
+    /// A bucket replica that takes in another copy forgets the siblings that only it has.
+    pub forget_siblings: bool,
 }

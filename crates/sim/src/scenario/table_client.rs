@@ -1,61 +1,22 @@
 //! Clients of the Tables face: random operations on a few keys, every call and answer recorded for the linearizability checker.
 
+use super::shared::Shared;
 use crate::checker::linearizability::{Action, Condition as Was, Operation, Outcome};
-use crate::world::Process;
+use crate::world::machine::Process;
 use bytes::Bytes;
-use parking_lot::Mutex;
-use rand::seq::IndexedRandom as _;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
-use torc_cluster::TableId;
-use torc_coordinator::tables::ItemLocation;
 use torc_coordinator::tables::route::RouteError;
 use torc_model::expr::{ExpressionKind, ParsedCondition, Placeholders};
-use torc_model::{AttributeValue, Item, codec, key, size};
+use torc_model::{AttributeValue, Item, codec, size};
 use torc_wire::table::{DeleteAction, ItemAction, ItemWrite, PutAction};
-
-/// What the clients of one world share.
-pub struct Shared {
-    /// The processes that serve now; the world keeps this up to date.
-    pub processes: Mutex<Vec<Process>>,
-    /// Everything that was called.
-    pub history: Mutex<Vec<Operation>>,
-    /// The table.
-    pub table: TableId,
-    /// Its cluster's token key.
-    pub token_key: [u8; 16],
-    /// When the world began.
-    pub started: Instant,
-    /// Keys in use.
-    pub keys: usize,
-}
 
 /// Longest an operation may hang before the client gives up: longer than the node's own deadline.
 const PATIENCE: Duration = Duration::from_secs(8);
-
-impl Shared {
-    fn now(&self) -> u64 {
-        self.started.elapsed().as_nanos() as u64
-    }
-
-    /// Where the item of a key lives.
-    pub fn location(&self, name: &str) -> ItemLocation {
-        let mut pk = Vec::new();
-        // A short string is always a valid key.
-        let _ = key::encode_element(&AttributeValue::S(name.into()), &mut pk);
-        let token = key::token(self.token_key, &pk);
-        let storage = key::item_key(key::space::TABLE, self.table.0, token, &pk, &[]);
-        ItemLocation { token, key: storage.into() }
-    }
-
-    fn some_process(&self, rng: &mut ChaCha8Rng) -> Option<Process> {
-        self.processes.lock().choose(rng).cloned()
-    }
-}
 
 /// An item with one value.
 fn item(name: &str, value: &str) -> Item {
