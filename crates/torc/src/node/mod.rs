@@ -215,7 +215,9 @@ fn hint(error: &torc_engine::Error, data: &Path) -> String {
                 format!("{data} is not a folder: choose another with --data")
             }
             ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-                format!("this user may not write to {data}: change its permissions, or choose another folder with --data")
+                format!(
+                    "this user may not write to {data}: change its permissions, or choose another folder with --data"
+                )
             }
             _ => format!("{data} can't be opened: check the disk, or choose another folder with --data"),
         },
