@@ -65,13 +65,9 @@ impl Signed {
             );
         }
         match (credential, signed, signature, date) {
-            (Some(credential), Some(signed), Some(signature), Some(date)) => Ok(Self {
-                credential,
-                headers: names(&signed)?,
-                signature,
-                date,
-                expires_s: None,
-            }),
+            (Some(credential), Some(signed), Some(signature), Some(date)) => {
+                Ok(Self { credential, headers: names(&signed)?, signature, date, expires_s: None })
+            }
             _ => Err(incomplete(faults.trim_end())),
         }
     }
@@ -106,9 +102,7 @@ impl Signed {
             ));
         }
         if request.headers().contains_key("x-amz-target") && !covered("x-amz-target") {
-            return Err(super::invalid(
-                "'X-Amz-Target' must be a 'SignedHeader' in the AWS Authorization.",
-            ));
+            return Err(super::invalid("'X-Amz-Target' must be a 'SignedHeader' in the AWS Authorization."));
         }
         Ok(())
     }

@@ -202,9 +202,10 @@ fn check_time(signed: &Signed, now_s: u64) -> Result<(), ApiError> {
         Some(expires) if expires == 0 || expires > MAX_EXPIRES_S => Err(incomplete(
             "X-Amz-Expires must be greater than 0 and less than a week (in seconds); that is, the given X-Amz-Expires must be less than 604800 seconds",
         )),
-        Some(expires) if at + expires < now_s => {
-            Err(invalid(format!("Signature expired: {} is now earlier than {now}", time::format(at + expires))))
-        }
+        Some(expires) if at + expires < now_s => Err(invalid(format!(
+            "Signature expired: {} is now earlier than {now}",
+            time::format(at + expires)
+        ))),
         _ => Ok(()),
     }
 }

@@ -40,7 +40,8 @@ fn check(request: &Request<Bytes>, now_ms: u64, expected: Result<(), (ErrorCode,
     }
 }
 
-const MISMATCH: Result<(), (ErrorCode, &str)> = Err((ErrorCode::InvalidSignature, "does not match the signature"));
+const MISMATCH: Result<(), (ErrorCode, &str)> =
+    Err((ErrorCode::InvalidSignature, "does not match the signature"));
 
 #[test]
 fn signatures_of_another_implementation_pass() {
@@ -96,7 +97,11 @@ fn what_is_missing_or_wrong_is_said() {
     let none = describe().body(Bytes::new()).unwrap();
     check(&none, NOW, Err((ErrorCode::MissingAuthenticationToken, "missing Authentication Token")));
     check(&signed("Basic abc"), NOW, incomplete("algorithm"));
-    check(&signed("AWS4-HMAC-SHA256 Credential=a"), NOW, incomplete("requires 'Signature' parameter. Authorization header requires 'SignedHeaders'"));
+    check(
+        &signed("AWS4-HMAC-SHA256 Credential=a"),
+        NOW,
+        incomplete("requires 'Signature' parameter. Authorization header requires 'SignedHeaders'"),
+    );
     check(&signed(&HEADER.replace("/aws4_request", "")), NOW, incomplete("exactly 5 slash-delimited"));
     let invalid = |text| Err((ErrorCode::InvalidSignature, text));
     check(&signed(&HEADER.replace("dynamodb/", "s3/")), NOW, invalid("correct service"));

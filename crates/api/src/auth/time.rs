@@ -12,7 +12,13 @@ pub(super) fn parse(text: &str) -> Option<u64> {
     };
     let (year, month, day) = (number(0, 4)?, number(4, 6)?, number(6, 8)?);
     let (hour, minute, second) = (number(9, 11)?, number(11, 13)?, number(13, 15)?);
-    if year < 1970 || !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60 {
+    if year < 1970
+        || !(1..=12).contains(&month)
+        || !(1..=31).contains(&day)
+        || hour > 23
+        || minute > 59
+        || second > 60
+    {
         return None;
     }
     let days = days_before_year(year)? + days_before_month(year, month) + day - 1;
@@ -72,7 +78,15 @@ mod tests {
         for at in (0..4_000_000_000).step_by(86_399 * 11) {
             assert_eq!(parse(&format(at)), Some(at));
         }
-        for text in ["", "20150830", "20150830T123600", "20151330T123600Z", "2015083OT123600Z", "20150830T+23600Z", "19691231T235959Z"] {
+        for text in [
+            "",
+            "20150830",
+            "20150830T123600",
+            "20151330T123600Z",
+            "2015083OT123600Z",
+            "20150830T+23600Z",
+            "19691231T235959Z",
+        ] {
             assert_eq!(parse(text), None, "{text}");
         }
     }

@@ -65,7 +65,8 @@ impl Machine for MetaMachine {
     fn evaluate(&mut self, context: &mut EvalCtx<'_>, command: &[u8]) -> Result<Evaluation, ProposeError> {
         let invalid = |e: String| ProposeError::Invalid(e);
         let command = Command::decode(command).map_err(|e| invalid(e.to_string()))?;
-        let failed = |e: torc_engine::Error| ProposeError::Invalid(format!("the stored topology can't be read: {e}"));
+        let failed =
+            |e: torc_engine::Error| ProposeError::Invalid(format!("the stored topology can't be read: {e}"));
         let stored_epoch = context.get(&EPOCH_KEY).map_err(failed)?;
         let records = context.scan(&RECORDS, &RECORDS_END, usize::MAX).map_err(failed)?;
         let values: Vec<Bytes> = records.into_iter().map(|item| item.value).collect();

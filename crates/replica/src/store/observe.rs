@@ -107,13 +107,21 @@ impl Observers {
             MessageType::MsgRequestVoteResponse if !message.reject => {
                 self.tell(node, group, || vote(NodeId(message.to)));
             }
-            MessageType::MsgAppend => self.tell_appended(node, group, &message.entries, Some(message.log_term)),
+            MessageType::MsgAppend => {
+                self.tell_appended(node, group, &message.entries, Some(message.log_term))
+            }
             _ => {}
         }
     }
 
     /// Entries lie in a replica's log, behind one of `previous_term`.
-    pub(crate) fn tell_appended(&self, node: NodeId, group: GroupId, entries: &[Entry], previous_term: Option<u64>) {
+    pub(crate) fn tell_appended(
+        &self,
+        node: NodeId,
+        group: GroupId,
+        entries: &[Entry],
+        previous_term: Option<u64>,
+    ) {
         let mut previous_term = previous_term;
         for entry in entries.iter().filter(|_| self.0.is_some()) {
             self.tell(node, group, || Observation::Appended { entry: mark(entry), previous_term });

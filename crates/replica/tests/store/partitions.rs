@@ -48,7 +48,11 @@ fn empty_learners_do_not_become_voters_however_short_the_log_is() {
     world.set_members(G, &[1, 2, 3]);
     world.run(3_000);
     let view = world.view(n(1), G).unwrap();
-    assert!(view.lease_valid(world.clock(n(1))).is_some(), "its one voter needs nobody: {view:?} {:#?}", world.running(n(1)).store.metrics());
+    assert!(
+        view.lease_valid(world.clock(n(1))).is_some(),
+        "its one voter needs nobody: {view:?} {:#?}",
+        world.running(n(1)).store.metrics()
+    );
     world.cuts.clear();
     assert!(world.run_until(10_000, |w| w.converged(G)));
     world.verify();
