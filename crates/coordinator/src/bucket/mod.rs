@@ -2,10 +2,10 @@
 //!
 //! * [`types`] and [`error`]: requests, answers and failures as the edge sees them; the [`Buckets`] trait that it calls.
 //! * [`local`]: this node's copy, an async shell over `torc_replica::bucket`.
-//! * [`coordinator`]: the flows' shared parts; [`write`], [`read`], [`list`] and [`admin`] are the flows, [`serve`] answers other nodes.
+//! * [`coordinator`]: the flows' shared parts; [`mod@write`], [`read`], [`list`] and [`admin`] are the flows, [`serve`] answers other nodes.
 //! * [`directory`]: what the flows need of the topology. [`metrics`]: what they count.
 //!
-//! Strict quorums: only the natural replicas count. Hints for a replica that missed a write belong in [`write`], where
+//! Strict quorums: only the natural replicas count. Hints for a replica that missed a write belong in [`mod@write`], where
 //! [`BucketCoordinator::missed`](coordinator::BucketCoordinator) is called; anti-entropy is one more caller of `BucketMerge`.
 //! Docs: docs/protocols/buckets.md. Must never read a clock or draw randomness that was not handed in.
 

@@ -35,7 +35,7 @@ impl KeyRange {
 
 /// What happens to a store.
 pub enum Input {
-    /// Time has passed. To be pushed at least every [`Timing::tick_ms`].
+    /// Time has passed. To be pushed at least every [`super::Timing::tick_ms`].
     Tick,
     /// A frame arrived.
     Frame {
@@ -155,7 +155,7 @@ pub struct Outputs {
     pub leaders: Vec<(GroupId, NodeId)>,
     /// What the keeper of the topology should know.
     pub events: Vec<Event>,
-    /// Groups were opened, created or dropped: [`Store::views`] changed.
+    /// Groups were opened, created or dropped: [`super::Store::views`] changed.
     pub groups_changed: bool,
     /// There is more to do at once: run another turn.
     pub again: bool,
