@@ -237,7 +237,6 @@ fn banner(node: &Node, args: &StartArgs, listen: SocketAddr) -> String {
          \nTry:\n\
          \n  export AWS_ACCESS_KEY_ID=torc AWS_SECRET_ACCESS_KEY=torc AWS_DEFAULT_REGION=us-east-1\
          \n  aws dynamodb list-tables --endpoint-url {endpoint}\
-         \n  curl -X PUT {endpoint}/kv/demo\
          \n  curl -X PUT --data 'hello' {endpoint}/kv/demo/greeting && curl {endpoint}/kv/demo/greeting\
          \n  torc status --endpoint {endpoint}\n",
         version = env!("CARGO_PKG_VERSION"),
