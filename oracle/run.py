@@ -119,6 +119,9 @@ def main():
     print(f"{options.requests} requests, {accepted} of them accepted; {sum(triaged.values())} triaged, {len(untriaged)} untriaged")
     for reason, count in triaged.most_common():
         print(f"  {count:6} {reason}")
+    kinds = Counter((operation, ours[1:3], theirs[1:3]) for operation, _, ours, theirs in untriaged)
+    for (operation, ours, theirs), count in kinds.most_common(options.show):
+        print(f"  {count:6} {operation}: torc {ours}, local {theirs}")
     for operation, body, ours, theirs in untriaged[: options.show]:
         print(f"\n{operation} {json.dumps(body)[:1500]}\n  torc  {str(ours)[:700]}\n  local {str(theirs)[:700]}")
     sys.exit(1 if untriaged else 0)

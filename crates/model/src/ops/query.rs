@@ -179,6 +179,7 @@ pub(super) fn check_projected(
         }
     }
     if !missing.is_empty() {
+        missing.sort_unstable();
         return Err(ApiError::invalid_parameter(format!(
             "Secondary index {} does not project one or more filter attributes: [{}]",
             index.name(),
@@ -249,14 +250,14 @@ impl Query {
             self.projection.is_some(),
         )?;
         let definition = index.map_or(&schema.key, IndexRef::key);
+        schema.check_paths(self.filter.iter().flat_map(Condition::paths))?;
+        schema.check_paths(self.projection.iter().flat_map(Projection::paths))?;
         let condition = match &self.keys {
             Keys::Expression(condition) => {
                 KeyCondition::from_expression(condition, definition, self.index.as_deref())?
             }
             Keys::Legacy(conditions) => key_conditions(conditions, definition, self.index.as_deref())?,
         };
-        schema.check_paths(self.filter.iter().flat_map(Condition::paths))?;
-        schema.check_paths(self.projection.iter().flat_map(Projection::paths))?;
         check_projected(schema, index, self.filter.as_ref(), self.projection.as_ref())?;
         if let Some(filter) = &self.filter {
             check_filter_keys(filter, definition, self.filter_kind)?;

@@ -123,7 +123,9 @@ impl Scan {
         )?;
         schema.check_paths(self.filter.iter().flat_map(Condition::paths))?;
         schema.check_paths(self.projection.iter().flat_map(Projection::paths))?;
-        check_projected(schema, index, self.filter.as_ref(), self.projection.as_ref())?;
+        if index.is_some_and(IndexRef::is_global) {
+            check_projected(schema, index, self.filter.as_ref(), self.projection.as_ref())?;
+        }
         let start = self
             .start
             .as_ref()

@@ -43,6 +43,8 @@ pub(super) struct Page<'a> {
     ordinal: Option<u8>,
     /// Whether items are fetched from the table, because the index does not hold all that is asked for.
     fetches: bool,
+    /// Whether the filter, too, looks at what only the table has. A query's may not; a scan's may.
+    filters_whole: bool,
     /// Size of what was fetched, bytes, and what it cost, units.
     fetched: (u64, f64),
     last: Option<Bytes>,
@@ -66,7 +68,8 @@ impl<'a> Page<'a> {
     /// When the index has no ordinal: its schema is damaged.
     pub(super) fn new(request: PageRequest<'a>) -> Result<Self, ApiError> {
         let ordinal = request.index.map(ordinal).transpose()?;
-        let fetches = request.index.is_some_and(|index| fetches(&request, index));
+        let filters_whole = request.index.is_some_and(|index| filters_whole(&request, index));
+        let fetches = filters_whole || request.index.is_some_and(|index| fetches(&request, index));
         Ok(Self {
             request,
             items: vec![b'['],
@@ -75,6 +78,7 @@ impl<'a> Page<'a> {
             bytes: 0,
             ordinal,
             fetches,
+            filters_whole,
             fetched: (0, 0.0),
             last: None,
             full: false,
@@ -132,13 +136,14 @@ impl<'a> Page<'a> {
         u32::try_from(left.saturating_mul(kinds)).unwrap_or(u32::MAX).min(most)
     }
 
-    /// The items of those rows that the filter lets pass, from the table. A row whose item is gone meanwhile has none.
+    /// The items of those rows that the filter lets pass (all, if it looks at more than the rows hold), from the table. A row whose item is gone meanwhile has none.
     async fn fetch(&self, context: &Context<'_>, rows: &[&Bytes]) -> Result<Vec<Option<Bytes>>, ApiError> {
         let table = self.request.table;
         let mut wanted = Vec::with_capacity(rows.len());
         for record in rows {
             let row = decode(record)?;
-            let passes = self.request.filter.is_none_or(|filter| filter.matches(&row));
+            let filter = self.request.filter.filter(|_| !self.filters_whole);
+            let passes = filter.is_none_or(|filter| filter.matches(&row));
             wanted.push(if passes { Some(location(table, &row)?) } else { None });
         }
         let reads = wanted.iter().map(|at| async {
@@ -159,19 +164,21 @@ impl<'a> Page<'a> {
         self.scanned += 1;
         self.bytes += attributes(record)?.0;
         self.last = Some(record.clone());
+        if let Some(whole) = whole {
+            let size = attributes(whole)?.0;
+            self.fetched.0 += size;
+            self.fetched.1 += read_units(usize::try_from(size).unwrap_or(usize::MAX), self.read_kind());
+        }
+        let item = whole.unwrap_or(record);
         let passes = match self.request.filter {
             None => true,
+            Some(filter) if self.filters_whole => filter.matches(&decode(item)?),
             Some(filter) => filter.matches(&decode(record)?),
         };
         if passes {
             self.count += 1;
             if self.request.select != Select::Count {
-                self.write(whole.unwrap_or(record))?;
-            }
-            if let Some(whole) = whole {
-                let size = attributes(whole)?.0;
-                self.fetched.0 += size;
-                self.fetched.1 += read_units(usize::try_from(size).unwrap_or(usize::MAX), self.read_kind());
+                self.write(item)?;
             }
         }
         self.full = self.bytes + self.fetched.0 >= PAGE_BYTES
@@ -227,6 +234,13 @@ impl<'a> Page<'a> {
         out.push(b'}');
         Ok(out)
     }
+}
+
+/// Whether the filter of a read of an index looks at attributes that only the table has.
+fn filters_whole(request: &PageRequest<'_>, index: &LocalIndex) -> bool {
+    let schema = &request.table.schema;
+    let mut paths = request.filter.iter().flat_map(|filter| filter.paths());
+    paths.any(|path| !schema.is_projected(IndexRef::Local(index), path.root()))
 }
 
 /// Whether a read of an index asks for attributes that only the table has.
