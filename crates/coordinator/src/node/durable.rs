@@ -26,6 +26,11 @@ impl Durable {
         Self { position }
     }
 
+    /// Hears of every new position.
+    pub fn watch(&self) -> watch::Receiver<Result<Lsn, LogFailed>> {
+        self.position.clone()
+    }
+
     /// Waits until everything up to `lsn` survives a crash.
     pub async fn wait(&self, lsn: Lsn) -> Result<(), LogFailed> {
         let mut position = self.position.clone();

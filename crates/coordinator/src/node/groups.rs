@@ -44,7 +44,8 @@ pub(super) fn sync(node: &Arc<Inner>) {
     }
     node.store.send(Input::SetMembers { group: META_GROUP, replicas: meta.replicas });
     for partition in topology.all_partitions() {
-        let consensus = topology.table(partition.table).is_some_and(|t| matches!(t.kind, TableKind::Table(_)));
+        let consensus =
+            topology.table(partition.table).is_some_and(|t| matches!(t.kind, TableKind::Table(_)));
         if consensus && partition.replicas.contains(&me) {
             create(node, partition);
         }

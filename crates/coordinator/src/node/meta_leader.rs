@@ -78,7 +78,12 @@ async fn activate(node: &Arc<Inner>, topology: &Topology, table: &Table) {
 async fn probe(node: &Arc<Inner>, partition: &Partition) -> bool {
     let key = torc_replica::machine::table::first_key(partition);
     let make = |p: &Partition, epoch: torc_cluster::Epoch| PeerRequest {
-        body: Some(RequestBody::Read(Read { group: p.group.0, epoch: epoch.0, key: key.clone(), strong: true })),
+        body: Some(RequestBody::Read(Read {
+            group: p.group.0,
+            epoch: epoch.0,
+            key: key.clone(),
+            strong: true,
+        })),
     };
     let deadline = Instant::now() + STEP_DEADLINE;
     node.router.to_leader(Target::Group(partition.group), Repeat::Safe, deadline, make).await.is_ok()

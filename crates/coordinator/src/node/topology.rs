@@ -35,7 +35,8 @@ impl TopologyCell {
                 let epoch = epoch.map_err(|_| NodeError::LocalRecord("topology epoch"))?;
                 let mut changes = Vec::new();
                 for item in engine.scan(&RECORDS, &END, false, None) {
-                    changes.push(Change::decode(&item?.value).map_err(|_| NodeError::LocalRecord("topology"))?);
+                    changes
+                        .push(Change::decode(&item?.value).map_err(|_| NodeError::LocalRecord("topology"))?);
                 }
                 Topology::from_changes(Epoch(epoch), &changes)
             }

@@ -121,6 +121,12 @@ pub struct Refusal {
     pub message: String,
 }
 
+impl From<&TopologyError> for Refusal {
+    fn from(error: &TopologyError) -> Self {
+        Self { code: error.code().into(), message: error.to_string() }
+    }
+}
+
 /// What a command came to, as it travels back: `epoch u64 BE, 0, response` or `epoch u64 BE, 1, length of code u8, code, message`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetaOutcome {
@@ -134,7 +140,7 @@ impl MetaOutcome {
     }
 
     fn refused(epoch: Epoch, error: &TopologyError) -> Self {
-        Self { epoch, result: Err(Refusal { code: error.code().into(), message: error.to_string() }) }
+        Self { epoch, result: Err(error.into()) }
     }
 
     /// The epoch at which the answer is visible, and the answer.

@@ -1,5 +1,6 @@
 //! Settings and limits of the store.
 
+use super::observe::Observers;
 use torc_cluster::NodeId;
 
 /// Settings of a [`Store`](super::Store).
@@ -20,6 +21,8 @@ pub struct Config {
     pub limits: Limits,
     /// Bugs for the simulation's self-test. All off in any build that serves data.
     pub planted: PlantedBugs,
+    /// Who is told what the replicas do. Nobody in a build that serves data.
+    pub observers: Observers,
 }
 
 impl Config {
@@ -33,6 +36,7 @@ impl Config {
             timing: Timing::default(),
             limits: Limits::default(),
             planted: PlantedBugs::default(),
+            observers: Observers::default(),
         }
     }
 }
@@ -152,4 +156,6 @@ pub struct PlantedBugs {
     pub forget_votes: bool,
     /// A restarted store votes at once, and promises of support do not bind votes.
     pub break_promises: bool,
+    /// A bucket replica that takes in another copy forgets the siblings that only it has.
+    pub forget_siblings: bool,
 }

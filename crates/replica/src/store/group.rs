@@ -3,6 +3,7 @@
 use super::lease::Binding;
 use super::liveness::SupportEpoch;
 use super::machine::{Machine, Overlay};
+use super::observe::{Observation, mark};
 use super::propose::Proposals;
 use super::raft_core::{RaftCore, StepError};
 use super::reads::Reads;
@@ -205,6 +206,7 @@ impl Group {
         } else {
             sh.election_deadline()
         };
+        sh.config.observers.tell(sh.config.node, self.id, || Observation::Started);
         self.core = Some(core);
         self.generation += 1;
         self.unpersisted = 0;
@@ -311,6 +313,12 @@ impl Group {
         let Some(core) = &self.core else { return };
         // The term's first entry was appended just now.
         self.term_start = core.last_index();
+        if sh.config.observers.listening()
+            && let Some(log) = core.whole_log()
+        {
+            let log = log.iter().map(mark).collect();
+            sh.config.observers.tell(sh.config.node, self.id, || Observation::Elected { term, log });
+        }
         self.leads = Some(term);
         self.leader_since_ms = sh.now_ms;
         self.fortified.clear();
@@ -374,6 +382,7 @@ impl Group {
     /// Puts raft messages on their way.
     pub(crate) fn send(&mut self, sh: &mut Shared, messages: Vec<Message>) {
         for message in messages {
+            sh.config.observers.tell_sent(sh.config.node, self.id, &message);
             if message.get_msg_type() == MessageType::MsgTimeoutNow {
                 // From here on somebody may be elected in spite of all promises.
                 self.lease_forfeited_ms = Some(sh.now_ms);

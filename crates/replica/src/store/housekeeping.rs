@@ -1,8 +1,9 @@
 //! What a replica does by the clock: elections, a leader's heartbeats, membership, placement of leaders, log truncation.
 
-use super::FrameClass;
 use super::group::Group;
+use super::observe::Observation;
 use super::shared::Shared;
+use super::FrameClass;
 use prost::Message as _;
 use std::collections::BTreeSet;
 use torc_cluster::NodeId;
@@ -45,10 +46,7 @@ impl Group {
             return;
         }
         let Some(core) = &mut self.core else { return };
-        if self.lease_forfeited_ms.is_some_and(|at| sh.now_ms >= at + RENEW_MS)
-            && core.transferring_to().is_none()
-            && !sh.stopping
-        {
+        if self.lease_forfeited_ms.is_some_and(|at| sh.now_ms >= at + RENEW_MS) && core.transferring_to().is_none() && !sh.stopping {
             // The successor did not come: a new term brings a new lease.
             core.step_down();
             self.note_role(sh);
@@ -110,8 +108,9 @@ impl Group {
         }
     }
 
-    /// A peer's support began anew: it may have restarted, and it must confirm this leadership again.
-    pub(crate) fn on_support_began(&mut self, sh: &mut Shared, peer: NodeId) {
+    /// A peer is heard of again: it may have restarted, it may have missed entries while this leader was quiet without it, and it must
+    /// confirm this leadership again.
+    pub(crate) fn on_support_back(&mut self, sh: &mut Shared, peer: NodeId) {
         self.wake();
         if let Some(core) = &mut self.core
             && self.leads.is_some()
@@ -162,8 +161,9 @@ impl Group {
         }
         let caught_up = |id: &NodeId| {
             let live = sh.liveness.is_live(*id, sh.now_ms);
+            // Without a confirmed entry the learner may still be empty, however short the log is: as a voter it could not vote.
             let level = |f: super::raft_core::Follower| {
-                f.id == *id && f.snapshot.is_none() && f.matched + CAUGHT_UP >= core.last_index()
+                f.id == *id && f.snapshot.is_none() && f.matched > 0 && f.matched + CAUGHT_UP >= core.last_index()
             };
             live && core.followers().any(level)
         };
@@ -173,12 +173,10 @@ impl Group {
             // It is being filled: one joint step for all is better than an even number of voters in between.
             return false;
         }
-        let mut changes: Vec<(ConfChangeKind, NodeId)> =
-            ready.iter().map(|id| (ConfChangeKind::Voter, *id)).collect();
+        let mut changes: Vec<(ConfChangeKind, NodeId)> = ready.iter().map(|id| (ConfChangeKind::Voter, *id)).collect();
         let me = sh.config.node;
         if missing.is_empty() {
-            let new_voters: Vec<NodeId> =
-                desired.iter().copied().chain(voters.contains(&me).then_some(me)).collect();
+            let new_voters: Vec<NodeId> = desired.iter().copied().chain(voters.contains(&me).then_some(me)).collect();
             let alive = |id: &&NodeId| **id == me || sh.liveness.is_live(**id, sh.now_ms);
             if new_voters.iter().filter(alive).count() * 2 > new_voters.len() {
                 let extra = voters.union(&learners).filter(|id| !desired.contains(id) && **id != me);
@@ -189,8 +187,7 @@ impl Group {
     }
 
     fn propose_change(&mut self, sh: &mut Shared, changes: &[(ConfChangeKind, NodeId)]) -> bool {
-        let single =
-            |(kind, node): &(ConfChangeKind, NodeId)| ConfChangeSingle { kind: *kind as i32, node: node.0 };
+        let single = |(kind, node): &(ConfChangeKind, NodeId)| ConfChangeSingle { kind: *kind as i32, node: node.0 };
         let change = ConfChange { transition: 0, changes: changes.iter().map(single).collect() };
         tracing::debug!(group = %self.id, ?changes, "changing members");
         self.wake();
@@ -227,16 +224,10 @@ impl Group {
         let leaving = !self.desired.is_empty() && !self.desired.contains(&me);
         let preferred = self.desired.first().copied().filter(|p| *p != me);
         let settled = sh.now_ms >= self.leader_since_ms + if leaving { 0 } else { SETTLE_MS };
-        let Some(core) =
-            self.core.as_ref().filter(|c| settled && !sh.stopping && c.transferring_to().is_none())
-        else {
-            return;
-        };
+        let Some(core) = self.core.as_ref().filter(|c| settled && !sh.stopping && c.transferring_to().is_none()) else { return };
         let able = |id: NodeId| {
             let level = |f: super::raft_core::Follower| f.id == id && f.matched == core.last_index();
-            core.members().voters.contains(&id.0)
-                && sh.liveness.is_live(id, sh.now_ms)
-                && core.followers().any(level)
+            core.members().voters.contains(&id.0) && sh.liveness.is_live(id, sh.now_ms) && core.followers().any(level)
         };
         let target = match preferred {
             Some(p) if able(p) => Some(p),
@@ -254,8 +245,7 @@ impl Group {
     pub(crate) fn transfer_away(&mut self, sh: &mut Shared) {
         let Some(core) = self.core.as_ref().filter(|_| self.leads.is_some()) else { return };
         let voters = core.followers().filter(|f| core.members().voters.contains(&f.id.0));
-        let best =
-            voters.max_by_key(|f| (sh.liveness.is_live(f.id, sh.now_ms), f.matched, f.id)).map(|f| f.id);
+        let best = voters.max_by_key(|f| (sh.liveness.is_live(f.id, sh.now_ms), f.matched, f.id)).map(|f| f.id);
         if let Some(target) = best {
             self.transfer(sh, target);
         }
@@ -281,9 +271,8 @@ impl Group {
     /// Cuts entries that every copy of the data, durable and near enough, has taken in.
     fn truncate_log(&mut self, sh: &mut Shared) -> Result<(), torc_engine::Error> {
         let flushed = sh.engine.flushed_epoch();
-        while let Some((_, applied)) = self.flush_samples.front().filter(|(epoch, _)| flushed > *epoch) {
-            self.flushed_applied = *applied;
-            self.flush_samples.pop_front();
+        while let Some((_, applied)) = self.flush_samples.pop_front_if(|(epoch, _)| flushed > *epoch) {
+            self.flushed_applied = applied;
         }
         if self.applied.0 > self.flushed_applied {
             let epoch = sh.engine.apply_epoch();
@@ -318,6 +307,7 @@ impl Group {
             core.storage_mut().truncate(through);
             (self.durable.truncated_index, self.durable.truncated_term) = core.storage().truncated();
         }
+        sh.config.observers.tell(sh.config.node, self.id, || Observation::Truncated { through });
         sh.late_records.push(Record::TruncatePrefix { stream: self.id.0, through });
         sh.late_records.push(self.state_record(sh));
         Ok(())

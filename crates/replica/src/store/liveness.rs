@@ -56,8 +56,7 @@ impl StoreLiveness {
 
     /// The stores that share a group with this one. Promises given are kept even to those that no longer do.
     pub(crate) fn set_peers(&mut self, peers: &BTreeSet<NodeId>, now_ms: u64) {
-        self.peers
-            .retain(|id, p| peers.contains(id) || p.given.as_ref().is_some_and(|g| g.until_ms > now_ms));
+        self.peers.retain(|id, p| peers.contains(id) || p.given.as_ref().is_some_and(|g| g.until_ms > now_ms));
         for id in peers {
             self.peers.entry(*id).or_default();
         }
@@ -94,13 +93,7 @@ impl StoreLiveness {
     }
 
     /// A peer asks for support. `None` if it is a message of an earlier life of the peer.
-    pub(crate) fn on_request(
-        &mut self,
-        from: NodeId,
-        incarnation: u64,
-        request: &Request,
-        now_ms: u64,
-    ) -> Option<Grant> {
+    pub(crate) fn on_request(&mut self, from: NodeId, incarnation: u64, request: &Request, now_ms: u64) -> Option<Grant> {
         let duration_ms = request.duration_ms.min(self.timing.lease_ms);
         let peer = self.peers.entry(from).or_default();
         let (epoch, until_ms) = match &peer.given {
@@ -116,7 +109,9 @@ impl StoreLiveness {
         Some(Grant { sent_at_ms: request.sent_at_ms, to_incarnation: incarnation, epoch, duration_ms })
     }
 
-    /// A peer supports this store. Returns true if it did not, as far as this store knew, just before.
+    /// A peer supports this store. Returns true if a new stretch of support began, or if this one had lapsed in the eyes of this
+    /// store: the peer was counted as absent, and what it missed must be made up for. (The two differ when only the way back was
+    /// cut: the peer has heard every request.)
     pub(crate) fn on_grant(&mut self, from: NodeId, incarnation: u64, grant: &Grant, now_ms: u64) -> bool {
         // Times of an earlier life of this store mean nothing to its clock of today.
         if grant.to_incarnation != self.incarnation {
@@ -129,10 +124,14 @@ impl StoreLiveness {
             return false;
         }
         let until_ms = grant.sent_at_ms.saturating_add(Timing::counted_ms(grant.duration_ms));
-        let began = epoch != peer.received.epoch || now_ms >= peer.received.until_ms;
-        let held_ms = if epoch == peer.received.epoch { peer.received.until_ms } else { 0 };
-        peer.received = Received { epoch, until_ms: held_ms.max(until_ms) };
-        began
+        let began = epoch != peer.received.epoch;
+        let was_live = now_ms < peer.received.until_ms;
+        if began {
+            peer.received = Received { epoch, until_ms };
+        } else {
+            peer.received.until_ms = peer.received.until_ms.max(until_ms);
+        }
+        began || (!was_live && now_ms < peer.received.until_ms)
     }
 
     /// The epoch under which this store supports a peer right now.
@@ -147,9 +146,7 @@ impl StoreLiveness {
 
     /// The present stretch of a peer's support and until when it certainly lasts (this store's clock).
     pub(crate) fn support_from(&self, peer: NodeId) -> (SupportEpoch, u64) {
-        self.peers
-            .get(&peer)
-            .map_or((SupportEpoch::default(), 0), |p| (p.received.epoch, p.received.until_ms))
+        self.peers.get(&peer).map_or((SupportEpoch::default(), 0), |p| (p.received.epoch, p.received.until_ms))
     }
 
     /// Whether a peer is known to support this store now.
@@ -200,12 +197,7 @@ mod tests {
         assert!(!a.on_grant(B, 3, &granted, 1210));
         assert_eq!(a.support_from(B).1, 1200 + 720);
         // An old grant that comes late shortens nothing.
-        assert!(!a.on_grant(
-            B,
-            3,
-            &Grant { sent_at_ms: 1000, to_incarnation: 7, epoch: 1, duration_ms: 800 },
-            1220
-        ));
+        assert!(!a.on_grant(B, 3, &Grant { sent_at_ms: 1000, to_incarnation: 7, epoch: 1, duration_ms: 800 }, 1300));
         assert_eq!(a.support_from(B).1, 1200 + 720);
         // A gap begins a new stretch.
         let r = request(&mut a, 3000);
@@ -214,13 +206,26 @@ mod tests {
         assert!(a.on_grant(B, 3, &granted, 3010));
         assert_eq!(a.support_from(B).0, SupportEpoch { incarnation: 3, epoch: 2 });
         // A grant of the stretch before is of no use any more.
-        assert!(!a.on_grant(
-            B,
-            3,
-            &Grant { sent_at_ms: 3000, to_incarnation: 7, epoch: 1, duration_ms: 800 },
-            3020
-        ));
+        assert!(!a.on_grant(B, 3, &Grant { sent_at_ms: 3000, to_incarnation: 7, epoch: 1, duration_ms: 800 }, 3020));
         assert_eq!(a.support_from(B).1, 3000 + 720);
+    }
+
+    #[test]
+    fn a_peer_whose_grants_were_lost_is_back_although_it_never_lapsed() {
+        let (mut a, mut b) = (store(7, B), store(3, A));
+        let first = b.on_request(A, 7, &request(&mut a, 1000), 0).unwrap();
+        assert!(a.on_grant(B, 3, &first, 1010));
+        // Requests arrive, so the stretch goes on; grants do not, so a takes b for absent from 1720 on.
+        for (asked, heard) in [(1200, 200), (1600, 600)] {
+            assert_eq!(b.on_request(A, 7, &request(&mut a, asked), heard).unwrap().epoch, 1);
+        }
+        assert!(!a.is_live(B, 1720));
+        let healed = b.on_request(A, 7, &request(&mut a, 1800), 800).unwrap();
+        assert_eq!(healed.epoch, 1);
+        // A grant so old that it proves nothing brings nobody back.
+        assert!(!a.on_grant(B, 3, &Grant { sent_at_ms: 1010, to_incarnation: 7, epoch: 1, duration_ms: 800 }, 1810));
+        assert!(a.on_grant(B, 3, &healed, 1810));
+        assert!(!a.on_grant(B, 3, &healed, 1811));
     }
 
     #[test]
@@ -230,12 +235,12 @@ mod tests {
         let granted = b.on_request(A, 7, &old, 0).unwrap();
         // The requester restarts: its leaderships are gone, so support starts over.
         let mut a = store(8, B);
-        assert!(!a.on_grant(B, 3, &granted, 4), "a grant to an earlier life");
+        assert!(!a.on_grant(B, 3, &granted, 10), "a grant to an earlier life");
         let again = b.on_request(A, 8, &request(&mut a, 5), 100).unwrap();
         assert!(again.epoch == 2);
         assert!(b.on_request(A, 7, &old, 150).is_none(), "a request of an earlier life");
         // The supporter restarts: its epochs start over, its incarnation does not.
-        assert!(a.on_grant(B, 3, &again, 10));
+        assert!(a.on_grant(B, 3, &again, 20));
         let mut b = store(4, A);
         let fresh = b.on_request(A, 8, &request(&mut a, 205), 0).unwrap();
         assert!(a.on_grant(B, 4, &fresh, 210));
@@ -263,7 +268,7 @@ mod tests {
         let lost_then_heard = request(&mut a, 1300);
         assert_eq!(lost_then_heard.resigned.len(), 1);
         // A grant for a request sent before the resignation proves nothing.
-        a.on_grant(B, 3, &Grant { sent_at_ms: 1000, to_incarnation: 7, epoch: 1, duration_ms: 800 }, 1310);
+        a.on_grant(B, 3, &Grant { sent_at_ms: 1000, to_incarnation: 7, epoch: 1, duration_ms: 800 }, 1400);
         let granted = b.on_request(A, 7, &lost_then_heard, 0).unwrap();
         assert_eq!(request(&mut a, 1500).resigned.len(), 1);
         a.on_grant(B, 3, &granted, 1510);

@@ -10,6 +10,7 @@
 //! * `raft_core`, `storage`, `convert`: the facade over the consensus crate.
 //! * `liveness`, `lease`: promises between stores and what rests on them.
 //! * `entry`, `state`: persisted records.
+//! * `observe`: what the simulation's oracles are told.
 //! * `surface`: inputs and outputs.
 
 mod config;
@@ -21,6 +22,7 @@ mod lease;
 mod liveness;
 mod machine;
 mod metrics;
+mod observe;
 mod propose;
 mod raft_core;
 mod reads;
@@ -36,6 +38,7 @@ pub use config::{Config, Limits, PlantedBugs, Timing};
 pub use group::GroupSpec;
 pub use machine::{EvalCtx, Evaluation, Machine};
 pub use metrics::Metrics;
+pub use observe::{EntryMark, Observation, Observer, Observers};
 pub use shared::Event;
 pub use surface::{
     FrameClass, Input, KeyRange, Outputs, ProposeError, REPLICA_SPACE, StoreError, applied_key,
@@ -345,7 +348,7 @@ impl Store {
             if sh.liveness.on_grant(from, incarnation, &grant, sh.now_ms) {
                 for id in sh.led.clone() {
                     if let Some(group) = self.groups.get_mut(&id) {
-                        group.on_support_began(sh, from);
+                        group.on_support_back(sh, from);
                     }
                 }
             }

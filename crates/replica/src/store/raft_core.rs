@@ -7,7 +7,7 @@ use super::config::Limits;
 use super::convert::{self, to_members};
 use super::storage::GroupStorage;
 use raft::eraftpb::{ConfChangeV2, Entry, EntryType, Message, MessageType};
-use raft::{Config as RaftConfig, ProgressState, RawNode, Ready, StateRole};
+use raft::{Config as RaftConfig, GetEntriesContext, ProgressState, RawNode, Ready, StateRole};
 use torc_cluster::NodeId;
 use torc_wire::raft::Members;
 
@@ -99,6 +99,19 @@ impl RaftCore {
 
     pub(crate) fn is_follower(&self) -> bool {
         self.raw.raft.state == StateRole::Follower
+    }
+
+    /// Every entry that was not cut off, written or not; `None` if the log can't be read.
+    pub(crate) fn whole_log(&self) -> Option<Vec<Entry>> {
+        let log = &self.raw.raft.raft_log;
+        let (mut next, last) = (log.first_index(), log.last_index());
+        let mut all = Vec::new();
+        while next <= last {
+            let part = log.entries(next, None, GetEntriesContext::empty(false)).ok()?;
+            next = part.last()?.index + 1;
+            all.extend(part);
+        }
+        Some(all)
     }
 
     pub(crate) fn leader(&self) -> Option<NodeId> {

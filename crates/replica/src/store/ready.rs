@@ -2,6 +2,7 @@
 //! batch.
 
 use super::group::{Group, encode_position};
+use super::observe::{Observation, mark};
 use super::shared::Shared;
 use super::{After, applied_key, entry};
 use raft::Ready;
@@ -57,6 +58,12 @@ impl Group {
         }
         let must_write = ready.must_sync();
         if must_write {
+            if !core.is_leader()
+                && let Some(first) = entries.first()
+            {
+                let previous_term = core.storage().term_at(first.index.saturating_sub(1));
+                sh.config.observers.tell_appended(sh.config.node, self.id, &entries, previous_term);
+            }
             records.push(self.state_record(sh));
             let stream = self.id.0;
             records.extend(entries.iter().map(|e| Record::Entry {
@@ -114,8 +121,11 @@ impl Group {
     fn apply(&mut self, sh: &mut Shared, committed: Vec<Entry>) -> Applied {
         let entries = Vec::with_capacity(committed.len());
         let mut applied = Applied { entries, last: 0, position: self.applied };
+        let in_term = self.core.as_ref().map_or(self.durable.term, |c| c.term());
+        let (me, observers) = (sh.config.node, sh.config.observers.clone());
         for entry in committed {
             applied.last = entry.index;
+            observers.tell(me, self.id, || Observation::Committed { in_term, entry: mark(&entry) });
             // After a restart the durable members may be ahead of the engine's applied position.
             if entry.get_entry_type() != EntryType::EntryNormal && entry.index > self.durable.members_index {
                 self.apply_members(sh, &entry);
@@ -137,6 +147,7 @@ impl Group {
                 }
             }
             applied.position = (entry.index, entry.term);
+            observers.tell(me, self.id, || Observation::Applied { entry: mark(&entry) });
             applied.entries.push((entry.index, entry.term, batch));
         }
         if !applied.entries.is_empty() {
@@ -164,6 +175,7 @@ impl Group {
         for id in old.filter(gone).collect::<std::collections::BTreeSet<_>>() {
             self.note_removed(torc_cluster::NodeId(*id));
         }
+        sh.config.observers.tell(sh.config.node, self.id, || Observation::MembersChanged);
         self.durable.members = after;
         self.durable.members_index = entry.index;
         self.durable.commit = self.durable.commit.max(entry.index);

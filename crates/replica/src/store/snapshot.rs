@@ -7,6 +7,7 @@
 
 use super::group::{Group, encode_position};
 use super::lease::Binding;
+use super::observe::Observation;
 use super::shared::Shared;
 use super::storage::GroupStorage;
 use super::{After, FrameClass, KeyRange, applied_key};
@@ -417,6 +418,8 @@ impl Group {
         self.applied = (begin.index, begin.index_term);
         self.flush_samples.clear();
         self.flushed_applied = 0;
+        let index = begin.index;
+        sh.config.observers.tell(sh.config.node, self.id, || Observation::SnapshotInstalled { index });
         self.machine.restored(&sh.engine)?;
         self.start_core(sh)?;
         // Whatever an earlier replica of this group on this store promised: its leader's lease is respected from the start.

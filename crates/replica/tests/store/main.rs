@@ -2,6 +2,7 @@
 
 mod history;
 mod machine;
+mod partitions;
 mod planted;
 mod random;
 mod scenarios;
