@@ -287,8 +287,9 @@ impl Group {
     /// Cuts entries that every copy of the data, durable and near enough, has taken in.
     fn truncate_log(&mut self, sh: &mut Shared) -> Result<(), torc_engine::Error> {
         let flushed = sh.engine.flushed_epoch();
-        while let Some((_, applied)) = self.flush_samples.pop_front_if(|(epoch, _)| flushed > *epoch) {
-            self.flushed_applied = applied;
+        while let Some((_, applied)) = self.flush_samples.front().filter(|(epoch, _)| flushed > *epoch) {
+            self.flushed_applied = *applied;
+            self.flush_samples.pop_front();
         }
         if self.applied.0 > self.flushed_applied {
             let epoch = sh.engine.apply_epoch();
