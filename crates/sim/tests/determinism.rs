@@ -24,7 +24,9 @@ fn threads_do_not_touch_each_others_worlds() {
     let alone = run(Plan::full(7)).unwrap_or_else(|e| panic!("{e:#}"));
     let traces = std::thread::scope(|scope| {
         let threads = [7, 8, 7].map(|seed| scope.spawn(move || run(Plan::full(seed)).map(|r| r.trace)));
-        threads.map(|thread| thread.join().map_err(|_| "panicked").map(|r| r.unwrap_or_else(|e| panic!("{e:#}"))))
+        threads.map(|thread| {
+            thread.join().map_err(|_| "panicked").map(|r| r.unwrap_or_else(|e| panic!("{e:#}")))
+        })
     });
     assert_eq!(traces[0], Ok(alone.trace));
     assert_eq!(traces[2], Ok(alone.trace));

@@ -11,7 +11,8 @@ fn sixty_seeds_of_everything() {
     let mut coverage = Coverage::new();
     let (mut operations, mut answered) = (0, 0);
     for seed in 1..=SEEDS {
-        let report = run(Plan::full(seed)).unwrap_or_else(|e| panic!("{e:#}\n  replay: cargo xtask sim --seed {seed} --seeds 1"));
+        let report = run(Plan::full(seed))
+            .unwrap_or_else(|e| panic!("{e:#}\n  replay: cargo xtask sim --seed {seed} --seeds 1"));
         operations += report.operations;
         answered += report.answered;
         for (what, times) in report.coverage {

@@ -137,7 +137,8 @@ async fn write(
     };
     let (bucket, key) = (BUCKET.to_string(), Bytes::copy_from_slice(name.as_bytes()));
     let call = if tombstone {
-        let request = DeleteRequest { bucket, key, context: brought, w: Some(level), operation: 0, deadline: None };
+        let request =
+            DeleteRequest { bucket, key, context: brought, w: Some(level), operation: 0, deadline: None };
         buckets.delete(request)
     } else {
         let value = Bytes::from(format!("w{}", id.0));

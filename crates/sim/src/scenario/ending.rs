@@ -34,19 +34,19 @@ const LAST_READERS: u64 = 1000;
 /// It did not heal.
 pub async fn heal(world: &mut World) -> anyhow::Result<()> {
     world.calm();
-    for index in 0..world.machines.len() {
-        if world.node(index).is_some_and(|n| n.failure().is_some()) {
-            world.crash(index, false);
-        }
-    }
     let wanted: Vec<usize> = (0..world.machines.len()).filter(|i| world.machines[*i].wanted).collect();
     for index in &wanted {
-        // A start that was under way may have been struck before the calm; the next may not. What was shutting down is down now.
+        // A process that was struck before the calm, serving or still starting, exits and is started again; that must succeed. What was shutting
+        // down is down now.
         let settled = world.settle(*index, START_LIMIT).await?;
-        if !settled || !world.machines[*index].is_up() {
-            world.start(*index);
-            ensure!(world.settle(*index, START_LIMIT).await?, "machine {index} does not start any more");
+        if settled && world.node(*index).is_some_and(|n| n.failure().is_none()) {
+            continue;
         }
+        if world.machines[*index].is_up() {
+            world.crash(*index, false);
+        }
+        world.start(*index);
+        ensure!(world.settle(*index, START_LIMIT).await?, "machine {index} does not start any more");
     }
     let limit = Instant::now() + HEAL_LIMIT;
     for index in wanted {
@@ -96,7 +96,8 @@ pub async fn replicas_agree(world: &World) -> anyhow::Result<()> {
         world.watch.verdict()?;
         let mut wanted: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
         let mut found: Vec<ReplicaDump> = Vec::new();
-        let newest = processes.iter().map(|p| p.node.topology()).max_by_key(|t| t.epoch()).context("no node")?;
+        let newest =
+            processes.iter().map(|p| p.node.topology()).max_by_key(|t| t.epoch()).context("no node")?;
         let same = processes.iter().all(|p| p.node.topology().epoch() == newest.epoch());
         wanted.insert(META_GROUP.0, newest.meta_members().iter().map(|n| n.0).collect());
         for partition in newest.all_partitions() {
@@ -107,7 +108,8 @@ pub async fn replicas_agree(world: &World) -> anyhow::Result<()> {
             let held = dumps(process)?.into_iter();
             found.extend(held.filter(|d| wanted.get(&d.group).is_some_and(|nodes| nodes.contains(&mine))));
         }
-        let whole = newest.tables().filter_map(|t| t.as_table().map(|_| t.id)).flat_map(|t| newest.partitions(t));
+        let whole =
+            newest.tables().filter_map(|t| t.as_table().map(|_| t.id)).flat_map(|t| newest.partitions(t));
         let whole = whole.map(|p| p.group.0).chain([META_GROUP.0]).all(|group| {
             found.iter().filter(|d| d.group == group).count() == wanted.get(&group).map_or(0, Vec::len)
         });
@@ -124,7 +126,10 @@ pub async fn replicas_agree(world: &World) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// They do not become equal.
-pub async fn read_buckets(world: &World, shared: &Arc<Shared>) -> anyhow::Result<BTreeMap<Vec<u8>, Vec<WriteId>>> {
+pub async fn read_buckets(
+    world: &World,
+    shared: &Arc<Shared>,
+) -> anyhow::Result<BTreeMap<Vec<u8>, Vec<WriteId>>> {
     sleep(STRAGGLING).await;
     let mut finals = BTreeMap::new();
     for name in bucket_client::names(shared) {

@@ -142,7 +142,10 @@ async fn history(plan: Plan) -> anyhow::Result<Report> {
 }
 
 /// Looks at everything that serves, for as long as the world turns.
-async fn look(serving: Arc<Mutex<Vec<crate::world::machine::Process>>>, watch: Arc<crate::world::watch::Watch>) {
+async fn look(
+    serving: Arc<Mutex<Vec<crate::world::machine::Process>>>,
+    watch: Arc<crate::world::watch::Watch>,
+) {
     for turn in 0u64.. {
         let processes = serving.lock().clone();
         watch.look(&processes);

@@ -59,7 +59,9 @@ impl Watch {
             for group in process.node.leases() {
                 if let Some(other) = holders.insert(group, process.node.id()) {
                     let now = process.node.id();
-                    state.faults.push(format!("lease: {other} and {now} hold the lease of {group} at one moment"));
+                    state
+                        .faults
+                        .push(format!("lease: {other} and {now} hold the lease of {group} at one moment"));
                 }
             }
         }
@@ -92,7 +94,12 @@ impl Watch {
         let logs = state.logs.violations().into_iter().map(|v| format!("consensus: {v}"));
         let topology = state.topology.faults().iter().map(|f| format!("topology: {f}"));
         let all: Vec<String> = state.faults.iter().cloned().chain(logs).chain(topology).collect();
-        anyhow::ensure!(all.is_empty(), "{} faults seen: {}", all.len(), all[..all.len().min(SHOWN)].join("; "));
+        anyhow::ensure!(
+            all.is_empty(),
+            "{} faults seen: {}",
+            all.len(),
+            all[..all.len().min(SHOWN)].join("; ")
+        );
         Ok(())
     }
 }
