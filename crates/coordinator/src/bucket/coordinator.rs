@@ -116,14 +116,16 @@ pub(super) struct Target {
 pub(super) enum Miss {
     /// It does not hold the key by a newer topology than the caller's.
     Moved(Epoch, String),
-    /// Down, slow, or its storage failed. Whether a merge took effect is unknown.
+    /// It was not asked: nothing happened there.
+    Unasked(String),
+    /// Slow, or its storage failed. Whether a write took effect there is unknown.
     Failed(String),
 }
 
 impl Miss {
     pub(super) fn words(&self) -> &str {
         match self {
-            Miss::Moved(_, words) | Miss::Failed(words) => words,
+            Miss::Moved(_, words) | Miss::Unasked(words) | Miss::Failed(words) => words,
         }
     }
 }
@@ -371,7 +373,7 @@ impl BucketCoordinator {
     ) -> Result<ResponseBody, Miss> {
         let wait = deadline.saturating_duration_since(Instant::now()).min(self.settings().replica_timeout);
         if wait.is_zero() {
-            return Err(Miss::Failed(format!("{node}: no time left to ask it")));
+            return Err(Miss::Unasked(format!("{node}: no time left to ask it")));
         }
         match self.peers().call(node, PeerRequest { body: Some(body) }, wait).await {
             Ok(response) => match response.body {
@@ -379,7 +381,7 @@ impl BucketCoordinator {
                 None => Err(Miss::Failed(format!("{node} sent an answer that this version does not know"))),
             },
             Err(PeerError::Timeout(_)) => Err(Miss::Failed(format!("{node} did not answer in time"))),
-            Err(PeerError::Unreachable(_)) => Err(Miss::Failed(format!("{node} is not reachable"))),
+            Err(PeerError::Unreachable(_)) => Err(Miss::Unasked(format!("{node} is not reachable"))),
         }
     }
 }
@@ -391,6 +393,7 @@ pub(super) fn miss(node: NodeId, body: ResponseBody) -> Miss {
             let words = format!("{node}: {detail}");
             match RedirectReason::try_from(reason) {
                 Ok(RedirectReason::WrongPartition) => Miss::Moved(Epoch(epoch), words),
+                Ok(RedirectReason::Busy) => Miss::Unasked(words),
                 _ => Miss::Failed(words),
             }
         }

@@ -307,10 +307,12 @@ impl BucketCoordinator {
                     Miss::Moved(epoch, _) => return Err(Stop::Moved(epoch)),
                     miss => misses.push(miss),
                 },
-                // The same operation id makes the next replica's try the same write.
                 Err(miss) => misses.push(miss),
             }
-            if Instant::now() >= deadline {
+            // If this replica may have stored the write, it gave it a dot; another replica's would be a second one, of which a reader who has seen
+            // only the first would not know, and its next write would leave the second behind.
+            let stored = misses.iter().any(|miss| !matches!(miss, Miss::Unasked(_)));
+            if stored || Instant::now() >= deadline {
                 break;
             }
         }

@@ -50,14 +50,14 @@ pub(super) fn open(
 
 /// Tells the local replica how far the log is on disk.
 async fn follow_log(node: Arc<Inner>, local: Arc<LocalReplica>) {
-    let mut durable = node.durable.watch();
-    durable.mark_changed();
-    while durable.changed().await.is_ok() {
-        let position = *durable.borrow_and_update();
+    let mut durable = node.durable.follow();
+    let mut position = node.durable.position();
+    loop {
         match position {
             Ok(lsn) => local.durable(lsn),
             Err(_failed) => return local.fail(),
         }
+        position = durable.next().await;
     }
 }
 

@@ -16,14 +16,13 @@ const STEP_DEADLINE: Duration = Duration::from_secs(3);
 
 /// Runs on every node; acts only while this node leads the meta group.
 pub(super) async fn run(node: Arc<Inner>) {
-    let mut epoch = node.topology.watch();
+    let mut epoch = node.topology.follow();
     loop {
         tokio::select! {
             biased;
-            changed = epoch.changed() => if changed.is_err() { return },
+            _ = epoch.next() => {}
             _ = sleep(PERIOD) => {}
         }
-        epoch.borrow_and_update();
         if node.store.view(META_GROUP).is_some_and(|v| v.is_leader()) {
             round(&node).await;
         }

@@ -25,6 +25,7 @@ pub mod topology;
 
 use crate::bucket::BucketCoordinator;
 use crate::ports::{Class, Clock, DiskPacer, Transport};
+use crate::signal::Signal;
 use crate::tables::Tables;
 use crate::tables::route::{PartitionMap, Router};
 use bytes::Bytes;
@@ -44,7 +45,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use store_task::StoreHandle;
 use tasks::Tasks;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep};
 use topology::TopologyCell;
 use torc_cluster::gossip::{Gossip, GossipConfig, GossipIdentity};
@@ -148,10 +149,10 @@ pub(crate) struct Inner {
     pub(crate) liveness: Liveness,
     pub(crate) durable: Durable,
     pub(crate) tasks: Tasks,
-    behind: watch::Sender<Epoch>,
+    behind: Signal<Epoch>,
     disk: Notify,
     stopping: AtomicBool,
-    failed: watch::Sender<Option<String>>,
+    failed: Signal<Option<String>>,
 }
 
 impl Node {
@@ -214,10 +215,10 @@ impl Node {
                 liveness: Liveness::new(ports.clock.clone()),
                 durable,
                 tasks: Tasks::default(),
-                behind: watch::channel(Epoch(0)).0,
+                behind: Signal::new(Epoch(0)),
                 disk: Notify::new(),
                 stopping: AtomicBool::new(false),
-                failed: watch::channel(None).0,
+                failed: Signal::new(None),
                 identity: Mutex::new(identity),
                 number,
                 config,
@@ -367,14 +368,12 @@ impl Node {
 
     /// Why the node can't go on, if it can't.
     pub fn failure(&self) -> Option<String> {
-        self.inner.failed.borrow().clone()
+        self.inner.failed.get()
     }
 
     /// Resolves with the reason when the node can't go on (its disk failed): the process should exit, and a supervisor restart it.
     pub async fn failed(&self) -> String {
-        let mut failed = self.inner.failed.subscribe();
-        let reason = failed.wait_for(Option::is_some).await.ok().and_then(|r| r.clone());
-        reason.unwrap_or_else(|| "the node is gone".into())
+        self.inner.failed.wait_for(Option::is_some).await.unwrap_or_default()
     }
 
     /// Hands leaderships over, stops taking writes and ends every task. The engine stays open.
@@ -432,7 +431,7 @@ impl Inner {
     /// A peer spoke of an epoch; if it is newer, this node fetches.
     fn note_epoch(&self, _from: NodeId, epoch: Epoch) {
         if epoch > self.topology.epoch() {
-            self.behind.send_if_modified(|behind| {
+            self.behind.modify(|behind| {
                 let rises = epoch > *behind;
                 if rises {
                     *behind = epoch;
@@ -461,7 +460,7 @@ impl Inner {
     }
 
     fn fail(&self, reason: String) {
-        self.failed.send_replace(Some(reason));
+        self.failed.set(Some(reason));
         self.tasks.abort_all();
     }
 }
@@ -499,9 +498,9 @@ impl PartitionMap for NodeMap {
 
 /// Fetches the topology whenever a peer spoke of a newer one.
 async fn catch_up(node: Arc<Inner>) {
-    let mut behind = node.behind.subscribe();
+    let mut behind = node.behind.follow();
     loop {
-        let wanted = *behind.borrow_and_update();
+        let wanted = node.behind.get();
         if wanted > node.topology.epoch() {
             node.meta.refresh(wanted).await;
             if wanted > node.topology.epoch() {
@@ -509,9 +508,7 @@ async fn catch_up(node: Arc<Inner>) {
                 continue;
             }
         }
-        if behind.changed().await.is_err() {
-            return;
-        }
+        behind.next().await;
     }
 }
 

@@ -48,6 +48,7 @@ fn a_forgotten_vote_is_noticed() {
         world.cuts.insert((three, one));
         world.crash(three);
         world.start(three);
+        let leads = |world: &World, node| world.view(node, group).is_some_and(|v| v.is_leader());
         // The second asks again and again, so that it is asking when the third may vote again.
         for _ in 0..60 {
             if !leads(&world, two) && !leads(&world, three) {

@@ -34,19 +34,19 @@ const LAST_READERS: u64 = 1000;
 /// It did not heal.
 pub async fn heal(world: &mut World) -> anyhow::Result<()> {
     world.calm();
-    for index in 0..world.machines.len() {
-        if world.node(index).is_some_and(|n| n.failure().is_some()) {
-            world.crash(index, false);
-        }
-    }
     let wanted: Vec<usize> = (0..world.machines.len()).filter(|i| world.machines[*i].wanted).collect();
     for index in &wanted {
-        // A start that was under way may have been struck before the calm; the next may not. What was shutting down is down now.
+        // A process that was struck before the calm, serving or still starting, exits and is started again; that must succeed. What was shutting
+        // down is down now.
         let settled = world.settle(*index, START_LIMIT).await?;
-        if !settled || !world.machines[*index].is_up() {
-            world.start(*index);
-            ensure!(world.settle(*index, START_LIMIT).await?, "machine {index} does not start any more");
+        if settled && world.node(*index).is_some_and(|n| n.failure().is_none()) {
+            continue;
         }
+        if world.machines[*index].is_up() {
+            world.crash(*index, false);
+        }
+        world.start(*index);
+        ensure!(world.settle(*index, START_LIMIT).await?, "machine {index} does not start any more");
     }
     let limit = Instant::now() + HEAL_LIMIT;
     for index in wanted {

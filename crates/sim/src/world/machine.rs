@@ -5,8 +5,9 @@ use parking_lot::Mutex;
 use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use torc_coordinator::node::Node;
@@ -33,7 +34,7 @@ pub struct Machine {
     /// The process from the moment it takes frames, which is before it serves.
     pub(super) born: Arc<Mutex<Option<Node>>>,
     /// Set when the present process ends.
-    pub(super) ended: watch::Sender<bool>,
+    pub(super) ended: Arc<Ended>,
     pub(super) starting: Option<JoinHandle<anyhow::Result<Node>>>,
     /// Shutting down in good order; it still serves.
     pub(super) stopping: Option<JoinHandle<()>>,
@@ -56,7 +57,7 @@ impl Machine {
             wanted: false,
             node: None,
             born: Arc::default(),
-            ended: watch::Sender::new(false),
+            ended: Arc::default(),
             starting: None,
             stopping: None,
             env,
@@ -71,7 +72,7 @@ impl Machine {
 
     /// The serving process.
     pub fn process(&self, index: usize) -> Option<Process> {
-        Some(Process { index, node: self.node.clone()?, ended: self.ended.subscribe() })
+        Some(Process { index, node: self.node.clone()?, ended: self.ended.clone() })
     }
 }
 
@@ -82,17 +83,39 @@ pub struct Process {
     pub index: usize,
     /// The node in it.
     pub node: Node,
-    ended: watch::Receiver<bool>,
+    ended: Arc<Ended>,
 }
 
 impl Process {
     /// Runs a call through this process. `None` if the process ends first: whatever the call did, nobody hears of it.
     pub async fn call<T>(&self, call: impl Future<Output = T>) -> Option<T> {
-        let mut ended = self.ended.clone();
         tokio::select! {
             biased;
-            _ = ended.wait_for(|ended| *ended) => None,
+            () = self.ended.wait() => None,
             answer = call => Some(answer),
+        }
+    }
+}
+
+/// The end of a process. Its waiters wake in the order in which they began to wait: tokio's watch channel would draw lots.
+#[derive(Default)]
+pub(super) struct Ended {
+    over: AtomicBool,
+    told: Notify,
+}
+
+impl Ended {
+    pub(super) fn set(&self) {
+        self.over.store(true, Ordering::SeqCst);
+        self.told.notify_waiters();
+    }
+
+    async fn wait(&self) {
+        let told = self.told.notified();
+        tokio::pin!(told);
+        told.as_mut().enable();
+        if !self.over.load(Ordering::SeqCst) {
+            told.await;
         }
     }
 }

@@ -95,7 +95,7 @@ impl World {
         let (addr, env) = (machine.addr.clone(), machine.env.clone());
         machine.wanted = true;
         machine.clock.restart();
-        machine.ended = tokio::sync::watch::Sender::new(false);
+        machine.ended = Arc::default();
         let config = NodeConfig {
             addr: addr.clone(),
             api_addr: addr.replace(":7000", ":8000"),
@@ -215,7 +215,7 @@ impl World {
         if let Some(node) = machine.born.lock().take() {
             node.crash();
         }
-        machine.ended.send_replace(true);
+        machine.ended.set();
         match power {
             Some(seed) => machine.env.crash(seed),
             None => machine.env.kill(),

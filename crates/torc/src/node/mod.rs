@@ -156,8 +156,9 @@ fn check_exposure(args: &StartArgs) -> anyhow::Result<()> {
     let open = [args.listen, args.cluster].into_iter().find(|a| !a.ip().is_loopback());
     match open {
         Some(addr) if std::env::var_os("TORC_INSECURE").is_none_or(|v| v != "1") => bail!(
-            "{addr} is reachable from other machines, and anybody who reaches it could read and write everything: this version has no \
-             authentication or TLS of its own yet. Listen on 127.0.0.1, or put it behind something that authenticates and set TORC_INSECURE=1."
+            "{addr} is reachable from other machines, and anybody who reaches it could read and write everything: this version verifies \
+             signatures of DynamoDB requests only, and has no TLS yet. Listen on 127.0.0.1, or put it behind something that authenticates \
+             and set TORC_INSECURE=1."
         ),
         _ => Ok(()),
     }
