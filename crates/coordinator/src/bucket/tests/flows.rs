@@ -144,9 +144,10 @@ async fn a_node_without_a_copy_passes_writes_on_and_reads_itself() {
     let wrote = world.put(outsider, "k", "w", &seen.context, Level::All).await.unwrap();
     assert_eq!((wrote.acked, wrote.replicas), (3, 3));
     assert_eq!(world.node(outsider).buckets.metrics().snapshot().forwarded, 1);
-    // The answer of the first replica is lost though it wrote: the next one writes too, and it is one value.
+    // The answer of the first replica is lost though it wrote: nobody else is asked to write it under a second dot. The client is told, and it is one value.
     world.net(|net| net.mute.insert((NodeId(replicas[0]), NodeId(outsider))));
-    world.put(outsider, "k", "x", &wrote.context, Level::Quorum).await.unwrap();
+    let error = world.put(outsider, "k", "x", &wrote.context, Level::Quorum).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::NotEnoughAnswers);
     world.heal();
     let read = world.get(outsider, "k", Level::All).await.unwrap();
     assert_eq!(values(&read), ["x"]);
