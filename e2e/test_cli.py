@@ -1,7 +1,9 @@
 """The command line as a user meets it: what a wrong start says, and the commands that talk to a node."""
 
+import base64
 import json
 import os
+import re
 import signal
 import subprocess
 
@@ -75,6 +77,8 @@ def test_status_without_a_node_says_what_to_do():
 def test_kv_round_trip(cluster):
     first, second, _ = cluster.nodes
     value = os.urandom(3000)
+    run = torc("kv", "create", "files", "--endpoint", first.address)
+    assert run.returncode == 0, text(run)
     run = torc("kv", "put", "files", "a key/with ünicode", "-", "--endpoint", first.address, stdin=value)
     assert run.returncode == 0, text(run)
     run = torc("kv", "get", "files", "a key/with ünicode", "--endpoint", second.address)
@@ -83,6 +87,22 @@ def test_kv_round_trip(cluster):
     assert run.returncode == 0, text(run)
     run = torc("kv", "get", "files", "a key/with ünicode", "--endpoint", first.address)
     assert run.returncode == 1 and run.stdout == b"", text(run)
+
+
+def test_kv_siblings_and_context(cluster):
+    first, second, third = cluster.nodes
+    assert torc("kv", "create", "carts", "--endpoint", first.address).returncode == 0
+    for node, value in ((first, "milk"), (second, "bread")):
+        run = torc("kv", "put", "carts", "alice", value, "--endpoint", node.address)
+        assert run.returncode == 0, text(run)
+    run = torc("kv", "get", "carts", "alice", "--endpoint", third.address)
+    assert run.returncode == 0, text(run)
+    assert sorted(base64.b64decode(line) for line in run.stdout.splitlines()) == [b"bread", b"milk"], text(run)
+    context = re.search(r"^context: (\S+)$", run.stderr.decode(), re.M).group(1)
+    run = torc("kv", "put", "carts", "alice", "milk and bread", "--context", context, "--endpoint", first.address)
+    assert run.returncode == 0, text(run)
+    run = torc("kv", "get", "carts", "alice", "--endpoint", second.address)
+    assert (run.returncode, run.stdout) == (0, b"milk and bread"), text(run)
 
 
 def test_bench_reports_both_loops(cluster):

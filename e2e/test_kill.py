@@ -1,6 +1,7 @@
 """kill -9 under load: nothing acknowledged is lost, and no partition stops taking writes for two seconds."""
 
 import os
+import signal
 import time
 
 import debian
@@ -10,6 +11,8 @@ KEYS = ["Section", "Name"]
 # Enough keys that every partition of the table has several.
 PROBE_KEYS = [f"probe-{index:02}" for index in range(24)]
 LIMIT_SECONDS = 2.0
+# A frozen node keeps its connections: the probes' own timeouts of 0.4 s come on top.
+FROZEN_LIMIT_SECONDS = 4.0
 # Items a second for each of two writers: a steady load whose read-back afterwards still ends soon. The full run goes as fast as it can.
 PACE = None if os.environ.get("TORC_E2E_FULL") else 300
 
@@ -111,4 +114,29 @@ def test_stopping_a_node_hands_its_leaders_over(cluster):
         cluster_is_level(cluster)
     worst = report(probes.finish())
     assert worst < LIMIT_SECONDS, f"a partition took no writes for {worst:.2f} s"
+    cluster.assert_replicas_equal()
+
+
+def test_a_frozen_process_loses_its_partitions_and_no_write(cluster):
+    """SIGSTOP far past the lease: its connections stay open, others take over, and when it wakes it must not serve what is old."""
+    cluster.create_table("Probes", "Key")
+    longest = []
+    for node in cluster.nodes:
+        # Each key counts from one, so every round has its own.
+        keys = [f"{node.name} {key}" for key in PROBE_KEYS]
+        probes = traffic.Probes(cluster.urls, "Probes", "Key", keys)
+        time.sleep(1)
+        node.process.send_signal(signal.SIGSTOP)
+        time.sleep(4)
+        node.process.send_signal(signal.SIGCONT)
+        # The first thing it is asked: anything older than the last acknowledged write would be a stale read.
+        before = probes.finish()
+        for result in before:
+            read = node.dynamodb().get_item(TableName="Probes", Key={"Key": {"S": result["key"]}}, ConsistentRead=True)
+            count = int(read["Item"]["Count"]["N"])
+            assert result["acknowledged"] <= count <= result["attempts"], (result, read["Item"])
+        longest.append(report(before))
+        cluster.wait_whole()
+        cluster_is_level(cluster)
+    assert max(longest) < FROZEN_LIMIT_SECONDS, f"a partition took no writes for {max(longest):.2f} s"
     cluster.assert_replicas_equal()

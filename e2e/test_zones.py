@@ -11,7 +11,7 @@ from buckets import Bucket
 from harness import eventually
 
 # What an SDK retries by itself: the write did not take effect now, and may later.
-RETRYABLE = {"InternalServerError", "ServiceUnavailable", "ThrottlingException", "ProvisionedThroughputExceededException"}
+RETRYABLE = {"InternalServerError", "ServiceUnavailable", "ServiceUnavailableException", "ThrottlingException", "ProvisionedThroughputExceededException"}
 KEYS = ["Key"]
 
 

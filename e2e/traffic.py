@@ -203,7 +203,14 @@ def _probe_key(urls, table, key_name, key, every, stop, out, lock):
     longest, longest_at = 0.0, 0.0
     while not stop.is_set():
         count += 1
-        body = {"TableName": table, "Item": {key_name: {"S": key}, "Count": {"N": str(count)}}}
+        # A request that a frozen node finds in its socket when it wakes is seconds old: the condition keeps it from undoing newer ones.
+        body = {
+            "TableName": table,
+            "Item": {key_name: {"S": key}, "Count": {"N": str(count)}},
+            "ConditionExpression": "attribute_not_exists(#c) OR #c < :c",
+            "ExpressionAttributeNames": {"#c": "Count"},
+            "ExpressionAttributeValues": {":c": {"N": str(count)}},
+        }
         try:
             status, _ = tables[turn % len(tables)].call("PutItem", body)
         except (OSError, http.client.HTTPException, ValueError):

@@ -5,6 +5,8 @@
 // A developer's tool at the edge: it looks at files and clocks of the machine it runs on.
 #![allow(clippy::disallowed_methods)]
 
+#[cfg(feature = "codegen")]
+mod gen_proto;
 mod steps;
 
 use anyhow::{Result, bail};
@@ -17,6 +19,7 @@ cargo xtask COMMAND
   test [ARGS..]     cargo test --workspace
   e2e [ARGS..]      builds the release binary and drives it as real processes with real SDKs (see e2e/run.sh --help)
   sim [ARGS..]      whole clusters under faults in one deterministic process (try: cargo xtask sim --seeds 200 --budget 60)
+  gen-proto [--check]  writes crates/wire/src/kv.rs from crates/wire/proto/kv.proto (or only says whether it is up to date)
   compat            writes COMPAT.md: every operation and parameter of DynamoDB, and what becomes of it
   ci                the whole of .ci/run
 ";
@@ -42,6 +45,7 @@ fn run(args: &[String]) -> Result<()> {
         "test" => steps::test(rest),
         "e2e" => steps::e2e(rest),
         "sim" => steps::sim(rest),
+        "gen-proto" => gen_proto(rest),
         "compat" => steps::compat(),
         "ci" => steps::ci(),
         "help" | "-h" | "--help" => {
@@ -50,4 +54,20 @@ fn run(args: &[String]) -> Result<()> {
         }
         other => bail!("there is no command {other:?}\n\n{HELP}"),
     }
+}
+
+#[cfg(feature = "codegen")]
+fn gen_proto(args: &[String]) -> Result<()> {
+    gen_proto::run(args.iter().any(|arg| arg == "--check"))
+}
+
+/// Without the generator compiled in: builds and runs the xtask that has it.
+#[cfg(not(feature = "codegen"))]
+fn gen_proto(args: &[String]) -> Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = std::process::Command::new(cargo)
+        .args(["run", "--quiet", "--package", "xtask", "--features", "codegen", "--", "gen-proto"])
+        .args(args)
+        .status()?;
+    if status.success() { Ok(()) } else { bail!("gen-proto failed") }
 }

@@ -16,7 +16,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("torc-coordinator", &["torc-model", "torc-wire", "torc-engine", "torc-cluster", "torc-replica"]),
     // The edge asks the coordinator; it never reaches into a replica or the engine.
     ("torc-api", &["torc-model", "torc-wire", "torc-cluster", "torc-coordinator"]),
-    ("torc-client", &["torc-wire"]),
+    // The client hashes keys as the cluster does.
+    ("torc-client", &["torc-model", "torc-wire"]),
     // The two that put everything together.
     (
         "torc-sim",

@@ -15,13 +15,18 @@ pub async fn handle(node: &Node, request: Request<Bytes>) -> Response<Full<Bytes
     }
     match request.uri().path() {
         "/health" => answer(StatusCode::OK, &json!({"status": "alive", "node": node.id().0})),
-        "/ready" if node.is_ready() => answer(StatusCode::OK, &json!({"status": "ready", "node": node.id().0})),
+        "/ready" if node.is_ready() => {
+            answer(StatusCode::OK, &json!({"status": "ready", "node": node.id().0}))
+        }
         "/ready" => answer(
             StatusCode::SERVICE_UNAVAILABLE,
             &json!({"status": "not ready", "message": "some partitions of this node have no known leader"}),
         ),
         "/admin/status" => answer(StatusCode::OK, &status(node)),
-        "/admin/replicas" => replicas(node).await,
+        "/admin/replicas" => match digests_wanted(request.uri().query()) {
+            Ok(digests) => replicas(node, digests).await,
+            Err(message) => answer(StatusCode::BAD_REQUEST, &json!({"message": message})),
+        },
         path => answer(
             StatusCode::NOT_FOUND,
             &json!({"message": format!("nothing is served at {path}"),
@@ -100,10 +105,23 @@ fn status(node: &Node) -> Value {
     })
 }
 
-async fn replicas(node: &Node) -> Response<Full<Bytes>> {
+/// Whether `/admin/replicas?digest=…` asks for digests, the default.
+fn digests_wanted(query: Option<&str>) -> Result<bool, String> {
+    let mut wanted = true;
+    for pair in query.unwrap_or("").split('&').filter(|pair| !pair.is_empty()) {
+        wanted = match pair {
+            "digest=true" => true,
+            "digest=false" => false,
+            other => return Err(format!("unknown parameter {other:?}: digest=true or digest=false")),
+        };
+    }
+    Ok(wanted)
+}
+
+async fn replicas(node: &Node, digests: bool) -> Response<Full<Bytes>> {
     let reader = node.clone();
-    // Reads everything that the node holds: not on a thread that serves requests.
-    let read = tokio::task::spawn_blocking(move || reader.replica_status()).await;
+    // Digests read everything that the node holds: not on a thread that serves requests.
+    let read = tokio::task::spawn_blocking(move || reader.replica_status(digests)).await;
     match read {
         Ok(Ok(replicas)) => {
             let rows: Vec<Value> = replicas
@@ -119,5 +137,20 @@ async fn replicas(node: &Node) -> Response<Full<Bytes>> {
         }
         Ok(Err(error)) => answer(StatusCode::INTERNAL_SERVER_ERROR, &json!({"message": error.to_string()})),
         Err(error) => answer(StatusCode::INTERNAL_SERVER_ERROR, &json!({"message": error.to_string()})),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::digests_wanted;
+
+    #[test]
+    fn digests_are_wanted_unless_refused() {
+        assert_eq!(digests_wanted(None), Ok(true));
+        assert_eq!(digests_wanted(Some("")), Ok(true));
+        assert_eq!(digests_wanted(Some("digest=true")), Ok(true));
+        assert_eq!(digests_wanted(Some("digest=false")), Ok(false));
+        assert!(digests_wanted(Some("digest=no")).is_err());
+        assert!(digests_wanted(Some("digests=false")).is_err());
     }
 }

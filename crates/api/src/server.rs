@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use torc_coordinator::bucket::BucketCoordinator;
 use torc_coordinator::node::Node;
 
 /// Largest body of any request, bytes: DynamoDB's own bound of 16 MiB for a batch, with room for JSON's overhead.
@@ -39,7 +40,11 @@ type Body_ = http_body_util::combinators::UnsyncBoxBody<Bytes, tonic::Status>;
 /// Serves connections until `stop`, then lets those in flight finish (at most 5 s).
 pub async fn serve(listener: TcpListener, edge: Arc<Edge>, stop: CancellationToken) {
     let graceful = hyper_util::server::graceful::GracefulShutdown::new();
-    let grpc = kv::grpc::service(edge.node.clone());
+    let Some(buckets) = edge.node.buckets().cloned() else {
+        tracing::error!("the node has no bucket data yet: nothing is served");
+        return;
+    };
+    let grpc = kv::grpc::service(Arc::new(buckets.clone()));
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1()
         .timer(TokioTimer::new())
@@ -65,13 +70,15 @@ pub async fn serve(listener: TcpListener, edge: Arc<Edge>, stop: CancellationTok
         let _ = stream.set_nodelay(true);
         let edge = edge.clone();
         let grpc = grpc.clone();
+        let buckets = buckets.clone();
         let http = http.clone();
         let watcher = graceful.watcher();
         tokio::spawn(async move {
             let service = service_fn(move |request| {
                 let edge = edge.clone();
                 let grpc = grpc.clone();
-                async move { Ok::<_, Infallible>(route(edge, grpc, request).await) }
+                let buckets = buckets.clone();
+                async move { Ok::<_, Infallible>(route(edge, grpc, buckets, request).await) }
             });
             let connection = http.serve_connection(TokioIo::new(stream), service);
             if let Err(error) = watcher.watch(connection).await {
@@ -82,7 +89,12 @@ pub async fn serve(listener: TcpListener, edge: Arc<Edge>, stop: CancellationTok
     let _ = tokio::time::timeout(Duration::from_secs(5), graceful.shutdown()).await;
 }
 
-async fn route(edge: Arc<Edge>, grpc: kv::grpc::Service, request: Request<Incoming>) -> Response<Body_> {
+async fn route(
+    edge: Arc<Edge>,
+    grpc: kv::grpc::Service,
+    buckets: BucketCoordinator,
+    request: Request<Incoming>,
+) -> Response<Body_> {
     let is_grpc = request
         .headers()
         .get(header::CONTENT_TYPE)
@@ -107,7 +119,7 @@ async fn route(edge: Arc<Edge>, grpc: kv::grpc::Service, request: Request<Incomi
             _ => dynamodb::no_such_method(&edge.ids),
         }
     } else if request.uri().path().starts_with("/kv/") || request.uri().path() == "/kv" {
-        kv::http::handle(&edge.node, request).await
+        kv::http::handle(&buckets, request).await
     } else {
         admin::handle(&edge.node, request).await
     })

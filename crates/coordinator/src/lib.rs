@@ -8,4 +8,5 @@ pub mod bucket;
 pub mod node;
 pub mod peers;
 pub mod ports;
+mod signal;
 pub mod tables;

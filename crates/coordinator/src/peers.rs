@@ -21,7 +21,12 @@ pub trait Peers: Send + Sync {
     /// This node.
     fn local(&self) -> NodeId;
     /// Sends a request and waits for the answer, at most `deadline`. A call to the local node is handled in place.
-    fn call(&self, to: NodeId, request: PeerRequest, deadline: Duration) -> BoxFuture<'_, Result<PeerResponse, PeerError>>;
+    fn call(
+        &self,
+        to: NodeId,
+        request: PeerRequest,
+        deadline: Duration,
+    ) -> BoxFuture<'_, Result<PeerResponse, PeerError>>;
     /// Whether gossip and recent traffic hold the node to be alive.
     fn is_alive(&self, node: NodeId) -> bool;
 }

@@ -34,4 +34,8 @@ pub trait DiskPacer: Send + Sync + 'static {
 pub trait Transport: Send + Sync + 'static {
     /// Queues a frame for the node at `addr` (`host:port`). A full queue drops it.
     fn send(&self, addr: &str, class: Class, frame: Bytes);
+    /// Whether it is known that nothing sent to this address now would leave: its connection broke and has not come back.
+    fn is_broken(&self, _addr: &str) -> bool {
+        false
+    }
 }

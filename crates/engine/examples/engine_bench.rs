@@ -1,9 +1,13 @@
 //! Measures the engine alone: fill in random order, overwrite, point reads that hit and miss, short scans.
 //!
 //! `cargo run --release -p torc-engine --example engine_bench -- [--keys N] [--value BYTES] [--threads N] [--cache MIB] [--dir DIR]
-//! [--only fill,overwrite,hit,miss,scan,zipf,sync]`
+//! [--seconds S]
+//! [--only fill,overwrite,sync,reopen,hit,miss,scan]`
 //!
 //! Numbers are for comparing two builds on one quiet machine in one sitting; bench/compare has the other engines.
+
+// A benchmark stands outside the simulation: it reads the real clock.
+#![allow(clippy::disallowed_methods)]
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -124,6 +128,44 @@ fn run(threads: u64, seconds: f64, limit: u64, op: impl Fn(u64, u64, &mut SmallR
     Timing { ops: done.load(Ordering::Relaxed), time: start.elapsed(), longest, cpu: cpu() - cpu_start }
 }
 
+/// Resident memory. Zero where there is no /proc.
+fn resident_mib() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    text.split_whitespace().nth(1).and_then(|f| f.parse::<u64>().ok()).unwrap_or(0) * 4 / 1024
+}
+
+/// 256 MiB of logged writes that no flush has taken, then the time to open again.
+fn reopen(value_bytes: usize) {
+    let temporary = tempfile::tempdir().expect("temporary folder");
+    let options = Options { memtable_bytes: 1 << 30, ..Options::default() };
+    let open = || Engine::open(Arc::new(RealEnv::new()), temporary.path(), options.clone()).expect("open");
+    let engine = open();
+    let mut rng = SmallRng::seed_from_u64(1);
+    let mut lsn = 0;
+    let writes = (256 << 20) / (20 + value_bytes) as u64;
+    for n in 0..writes {
+        let (mut k, mut v) = ([0; 20], vec![0; value_bytes]);
+        key(n, &mut k);
+        value(&mut rng, &mut v);
+        let mut batch = WriteBatch::new();
+        batch.put(&k, &v);
+        lsn = engine.write(&batch).expect("write");
+    }
+    engine.log().wait(lsn).expect("sync");
+    engine.close().expect("close");
+    drop(engine);
+    let (start, cpu_start) = (Instant::now(), cpu());
+    let engine = open();
+    println!(
+        "open with {writes} writes (256 MiB) to replay: {:.3} s, {:.2} s of processor",
+        start.elapsed().as_secs_f64(),
+        (cpu() - cpu_start).as_secs_f64()
+    );
+    let mut k = [0; 20];
+    key(writes - 1, &mut k);
+    assert!(engine.get(&k).expect("read").is_some());
+}
+
 fn settle(engine: &Engine) {
     let start = Instant::now();
     engine.flush().expect("flush");
@@ -156,7 +198,8 @@ fn main() {
     let temporary = tempfile::tempdir().expect("temporary folder");
     let dir = args.dir.clone().unwrap_or_else(|| temporary.path().join("db"));
     let options = Options { cache_bytes: args.cache_mib << 20, ..Options::default() };
-    let engine = Engine::open(Arc::new(RealEnv::new()), &dir, options).expect("open");
+    let engine = Engine::open(Arc::new(RealEnv::new()), &dir, options.clone()).expect("open");
+    println!("resident memory after opening: {} MiB", resident_mib());
     let wants = |name: &str| args.only.as_ref().is_none_or(|o| o.iter().any(|x| x == name));
     let keys = args.keys;
     let put = |n: u64, rng: &mut SmallRng| {
@@ -198,6 +241,9 @@ fn main() {
         key(rng.random_range(0..keys), &mut k);
         assert!(engine.get(&k).expect("read").is_some());
     };
+    if wants("reopen") {
+        reopen(args.value);
+    }
     if wants("hit") {
         // Once through, so that the cache is warm.
         run(args.threads, args.seconds, keys, hit);

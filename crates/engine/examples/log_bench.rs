@@ -99,7 +99,7 @@ fn write_loop(log: &Log, stream: u64, payload: usize, stop: &AtomicBool) -> Vec<
     while !stop.load(Ordering::Relaxed) {
         let index = latencies.len() as u64 + 1;
         let mut records = vec![Record::Entry { stream, index, payload: bytes.clone() }];
-        if index % 1000 == 0 {
+        if index.is_multiple_of(1000) {
             records.push(Record::TruncatePrefix { stream, through: index - 500 });
         }
         let began = Instant::now();
@@ -130,7 +130,7 @@ fn node(env: &Arc<dyn Env>, dir: &Path, payload: usize, time: Duration) -> torc_
         index += 1;
         let mut records: Vec<_> =
             (1..=groups).map(|stream| Record::Entry { stream, index, payload: bytes.clone() }).collect();
-        if index % 1000 == 0 {
+        if index.is_multiple_of(1000) {
             records
                 .extend((1..=groups).map(|stream| Record::TruncatePrefix { stream, through: index - 500 }));
         }

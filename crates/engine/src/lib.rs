@@ -1,6 +1,6 @@
 //! Torc's storage engine: one shared log and one log-structured merge tree per node. Knows bytes only.
 //!
-//! * [`env`]: every file operation goes through [`Env`], so that a simulated disk can stand in.
+//! * [`mod@env`]: every file operation goes through [`Env`], so that a simulated disk can stand in.
 //! * [`log`]: the node's one write-ahead log: many streams (consensus groups and the engine's own writes), group commit.
 //! * [`lsm`]: memtable, sorted tables, manifest, compaction, iterators, snapshots.
 //!

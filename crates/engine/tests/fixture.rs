@@ -46,7 +46,7 @@ fn steps(engine: Option<&Engine>) -> BTreeMap<Vec<u8>, Vec<u8>> {
             engine.write(batch).expect("write");
         }
     };
-    let mut put = |n: u32, round: u32, model: &mut BTreeMap<Vec<u8>, Vec<u8>>| {
+    let put = |n: u32, round: u32, model: &mut BTreeMap<Vec<u8>, Vec<u8>>| {
         let mut batch = WriteBatch::new();
         batch.put(&key(n), &value(n, round));
         write(&batch);

@@ -44,3 +44,5 @@ pub const MAX_PAGE_BYTES: usize = 1024 * 1024;
 pub const MAX_BATCH_GET_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes of the longest request body.
 pub const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
+/// Most attributes of either role in the key of a global secondary index.
+pub const MAX_KEY_ATTRIBUTES: usize = 4;

@@ -23,7 +23,7 @@ pub enum AttributeValue {
     M(BTreeMap<String, AttributeValue>),
     /// List.
     L(Vec<AttributeValue>),
-    /// String set, kept in the order received, no duplicates.
+    /// String set, kept in the order received, no member twice.
     Ss(Vec<String>),
     /// Number set.
     Ns(Vec<Number>),
@@ -81,7 +81,7 @@ impl AttributeValue {
     }
 }
 
-/// Equality of two sets held as lists without duplicates.
+/// Equality of two sets held as lists, no member twice.
 fn same_members<T: Ord>(a: &[T], b: &[T]) -> bool {
     if a.len() != b.len() {
         return false;

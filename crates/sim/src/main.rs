@@ -4,11 +4,13 @@
 #![allow(clippy::disallowed_methods)]
 
 use clap::Parser;
+use parking_lot::Mutex;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use torc_sim::scenario::faults::Faults;
 use torc_sim::scenario::{Plan, run};
+use torc_sim::world::watch::Coverage;
 
 /// Simulates whole clusters under faults and checks every history.
 #[derive(Parser)]
@@ -25,7 +27,7 @@ struct Args {
     /// Threads; each runs seeds of its own.
     #[arg(long, default_value_t = 2)]
     threads: u64,
-    /// Only these kinds of fault: crash, power, partition, weather, disk, clock.
+    /// Only these kinds of fault: crash, power, blackout, restart, partition, weather, disk, clock, membership.
     #[arg(long, value_delimiter = ',')]
     faults: Vec<String>,
     /// Print what happens (with one seed).
@@ -40,11 +42,16 @@ fn main() -> ExitCode {
             .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("debug"));
         tracing_subscriber::fmt().with_env_filter(filter).without_time().init();
     }
+    let named = Faults::named(args.faults.iter().map(String::as_str));
+    let Some(faults) = named.map(|named| if args.faults.is_empty() { Faults::ALL } else { named }) else {
+        eprintln!("--faults takes {}", Faults::NAMES.join(", "));
+        return ExitCode::FAILURE;
+    };
     let started = Instant::now();
     let budget = Duration::from_secs(args.budget);
     let next = AtomicU64::new(args.seed);
-    let (passed, failed, operations, faults) =
-        (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    let (passed, failed, operations) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    let coverage = Mutex::new(Coverage::new());
     std::thread::scope(|scope| {
         for _ in 0..args.threads {
             scope.spawn(|| {
@@ -53,24 +60,14 @@ fn main() -> ExitCode {
                     if seed >= args.seed + args.seeds || started.elapsed() > budget {
                         return;
                     }
-                    let mut plan = Plan::full(seed);
-                    if !args.faults.is_empty() {
-                        let on = |name: &str| args.faults.iter().any(|f| f == name);
-                        plan.faults = Faults {
-                            crash: on("crash"),
-                            power: on("power"),
-                            partition: on("partition"),
-                            weather: on("weather"),
-                            disk: on("disk"),
-                            clock: on("clock"),
-                            lying_sync: false,
-                        };
-                    }
+                    let plan = Plan { faults, ..Plan::full(seed) };
                     match run(plan) {
                         Ok(report) => {
                             passed.fetch_add(1, Ordering::Relaxed);
                             operations.fetch_add(report.operations as u64, Ordering::Relaxed);
-                            faults.fetch_add(report.faults as u64, Ordering::Relaxed);
+                            for (what, times) in &report.coverage {
+                                *coverage.lock().entry(what).or_default() += times;
+                            }
                             if args.verbose {
                                 println!("seed {seed}: {report:?}");
                             }
@@ -85,12 +82,14 @@ fn main() -> ExitCode {
         }
     });
     let (passed, failed) = (passed.into_inner(), failed.into_inner());
+    for (what, times) in coverage.into_inner() {
+        println!("{times:>10}  {what}");
+    }
+    let (seeds, seconds) = (passed + failed, started.elapsed().as_secs_f64());
     println!(
-        "{} seeds in {:.1} s, {} operations, {} faults",
-        passed + failed,
-        started.elapsed().as_secs_f64(),
+        "{seeds} seeds in {seconds:.1} s ({:.1} seeds/s), {} operations",
+        seeds as f64 / seconds.max(0.001),
         operations.into_inner(),
-        faults.into_inner(),
     );
     println!("{passed} passed, {failed} failed");
     if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

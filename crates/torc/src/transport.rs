@@ -4,8 +4,8 @@
 //! protocols above expect of a network. Layout of the stream: docs/protocols/link.md.
 
 use bytes::{Buf, BufMut, Bytes};
-use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use parking_lot::{Mutex, RwLock};
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -39,9 +39,32 @@ pub trait Inbound: Send + Sync + 'static {
     fn disconnected(&self, addr: &str);
 }
 
+/// Addresses whose connection for requests is down. Almost always empty.
+#[derive(Default)]
+struct Broken(RwLock<BTreeSet<String>>);
+
+impl Broken {
+    fn contains(&self, addr: &str) -> bool {
+        self.0.read().contains(addr)
+    }
+
+    fn note(&self, addr: &str, class: Class, broken: bool) {
+        if class != Class::Data || self.contains(addr) == broken {
+            return;
+        }
+        let mut addrs = self.0.write();
+        if broken {
+            addrs.insert(addr.to_owned());
+        } else {
+            addrs.remove(addr);
+        }
+    }
+}
+
 /// Sends frames over gRPC streams, connecting on first use and again after a failure.
 pub struct GrpcTransport {
     queues: Mutex<BTreeMap<(String, Class), mpsc::Sender<Bytes>>>,
+    broken: Arc<Broken>,
     inbound: std::sync::OnceLock<Arc<dyn Inbound>>,
     runtime: tokio::runtime::Handle,
 }
@@ -49,7 +72,12 @@ pub struct GrpcTransport {
 impl GrpcTransport {
     /// A transport whose connections live on `runtime`.
     pub fn new(runtime: tokio::runtime::Handle) -> Arc<Self> {
-        Arc::new(Self { queues: Mutex::default(), inbound: std::sync::OnceLock::new(), runtime })
+        Arc::new(Self {
+            queues: Mutex::default(),
+            broken: Arc::default(),
+            inbound: std::sync::OnceLock::new(),
+            runtime,
+        })
     }
 
     /// Says who is told of broken connections. Once, before the first frame.
@@ -60,7 +88,7 @@ impl GrpcTransport {
     fn connect(&self, addr: &str, class: Class) -> mpsc::Sender<Bytes> {
         let (sender, receiver) = mpsc::channel(QUEUE_FRAMES);
         let inbound = self.inbound.get().cloned();
-        self.runtime.spawn(link(addr.to_string(), class, receiver, inbound));
+        self.runtime.spawn(link(addr.to_string(), class, receiver, inbound, self.broken.clone()));
         sender
     }
 }
@@ -74,6 +102,10 @@ impl Transport for GrpcTransport {
         // A full queue means that the peer does not keep up: the frame is lost, as on a network.
         let _ = queue.try_send(frame);
     }
+
+    fn is_broken(&self, addr: &str) -> bool {
+        self.broken.contains(addr)
+    }
 }
 
 /// Keeps one stream to one peer open and feeds it.
@@ -82,6 +114,7 @@ async fn link(
     class: Class,
     mut queue: mpsc::Receiver<Bytes>,
     inbound: Option<Arc<dyn Inbound>>,
+    broken: Arc<Broken>,
 ) {
     let mut pause = MIN_RECONNECT;
     loop {
@@ -89,7 +122,10 @@ async fn link(
         match connected {
             Ok((feed, ended)) => {
                 pause = MIN_RECONNECT;
+                broken.note(&addr, class, false);
                 pump(&mut queue, feed, ended).await;
+                // Before anybody is told: a request made after that must find it broken.
+                broken.note(&addr, class, true);
                 if let Some(inbound) = &inbound {
                     inbound.disconnected(&addr);
                 }
@@ -97,7 +133,10 @@ async fn link(
                     return;
                 }
             }
-            Err(error) => tracing::debug!(%addr, ?class, %error, "can't connect"),
+            Err(error) => {
+                broken.note(&addr, class, true);
+                tracing::debug!(%addr, ?class, %error, "can't connect");
+            }
         }
         // What was queued while nobody was there is old news: protocols above have timed out and will repeat it.
         while queue.try_recv().is_ok() {}

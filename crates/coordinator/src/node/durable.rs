@@ -1,6 +1,6 @@
 //! Waiting for the log: which log sequence number is on disk.
 
-use tokio::sync::watch;
+use crate::signal::{Follower, Signal};
 use torc_engine::{Engine, Lsn};
 
 /// The log failed to sync; the process must restart.
@@ -11,28 +11,35 @@ pub struct LogFailed;
 /// A shared view of the durable position.
 #[derive(Clone)]
 pub struct Durable {
-    position: watch::Receiver<Result<Lsn, LogFailed>>,
+    position: Signal<Result<Lsn, LogFailed>>,
 }
 
 impl Durable {
     /// Subscribes to the engine's log. `also` is told of every new position (the store loop's queue).
     pub fn subscribe(engine: &Engine, also: impl Fn(Result<Lsn, LogFailed>) + Send + Sync + 'static) -> Self {
-        let (sender, position) = watch::channel(Ok(engine.log().durable_lsn()));
+        let position = Signal::new(Ok(engine.log().durable_lsn()));
+        let told = position.clone();
         engine.log().on_durable(std::sync::Arc::new(move |result| {
             let result = result.map_err(|_| LogFailed);
             also(result);
-            let _previous = sender.send_replace(result);
+            told.set(result);
         }));
         Self { position }
     }
 
+    /// The position now.
+    pub fn position(&self) -> Result<Lsn, LogFailed> {
+        self.position.get()
+    }
+
+    /// Hears of every new position.
+    pub(crate) fn follow(&self) -> Follower<Result<Lsn, LogFailed>> {
+        self.position.follow()
+    }
+
     /// Waits until everything up to `lsn` survives a crash.
     pub async fn wait(&self, lsn: Lsn) -> Result<(), LogFailed> {
-        let mut position = self.position.clone();
-        let reached = position.wait_for(|p| p.map_or(true, |durable| durable >= lsn)).await;
-        match reached {
-            Ok(position) => position.map(|_| ()),
-            Err(_closed) => Err(LogFailed),
-        }
+        let reached = self.position.wait_for(|p| p.map_or(true, |durable| durable >= lsn)).await;
+        reached.map(|_| ())
     }
 }

@@ -33,7 +33,11 @@ pub(super) fn deliver(node: &Arc<Inner>, class: Class, bytes: Bytes) {
         return;
     }
     if frame.cluster_id != identity.cluster_id || frame.to != identity.node.0 {
-        tracing::debug!(from = frame.from, cluster = frame.cluster_id, "a frame for another cluster or node was dropped");
+        tracing::debug!(
+            from = frame.from,
+            cluster = frame.cluster_id,
+            "a frame for another cluster or node was dropped"
+        );
         return;
     }
     let from = NodeId(frame.from);

@@ -44,7 +44,8 @@ pub(super) fn sync(node: &Arc<Inner>) {
     }
     node.store.send(Input::SetMembers { group: META_GROUP, replicas: meta.replicas });
     for partition in topology.all_partitions() {
-        let consensus = topology.table(partition.table).is_some_and(|t| matches!(t.kind, TableKind::Table(_)));
+        let consensus =
+            topology.table(partition.table).is_some_and(|t| matches!(t.kind, TableKind::Table(_)));
         if consensus && partition.replicas.contains(&me) {
             create(node, partition);
         }
@@ -106,10 +107,8 @@ pub(super) fn sweep(node: &Arc<Inner>, store: &Store) -> Result<(), torc_engine:
 
 /// Follows the topology for as long as the node runs.
 pub(super) async fn follow(node: Arc<Inner>) {
-    let mut epoch = node.topology.watch();
-    epoch.mark_changed();
-    while epoch.changed().await.is_ok() {
-        epoch.borrow_and_update();
+    let mut epoch = node.topology.follow();
+    loop {
         let topology: Arc<Topology> = node.topology.get();
         // Stored before any group is created from it: the log keeps the order, so a restart that finds a group finds its partition.
         if let Err(error) = topology::store(&node.engine, &topology) {
@@ -120,6 +119,7 @@ pub(super) async fn follow(node: Arc<Inner>) {
         node.disk_work();
         sync(&node);
         spread(&node, &topology);
+        epoch.next().await;
     }
 }
 

@@ -46,7 +46,9 @@ impl Identity {
         let mut out = [0; LENGTH];
         out[0] = VERSION;
         out[1..17].copy_from_slice(&self.uuid);
-        for (slot, field) in out[17..].chunks_exact_mut(8).zip([self.cluster_id, self.node.0, self.incarnation]) {
+        for (slot, field) in
+            out[17..].chunks_exact_mut(8).zip([self.cluster_id, self.node.0, self.incarnation])
+        {
             slot.copy_from_slice(&field.to_be_bytes());
         }
         out

@@ -15,8 +15,10 @@ use torc_wire::peer::{
     Call, Frame, Join, Joined, PeerRequest, Redirect, RedirectReason, RequestBody, ResponseBody,
 };
 
-/// How long one seed has to answer before the next is asked.
-const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long one seed has to answer before the next is asked: doubles from the first to the second. A frame to a process that is only starting
+/// is lost, so the first tries are short; asking again is harmless, as the answer to a known node is its number.
+const MIN_ASK_TIMEOUT: Duration = Duration::from_millis(200);
+const MAX_ASK_TIMEOUT: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(200);
 const REGISTER_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -24,9 +26,10 @@ const REGISTER_DEADLINE: Duration = Duration::from_secs(2);
 pub(super) async fn join(node: &Arc<Inner>, mut identity: Identity) -> Result<Identity, NodeError> {
     let mut seeds = node.config.join.iter().cycle();
     let mut tries = 0u64;
+    let mut patience = MIN_ASK_TIMEOUT;
     loop {
         let Some(seed) = seeds.next() else { return Err(NodeError::NoSeeds) };
-        if let Some(joined) = ask(node, seed, &identity).await {
+        if let Some(joined) = ask(node, seed, &identity, patience).await {
             identity.cluster_id = joined.cluster_id;
             identity.node = NodeId(joined.node);
             if let Some(topology) = joined.topology.as_ref().and_then(from_reply) {
@@ -35,6 +38,7 @@ pub(super) async fn join(node: &Arc<Inner>, mut identity: Identity) -> Result<Id
             return Ok(identity);
         }
         tries += 1;
+        patience = (patience * 2).min(MAX_ASK_TIMEOUT);
         if tries.is_multiple_of(10) {
             tracing::warn!(seeds = ?node.config.join, "no seed has let this node join yet; still trying");
         }
@@ -42,7 +46,7 @@ pub(super) async fn join(node: &Arc<Inner>, mut identity: Identity) -> Result<Id
     }
 }
 
-async fn ask(node: &Arc<Inner>, seed: &str, identity: &Identity) -> Option<Joined> {
+async fn ask(node: &Arc<Inner>, seed: &str, identity: &Identity, patience: Duration) -> Option<Joined> {
     let request = PeerRequest {
         body: Some(RequestBody::Join(Join {
             uuid: Bytes::copy_from_slice(&identity.uuid),
@@ -55,11 +59,11 @@ async fn ask(node: &Arc<Inner>, seed: &str, identity: &Identity) -> Option<Joine
     let (id, _guard, answer) = node.calls.register(NodeId(0));
     let frame = Frame {
         from_addr: node.config.addr.clone(),
-        requests: vec![Call { id, deadline_ms: ASK_TIMEOUT.as_millis() as u32, request: Some(request) }],
+        requests: vec![Call { id, deadline_ms: patience.as_millis() as u32, request: Some(request) }],
         ..Frame::default()
     };
     node.transport.send(seed, Class::Data, Bytes::from(frame.encode_to_vec()));
-    match timeout(ASK_TIMEOUT, answer).await.ok()?.ok()?.ok()?.body? {
+    match timeout(patience, answer).await.ok()?.ok()?.ok()?.body? {
         ResponseBody::Joined(joined) => Some(joined),
         ResponseBody::Redirect(redirect) => {
             tracing::debug!(seed, detail = redirect.detail, "a seed could not let this node join");
@@ -83,6 +87,11 @@ pub(super) async fn admit(node: &Arc<Inner>, join: Join) -> ResponseBody {
 }
 
 async fn register(node: &Arc<Inner>, join: Join) -> Result<Joined, String> {
+    let identity = node.identity();
+    // The founder counts itself as the first node before it is registered: admitting anybody earlier would give that number away.
+    if node.topology.get().node_by_uuid(&identity.uuid).is_none_or(|own| own.id != identity.node) {
+        return Err("this node is not registered itself yet".into());
+    }
     let uuid = join.uuid.as_ref().try_into().map_err(|_| "a node identity has 16 bytes".to_string())?;
     let command = Command::RegisterNode {
         addr: join.addr,
@@ -94,7 +103,7 @@ async fn register(node: &Arc<Inner>, join: Join) -> Result<Joined, String> {
     let deadline = Instant::now() + REGISTER_DEADLINE;
     match node.meta.execute(&command, deadline).await {
         Ok(Response::Node(id)) => Ok(Joined {
-            cluster_id: node.identity().cluster_id,
+            cluster_id: identity.cluster_id,
             node: id.0,
             topology: Some(reply(&node.topology.get(), 0)),
         }),

@@ -73,8 +73,7 @@ impl Meta {
         let make = |_: &torc_cluster::Partition, _| PeerRequest {
             body: Some(RequestBody::Topology(TopologyFetch { have, strong: true })),
         };
-        let response =
-            self.router.to_leader(Target::Group(META_GROUP), Repeat::Safe, deadline, make).await?;
+        let response = self.router.to_leader(Target::Group(META_GROUP), Repeat::Safe, deadline, make).await?;
         match response.body {
             Some(ResponseBody::Topology(reply)) => {
                 if let Some(topology) = from_reply(&reply) {

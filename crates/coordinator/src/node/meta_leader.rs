@@ -16,14 +16,13 @@ const STEP_DEADLINE: Duration = Duration::from_secs(3);
 
 /// Runs on every node; acts only while this node leads the meta group.
 pub(super) async fn run(node: Arc<Inner>) {
-    let mut epoch = node.topology.watch();
+    let mut epoch = node.topology.follow();
     loop {
         tokio::select! {
             biased;
-            changed = epoch.changed() => if changed.is_err() { return },
+            _ = epoch.next() => {}
             _ = sleep(PERIOD) => {}
         }
-        epoch.borrow_and_update();
         if node.store.view(META_GROUP).is_some_and(|v| v.is_leader()) {
             round(&node).await;
         }
@@ -78,7 +77,12 @@ async fn activate(node: &Arc<Inner>, topology: &Topology, table: &Table) {
 async fn probe(node: &Arc<Inner>, partition: &Partition) -> bool {
     let key = torc_replica::machine::table::first_key(partition);
     let make = |p: &Partition, epoch: torc_cluster::Epoch| PeerRequest {
-        body: Some(RequestBody::Read(Read { group: p.group.0, epoch: epoch.0, key: key.clone(), strong: true })),
+        body: Some(RequestBody::Read(Read {
+            group: p.group.0,
+            epoch: epoch.0,
+            key: key.clone(),
+            strong: true,
+        })),
     };
     let deadline = Instant::now() + STEP_DEADLINE;
     node.router.to_leader(Target::Group(partition.group), Repeat::Safe, deadline, make).await.is_ok()

@@ -3,6 +3,7 @@
 //! The binary starts one per process with real clocks, files and sockets; the simulation starts many in one process with simulated
 //! ones. Frames come in through [`Node::deliver`] and leave through the [`Transport`]. It must never reach around the ports.
 
+mod buckets;
 pub mod calls;
 pub mod durable;
 mod frames;
@@ -22,7 +23,9 @@ mod store_task;
 pub mod tasks;
 pub mod topology;
 
+use crate::bucket::BucketCoordinator;
 use crate::ports::{Class, Clock, DiskPacer, Transport};
+use crate::signal::Signal;
 use crate::tables::Tables;
 use crate::tables::route::{PartitionMap, Router};
 use bytes::Bytes;
@@ -37,19 +40,20 @@ use outbox::Outbox;
 use parking_lot::Mutex;
 use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use store_task::StoreHandle;
 use tasks::Tasks;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep};
 use topology::TopologyCell;
 use torc_cluster::gossip::{Gossip, GossipConfig, GossipIdentity};
-use torc_cluster::topology::Command;
+use torc_cluster::topology::{Command, Response};
 use torc_cluster::{Epoch, GroupId, NodeId, Partition, TableId};
 use torc_engine::Engine;
-use torc_replica::store::{Config, Limits, PlantedBugs, Store, Timing};
+use torc_replica::store::{Config, Limits, Observers, PlantedBugs, Store, Timing};
+use torc_wire::peer::{RedirectReason, RequestBody, ResponseBody};
 
 /// How long one try of a request may take before another replica is asked.
 const TRY_TIMEOUT: Duration = Duration::from_millis(900);
@@ -89,6 +93,8 @@ pub struct Ports {
     pub disk: Option<Arc<dyn DiskPacer>>,
     /// Seed of every random choice the node makes.
     pub seed: u64,
+    /// Who is told what the replicas do: the simulation. Nobody otherwise.
+    pub observers: Observers,
 }
 
 /// Why a node could not start.
@@ -105,6 +111,9 @@ pub enum NodeError {
     /// The log could not be synced.
     #[error(transparent)]
     Log(#[from] LogFailed),
+    /// The bucket data can't be read.
+    #[error("the bucket data can't be opened: {0}")]
+    Buckets(#[from] torc_replica::bucket::ReplicaError),
     /// No address to join by.
     #[error("no node to join was named")]
     NoSeeds,
@@ -131,6 +140,7 @@ pub(crate) struct Inner {
     pub(crate) router: Arc<Router>,
     pub(crate) meta: Arc<Meta>,
     tables: Tables,
+    buckets: OnceLock<BucketCoordinator>,
     calls: Calls,
     outbox: Outbox,
     replay_guard: replay_guard::ReplayGuard,
@@ -139,10 +149,10 @@ pub(crate) struct Inner {
     pub(crate) liveness: Liveness,
     pub(crate) durable: Durable,
     pub(crate) tasks: Tasks,
-    behind: watch::Sender<Epoch>,
+    behind: Signal<Epoch>,
     disk: Notify,
     stopping: AtomicBool,
-    failed: watch::Sender<Option<String>>,
+    failed: Signal<Option<String>>,
 }
 
 impl Node {
@@ -196,6 +206,7 @@ impl Node {
                     ports.clock.clone(),
                     OPERATION_DEADLINE,
                 ),
+                buckets: OnceLock::new(),
                 calls: Calls::new(identity.incarnation),
                 outbox: Outbox::default(),
                 replay_guard: replay_guard::ReplayGuard::default(),
@@ -204,10 +215,10 @@ impl Node {
                 liveness: Liveness::new(ports.clock.clone()),
                 durable,
                 tasks: Tasks::default(),
-                behind: watch::channel(Epoch(0)).0,
+                behind: Signal::new(Epoch(0)),
                 disk: Notify::new(),
                 stopping: AtomicBool::new(false),
-                failed: watch::channel(None).0,
+                failed: Signal::new(None),
                 identity: Mutex::new(identity),
                 number,
                 config,
@@ -221,7 +232,7 @@ impl Node {
         });
         let node = Node { inner };
         attach(&node);
-        match node.bring_up(rng, ports.disk, first_start, store_inputs, datagrams).await {
+        match node.bring_up(rng, ports.disk, ports.observers, first_start, store_inputs, datagrams).await {
             Ok(()) => Ok(node),
             Err(error) => {
                 node.crash();
@@ -234,6 +245,7 @@ impl Node {
         &self,
         mut rng: ChaCha8Rng,
         disk: Option<Arc<dyn DiskPacer>>,
+        observers: Observers,
         first_start: bool,
         store_inputs: mpsc::UnboundedReceiver<torc_replica::store::Input>,
         datagrams: mpsc::UnboundedReceiver<(NodeId, Bytes)>,
@@ -260,8 +272,12 @@ impl Node {
         config.timing = inner.config.timing;
         config.limits = inner.config.limits;
         config.planted = inner.config.planted;
+        config.observers = observers;
         let store = Store::new(config, inner.engine.clone(), inner.clock.now());
         groups::sweep(inner, &store)?;
+        let peers =
+            Arc::new(peers_impl::NodePeers { node: Arc::downgrade(inner), local: inner.number.clone() });
+        let _ = inner.buckets.set(buckets::open(inner, peers, rng.next_u64())?);
         groups::sync(inner);
         inner.tasks.spawn(store_task::run(inner.clone(), store, store_inputs));
         let who = GossipIdentity::at_boot(identity.node, inner.config.addr.clone(), identity.incarnation);
@@ -287,11 +303,16 @@ impl Node {
         let cluster_id = inner.identity().cluster_id;
         let deadline = Instant::now() + Duration::from_secs(30);
         for command in [Command::InitCluster { cluster_id, token_key }, inner.registration()] {
-            inner
+            let response = inner
                 .meta
                 .execute(&command, deadline)
                 .await
                 .map_err(|e: MetaError| NodeError::Found(e.to_string()))?;
+            if let Response::Node(number) = response
+                && number != me
+            {
+                return Err(NodeError::Found(format!("registered as {number} instead of {me}")));
+            }
         }
         Ok(())
     }
@@ -313,6 +334,11 @@ impl Node {
     /// The Tables face.
     pub fn tables(&self) -> &Tables {
         &self.inner.tables
+    }
+
+    /// The Buckets face; `None` while the node is starting.
+    pub fn buckets(&self) -> Option<&BucketCoordinator> {
+        self.inner.buckets.get()
     }
 
     /// The meta group's client.
@@ -342,14 +368,12 @@ impl Node {
 
     /// Why the node can't go on, if it can't.
     pub fn failure(&self) -> Option<String> {
-        self.inner.failed.borrow().clone()
+        self.inner.failed.get()
     }
 
     /// Resolves with the reason when the node can't go on (its disk failed): the process should exit, and a supervisor restart it.
     pub async fn failed(&self) -> String {
-        let mut failed = self.inner.failed.subscribe();
-        let reason = failed.wait_for(Option::is_some).await.ok().and_then(|r| r.clone());
-        reason.unwrap_or_else(|| "the node is gone".into())
+        self.inner.failed.wait_for(Option::is_some).await.unwrap_or_default()
     }
 
     /// Hands leaderships over, stops taking writes and ends every task. The engine stays open.
@@ -407,7 +431,7 @@ impl Inner {
     /// A peer spoke of an epoch; if it is newer, this node fetches.
     fn note_epoch(&self, _from: NodeId, epoch: Epoch) {
         if epoch > self.topology.epoch() {
-            self.behind.send_if_modified(|behind| {
+            self.behind.modify(|behind| {
                 let rises = epoch > *behind;
                 if rises {
                     *behind = epoch;
@@ -417,8 +441,13 @@ impl Inner {
         }
     }
 
-    pub(crate) async fn serve_bucket(&self, _body: torc_wire::peer::RequestBody) -> torc_wire::peer::ResponseBody {
-        store_task::redirect(torc_wire::peer::RedirectReason::Invalid, None, "buckets are not wired yet")
+    /// Serves a bucket request of a peer or of this node's own flows.
+    pub(crate) async fn serve_bucket(&self, body: RequestBody) -> ResponseBody {
+        let served = match self.buckets.get() {
+            Some(buckets) => buckets.serve(body).await,
+            None => return store_task::redirect(RedirectReason::Busy, None, "the node is starting"),
+        };
+        served.unwrap_or_else(|| store_task::redirect(RedirectReason::Invalid, None, "not a bucket request"))
     }
 
     /// Something was written: the simulated disk, if there is one, has work.
@@ -431,7 +460,7 @@ impl Inner {
     }
 
     fn fail(&self, reason: String) {
-        self.failed.send_replace(Some(reason));
+        self.failed.set(Some(reason));
         self.tasks.abort_all();
     }
 }
@@ -469,9 +498,9 @@ impl PartitionMap for NodeMap {
 
 /// Fetches the topology whenever a peer spoke of a newer one.
 async fn catch_up(node: Arc<Inner>) {
-    let mut behind = node.behind.subscribe();
+    let mut behind = node.behind.follow();
     loop {
-        let wanted = *behind.borrow_and_update();
+        let wanted = node.behind.get();
         if wanted > node.topology.epoch() {
             node.meta.refresh(wanted).await;
             if wanted > node.topology.epoch() {
@@ -479,9 +508,7 @@ async fn catch_up(node: Arc<Inner>) {
                 continue;
             }
         }
-        if behind.changed().await.is_err() {
-            return;
-        }
+        behind.next().await;
     }
 }
 

@@ -33,7 +33,7 @@ impl Peers for NodePeers {
                 let served = super::serve::serve(&node, request);
                 return tokio::time::timeout(deadline, served).await.map_err(|_| PeerError::Timeout(to));
             }
-            if !node.liveness.is_reachable(to) || node.address(to).is_none() {
+            if !node.liveness.is_reachable(to) || !is_connected(&node, to) {
                 return Err(PeerError::Unreachable(to));
             }
             let (id, _guard, answer) = node.calls.register(to);
@@ -47,6 +47,12 @@ impl Peers for NodePeers {
     }
 
     fn is_alive(&self, node: NodeId) -> bool {
-        node == self.local() || self.node.upgrade().is_some_and(|inner| inner.liveness.is_alive(node))
+        let alive = |inner: Arc<Inner>| inner.liveness.is_alive(node) && is_connected(&inner, node);
+        node == self.local() || self.node.upgrade().is_some_and(alive)
     }
+}
+
+/// Whether a frame for the peer would leave: it has an address, and the connection there is not known to be broken.
+fn is_connected(node: &Inner, to: NodeId) -> bool {
+    node.topology.get().node(to).is_some_and(|info| !node.transport.is_broken(&info.addr))
 }

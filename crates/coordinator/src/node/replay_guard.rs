@@ -24,8 +24,9 @@ impl ReplayGuard {
     /// Whether the call is new; it is not the next time.
     pub(super) fn admit(&self, from: NodeId, call: u64) -> bool {
         let mut peers = self.peers.lock();
-        let window =
-            peers.entry(from).or_insert_with(|| Window { newest: 0, seen: vec![0; WORDS].into_boxed_slice() });
+        let window = peers
+            .entry(from)
+            .or_insert_with(|| Window { newest: 0, seen: vec![0; WORDS].into_boxed_slice() });
         if call > window.newest {
             if call - window.newest >= WINDOW {
                 window.seen.fill(0);

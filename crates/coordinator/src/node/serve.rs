@@ -52,7 +52,9 @@ pub(super) fn serve_remote(node: &Arc<Inner>, from: NodeId, call: u64, request: 
 fn try_now(node: &Arc<Inner>, body: &RequestBody) -> Option<ResponseBody> {
     match body {
         RequestBody::Read(read) => fast(node, GroupId(read.group), read.strong, || read_key(node, read)),
-        RequestBody::Range(range) => fast(node, GroupId(range.group), range.strong, || read_range(node, range)),
+        RequestBody::Range(range) => {
+            fast(node, GroupId(range.group), range.strong, || read_range(node, range))
+        }
         RequestBody::Topology(fetch) if !fetch.strong => Some(topology_reply(node, fetch)),
         _ => None,
     }

@@ -85,9 +85,9 @@ pub struct ReplicaStatus {
     pub term: u64,
     /// Last entry applied.
     pub applied: u64,
-    /// Hash of all its keys and values at that entry, hexadecimal; empty if writes never paused long enough.
+    /// Hash of all its keys and values at that entry, hexadecimal; empty if not asked for, or if writes never paused long enough.
     pub digest: String,
-    /// Number of keys.
+    /// Number of keys; 0 without a digest.
     pub keys: u64,
 }
 
@@ -138,19 +138,26 @@ impl Node {
         local.or_else(|| self.inner.router.leader(group))
     }
 
+    /// The groups that this node leads under a lease that holds now.
+    pub fn leases(&self) -> Vec<GroupId> {
+        let now = self.inner.clock.now();
+        let views = self.inner.store.views().into_iter();
+        views.filter(|(_, view)| view.lease_valid(now).is_some()).map(|(group, _)| group).collect()
+    }
+
     /// Whether this node can serve: it knows a topology and every group it should hold has a leader it knows.
     pub fn is_ready(&self) -> bool {
         let topology = self.topology();
         topology.cluster_id() != 0
-            && self.leader_of(META_GROUP).is_some()
+            && (!topology.meta_members().contains(&self.id()) || self.leader_of(META_GROUP).is_some())
             && topology
                 .partitions_on(self.id())
                 .filter(|p| topology.table(p.table).is_some_and(|t| t.as_table().is_some()))
                 .all(|p| self.leader_of(p.group).is_some())
     }
 
-    /// The replicas on this node, each with a hash of what it holds. Reads all of it.
-    pub fn replica_status(&self) -> Result<Vec<ReplicaStatus>, torc_engine::Error> {
+    /// The replicas on this node; with `digests`, each with a hash of what it holds, for which all of it is read.
+    pub fn replica_status(&self, digests: bool) -> Result<Vec<ReplicaStatus>, torc_engine::Error> {
         let topology = self.topology();
         let mut replicas = Vec::new();
         for (group, view) in self.inner.store.views() {
@@ -170,7 +177,8 @@ impl Node {
                 digest: String::new(),
                 keys: 0,
             };
-            for _ in 0..DIGEST_TRIES {
+            let tries = if digests { DIGEST_TRIES } else { 0 };
+            for _ in 0..tries {
                 let before = view.applied_index();
                 let (digest, keys) = digest(&self.inner.engine, &ranges)?;
                 if view.applied_index() == before {
@@ -187,10 +195,7 @@ impl Node {
 }
 
 /// Hash and number of the keys in some ranges.
-fn digest(
-    engine: &Engine,
-    ranges: &[KeyRange],
-) -> Result<(u128, u64), torc_engine::Error> {
+fn digest(engine: &Engine, ranges: &[KeyRange]) -> Result<(u128, u64), torc_engine::Error> {
     let snapshot = engine.snapshot();
     let mut hash = Xxh3::new();
     let mut keys = 0;

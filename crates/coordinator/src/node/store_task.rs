@@ -14,9 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use torc_cluster::{GroupId, NodeId};
 use torc_engine::Lsn;
 use torc_replica::store::{Event, FrameClass, GroupView, Input, ProposeError, Store};
-use torc_wire::peer::{
-    Answer, Frame, PeerResponse, Proposed, Redirect, RedirectReason, ResponseBody,
-};
+use torc_wire::peer::{Answer, Frame, PeerResponse, Proposed, Redirect, RedirectReason, ResponseBody};
 
 /// How often the store's clock is moved when nothing else happens.
 const TICK: Duration = Duration::from_millis(20);
@@ -204,8 +202,12 @@ fn turn(node: &Arc<Inner>, store: &mut Store) -> bool {
 fn refusal(error: ProposeError) -> ResponseBody {
     match error {
         ProposeError::NotLeader { hint } => redirect(RedirectReason::NotLeader, hint, ""),
-        ProposeError::NoSuchGroup => redirect(RedirectReason::WrongPartition, None, "the group does not live here"),
-        ProposeError::Ambiguous => redirect(RedirectReason::Ambiguous, None, "leadership was lost in the middle"),
+        ProposeError::NoSuchGroup => {
+            redirect(RedirectReason::WrongPartition, None, "the group does not live here")
+        }
+        ProposeError::Ambiguous => {
+            redirect(RedirectReason::Ambiguous, None, "leadership was lost in the middle")
+        }
         ProposeError::Busy => redirect(RedirectReason::Busy, None, "too much in flight"),
         ProposeError::Storage(detail) => redirect(RedirectReason::Storage, None, &detail),
         ProposeError::Invalid(detail) => redirect(RedirectReason::Invalid, None, &detail),

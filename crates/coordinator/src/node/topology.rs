@@ -3,11 +3,11 @@
 
 use super::NodeError;
 use super::identity::SPACE_LOCAL;
+use crate::signal::{Follower, Signal};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
 use torc_cluster::topology::{Change, Topology};
 use torc_cluster::{Epoch, GroupId, META_GROUP, NodeId, Partition, TableId, TokenRange};
 use torc_engine::{Engine, WriteBatch};
@@ -22,7 +22,7 @@ const END: [u8; 2] = [SPACE_LOCAL, 3];
 /// The current topology and who wants to hear of the next.
 pub struct TopologyCell {
     current: ArcSwap<Topology>,
-    epoch: watch::Sender<Epoch>,
+    epoch: Signal<Epoch>,
 }
 
 impl TopologyCell {
@@ -35,12 +35,13 @@ impl TopologyCell {
                 let epoch = epoch.map_err(|_| NodeError::LocalRecord("topology epoch"))?;
                 let mut changes = Vec::new();
                 for item in engine.scan(&RECORDS, &END, false, None) {
-                    changes.push(Change::decode(&item?.value).map_err(|_| NodeError::LocalRecord("topology"))?);
+                    changes
+                        .push(Change::decode(&item?.value).map_err(|_| NodeError::LocalRecord("topology"))?);
                 }
                 Topology::from_changes(Epoch(epoch), &changes)
             }
         };
-        let (epoch, _) = watch::channel(topology.epoch());
+        let epoch = Signal::new(topology.epoch());
         Ok(Self { current: ArcSwap::from_pointee(topology), epoch })
     }
 
@@ -62,7 +63,7 @@ impl TopologyCell {
             if newer { topology.clone() } else { current.clone() }
         });
         if newer {
-            self.epoch.send_if_modified(|epoch| {
+            self.epoch.modify(|epoch| {
                 let rises = topology.epoch() > *epoch;
                 if rises {
                     *epoch = topology.epoch();
@@ -74,15 +75,14 @@ impl TopologyCell {
     }
 
     /// Hears of every new epoch.
-    pub fn watch(&self) -> watch::Receiver<Epoch> {
-        self.epoch.subscribe()
+    pub(crate) fn follow(&self) -> Follower<Epoch> {
+        self.epoch.follow()
     }
 
     /// Waits until this node knows an epoch of at least `epoch`; `false` if it does not within `limit`.
     pub async fn wait_for(&self, epoch: Epoch, limit: Duration) -> bool {
-        let mut watch = self.watch();
-        let reached = watch.wait_for(|known| *known >= epoch);
-        matches!(tokio::time::timeout(limit, reached).await, Ok(Ok(_)))
+        let reached = self.epoch.wait_for(|known| *known >= epoch);
+        tokio::time::timeout(limit, reached).await.is_ok()
     }
 }
 

@@ -148,12 +148,9 @@ impl Tables {
         location: &ItemLocation,
         strong: bool,
     ) -> Result<Option<Bytes>, RouteError> {
-        let make = |group: GroupId, epoch: Epoch| RequestBody::Read(Read {
-            group: group.0,
-            epoch: epoch.0,
-            key: location.key.clone(),
-            strong,
-        });
+        let make = |group: GroupId, epoch: Epoch| {
+            RequestBody::Read(Read { group: group.0, epoch: epoch.0, key: location.key.clone(), strong })
+        };
         match self.ask(Target::Token(table, location.token), strong, make).await? {
             ResponseBody::Value(value) => Ok(value.value),
             other => Err(unexpected(&other)),
@@ -162,16 +159,18 @@ impl Tables {
 
     /// Rows of one partition in key order.
     pub async fn range(&self, table: TableId, range: &RangeRequest) -> Result<Rows, RouteError> {
-        let make = |group: GroupId, epoch: Epoch| RequestBody::Range(Range {
-            group: group.0,
-            epoch: epoch.0,
-            start: range.start.clone(),
-            end: range.end.clone(),
-            reverse: range.reverse,
-            max_rows: range.max_rows,
-            max_bytes: range.max_bytes,
-            strong: range.strong,
-        });
+        let make = |group: GroupId, epoch: Epoch| {
+            RequestBody::Range(Range {
+                group: group.0,
+                epoch: epoch.0,
+                start: range.start.clone(),
+                end: range.end.clone(),
+                reverse: range.reverse,
+                max_rows: range.max_rows,
+                max_bytes: range.max_bytes,
+                strong: range.strong,
+            })
+        };
         match self.ask(Target::Token(table, range.token), range.strong, make).await? {
             ResponseBody::Rows(rows) => Ok(rows),
             other => Err(unexpected(&other)),
@@ -212,7 +211,8 @@ impl Tables {
         writes: Vec<(TableId, u64, ItemWrite)>,
     ) -> Vec<Result<ItemOutcome, RouteError>> {
         let topology = self.inner.topology.get();
-        let mut groups: BTreeMap<(TableId, Option<GroupId>), (u64, Vec<usize>, Vec<ItemWrite>)> = BTreeMap::new();
+        let mut groups: BTreeMap<(TableId, Option<GroupId>), (u64, Vec<usize>, Vec<ItemWrite>)> =
+            BTreeMap::new();
         let total = writes.len();
         for (index, (table, token, write)) in writes.into_iter().enumerate() {
             let group = topology.partition(table, token).map(|p| p.group);

@@ -247,5 +247,9 @@ enum Verdict {
 
 fn describe(redirect: &Redirect) -> String {
     let reason = RedirectReason::try_from(redirect.reason).unwrap_or(RedirectReason::Unknown);
-    if redirect.detail.is_empty() { format!("{reason:?}") } else { format!("{reason:?}: {}", redirect.detail) }
+    if redirect.detail.is_empty() {
+        format!("{reason:?}")
+    } else {
+        format!("{reason:?}: {}", redirect.detail)
+    }
 }

@@ -10,7 +10,7 @@ use super::table::{Access, TableIter};
 use super::version::{LEVELS, Version, VersionEdit};
 use crate::Result;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 impl Core {
     /// Picks and runs one compaction. False if nothing is worth it.
@@ -34,7 +34,7 @@ impl Core {
             });
             (id, compaction, version)
         };
-        let result = self.run_compaction(compaction, version);
+        let result = self.run_compaction(compaction, version, Some(self.closed.clone()));
         self.compactions.lock().running.retain(|r| r.id != id);
         self.signal.notify();
         result.map(|()| true)
@@ -62,12 +62,17 @@ impl Core {
         let deepest = (0..LEVELS).rev().find(|&l| !version.levels[l].files.is_empty()).unwrap_or(0);
         let bottom = deepest.max(picker::targets(&version, self.picker_options()).base);
         match picker::everything(&version, bottom) {
-            Some(compaction) => self.run_compaction(compaction, version),
+            Some(compaction) => self.run_compaction(compaction, version, None),
             None => Ok(()),
         }
     }
 
-    fn run_compaction(&self, c: Compaction, version: Arc<Version>) -> Result<()> {
+    fn run_compaction(
+        &self,
+        c: Compaction,
+        version: Arc<Version>,
+        cancel: Option<Arc<AtomicBool>>,
+    ) -> Result<()> {
         let mut edit = VersionEdit {
             removed: c.inputs.iter().map(|(l, f)| (*l, f.meta.number)).collect(),
             ..VersionEdit::default()
@@ -77,7 +82,7 @@ impl Core {
             Kind::Move => {
                 edit.added = c.inputs.iter().map(|(_, f)| (c.output_level, f.meta.clone())).collect()
             }
-            Kind::Merge => edit.added = self.merge_tables(&c, version)?,
+            Kind::Merge => edit.added = self.merge_tables(&c, version, cancel)?,
         }
         if c.kind == Kind::Merge {
             self.counters.compactions.fetch_add(1, Ordering::Relaxed);
@@ -91,6 +96,7 @@ impl Core {
         &self,
         c: &Compaction,
         version: Arc<Version>,
+        cancel: Option<Arc<AtomicBool>>,
     ) -> Result<Vec<(usize, super::files::FileMeta)>> {
         let mut dels = RangeDelMap::default();
         let mut sources = Vec::new();
@@ -121,6 +127,7 @@ impl Core {
             output_level: Some(c.output_level),
             table_bytes: self.options.table_bytes,
             layout: self.layout(),
+            cancel,
         };
         let mut merge = MergeIter::new(sources, false);
         merge.seek(&[])?;

@@ -160,7 +160,7 @@ pub(crate) struct Core {
     pub(crate) signal: Signal,
     pub(crate) throttle: Throttle,
     pub(crate) disk_full: AtomicBool,
-    pub(crate) closed: AtomicBool,
+    pub(crate) closed: Arc<AtomicBool>,
     pub(crate) counters: Counters,
     /// Held until the last handle is gone.
     pub(crate) _lock: Box<dyn Send + Sync>,
@@ -248,6 +248,8 @@ impl Core {
         if self.options.background == Background::Threads
             && let Some(pause) = self.throttle.charge(bytes)
         {
+            // Only an engine with threads of its own slows its writers down: under the simulation nobody gets here.
+            #[allow(clippy::disallowed_methods)]
             std::thread::sleep(pause);
         }
         if self.state.load().immutables.len() < MAX_IMMUTABLES {

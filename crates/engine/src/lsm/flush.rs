@@ -59,6 +59,7 @@ impl Core {
             output_level: None,
             table_bytes: u64::MAX,
             layout: self.layout(),
+            cancel: None,
         };
         let mut source = MemIter::new(mem.clone(), None, false);
         source.seek(&[]);

@@ -109,6 +109,13 @@ impl Metrics {
         }
     }
 
+    /// Bytes written to tables for each byte of batches: write amplification without the log. 0 before the first flush.
+    pub fn write_amplification(&self) -> f64 {
+        let written = self.flush_bytes + self.compaction_write_bytes;
+        let flushed = self.user_bytes.saturating_sub(self.memtable_bytes);
+        if flushed == 0 { 0.0 } else { written as f64 / flushed as f64 }
+    }
+
     /// Bytes in tables.
     pub fn table_bytes(&self) -> u64 {
         self.levels.iter().map(|l| l.bytes).sum()

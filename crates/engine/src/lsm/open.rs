@@ -81,6 +81,7 @@ pub(crate) fn open(env: Arc<dyn Env>, dir: &Path, options: Options) -> Result<Co
     let log_options = LogOptions {
         background: options.background,
         segment_bytes: options.segment_bytes,
+        faults: options.log_faults,
         ..LogOptions::default()
     };
     let log = Log::open(env.clone(), &dir.join(LOG), log_options)?;
@@ -115,7 +116,7 @@ pub(crate) fn open(env: Arc<dyn Env>, dir: &Path, options: Options) -> Result<Co
         signal: Signal::default(),
         throttle: Throttle::default(),
         disk_full: AtomicBool::new(false),
-        closed: AtomicBool::new(false),
+        closed: Arc::default(),
         counters: Counters::default(),
         env,
         options,

@@ -1,6 +1,7 @@
 //! Settings of the engine.
 
 use super::table::Compression;
+use crate::log::LogFaults;
 
 /// Who runs flushes, compactions and log syncs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub struct Options {
     pub bloom_bits_per_key: usize,
     /// Compaction threads (with [`Background::Threads`]).
     pub compaction_threads: usize,
+    /// Bugs planted in the log, for tests that must find them. None by default.
+    pub log_faults: LogFaults,
 }
 
 impl Default for Options {
@@ -49,6 +52,7 @@ impl Default for Options {
             compression: Compression::Lz4,
             bloom_bits_per_key: 10,
             compaction_threads: 2,
+            log_faults: LogFaults::default(),
         }
     }
 }

@@ -131,13 +131,54 @@ pub(crate) fn pick(
     let scores = scores(version, &t, options);
     let mut levels: Vec<usize> = (0..LEVELS - 1).filter(|&l| scores[l] >= 1000).collect();
     levels.sort_by_key(|&l| std::cmp::Reverse(scores[l]));
-    levels.into_iter().find_map(|level| {
-        if level == 0 {
-            pick_l0(version, t.base, &busy, running)
-        } else {
-            pick_level(version, level, &busy, running)
-        }
+    let by_size = levels.into_iter().find_map(|level| match level {
+        0 => pick_l0(version, t.base, &busy, running),
+        _ => pick_level(version, level, &busy, running),
+    });
+    by_size.or_else(|| pick_deletes(version, t.base, &busy, running))
+}
+
+/// With nothing more pressing to do: tables that are mostly deletes go down to what they delete, so that its space comes back
+/// although nothing else pushes them.
+fn pick_deletes(
+    version: &Version,
+    base: usize,
+    busy: &BTreeSet<u64>,
+    running: &[Running],
+) -> Option<Compaction> {
+    let level0 = &version.levels[0].files;
+    let is_busy = |f: &TableFile| busy.contains(&f.meta.number);
+    if level0.iter().any(|f| f.meta.summary.range_dels > 0 && hides_something(version, 0, f))
+        && !level0.iter().any(|f| is_busy(f))
+    {
+        let inputs = level0.iter().map(|f| (0, f.clone())).collect();
+        return merge_into(version, inputs, base, busy, running);
+    }
+    (1..LEVELS - 1).find_map(|level| {
+        version.levels[level].files.iter().find_map(|f| {
+            let s = &f.meta.summary;
+            let mostly_deletes = s.range_dels > 0 || s.deletes * 2 > s.entries;
+            if !mostly_deletes || is_busy(f) || !hides_something(version, level, f) {
+                return None;
+            }
+            merge_into(version, vec![(level, f.clone())], level + 1, busy, running)
+        })
     })
+}
+
+/// Whether a deeper table overlaps what the table's deletes span.
+fn hides_something(version: &Version, level: usize, f: &TableFile) -> bool {
+    let deeper = &version.levels[level + 1..];
+    let overlaps = |range: &KeyRange| deeper.iter().any(|l| l.overlapping(range).next().is_some());
+    if f.meta.summary.range_dels == 0 {
+        return overlaps(&f.meta.range());
+    }
+    let Ok(table) = f.table() else { return false };
+    table
+        .range_dels()
+        .frags
+        .iter()
+        .any(|d| overlaps(&KeyRange { low: d.start.to_vec(), high: d.end.to_vec(), exclusive: true }))
 }
 
 /// All of level 0 into the base level.

@@ -9,9 +9,9 @@ use super::merge::MergeIter;
 use super::range_del::{Fragment, RangeDels};
 use super::table::{TableBuilder, TableLayout};
 use super::version::{LEVELS, Version};
-use crate::Result;
+use crate::{Error, Result};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What a rewrite must know beyond its input.
 pub(crate) struct RewritePlan {
@@ -26,6 +26,8 @@ pub(crate) struct RewritePlan {
     /// Size at which an output is closed; `u64::MAX` for one output.
     pub(crate) table_bytes: u64,
     pub(crate) layout: TableLayout,
+    /// Given up as soon as this is set: the engine is closing.
+    pub(crate) cancel: Option<Arc<AtomicBool>>,
 }
 
 /// Overlap with the level below the output at which an output is closed early, in target table sizes: what a later compaction
@@ -119,7 +121,12 @@ impl<'a> Rewriter<'a> {
         let mut last_key: Vec<u8> = Vec::new();
         let mut last_stripe = None;
         let mut started = false;
+        let mut read = 0u32;
         while merge.valid() {
+            read = read.wrapping_add(1);
+            if read.is_multiple_of(1024) {
+                self.check_cancel()?;
+            }
             let (key, tag_in) = (merge.key(), merge.tag());
             let seq = seq_of(tag_in);
             let new_key = !started || last_key[..] != *key;
@@ -144,6 +151,14 @@ impl<'a> Rewriter<'a> {
             merge.step()?;
         }
         self.close(None)
+    }
+
+    fn check_cancel(&self) -> Result<()> {
+        if self.plan.cancel.as_ref().is_some_and(|c| c.load(Ordering::Relaxed)) {
+            let source = std::io::Error::new(std::io::ErrorKind::Interrupted, "the engine is closing");
+            return Err(Error::Io { op: "compact", path: self.folder.dir.clone(), source });
+        }
+        Ok(())
     }
 
     /// Whether a range delete of the same stripe hides the entry.

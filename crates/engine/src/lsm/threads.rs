@@ -46,6 +46,7 @@ impl Threads {
                 match step(&core) {
                     Ok(true) => {}
                     Ok(false) => core.signal.wait(seen, None),
+                    Err(_) if core.closed.load(Ordering::Acquire) => return,
                     Err(e) => {
                         let work = if is_flush { "flush" } else { "compaction" };
                         tracing::error!(error = %e, work, "background work failed; trying again");

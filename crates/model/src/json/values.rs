@@ -195,7 +195,7 @@ impl Context {
         })?;
         if members.is_empty() {
             self.report("One or more parameter values were invalid: An string set  may not be empty");
-        } else if has_duplicates(&members) {
+        } else if has_repeats(&members) {
             self.report(format!(
                 "One or more parameter values were invalid: Input collection [{}] contains duplicates.",
                 members.join(", ")
@@ -218,7 +218,7 @@ impl Context {
         })?;
         if members.is_empty() {
             self.report("One or more parameter values were invalid: An number set  may not be empty");
-        } else if has_duplicates(&members) {
+        } else if has_repeats(&members) {
             self.report("Input collection contains duplicates");
         }
         Ok(AttributeValue::Ns(members))
@@ -239,7 +239,7 @@ impl Context {
         })?;
         if members.is_empty() {
             self.report("One or more parameter values were invalid: Binary sets should not be empty");
-        } else if has_duplicates(&members) {
+        } else if has_repeats(&members) {
             let spelled: Vec<String> = members.iter().map(|bytes| STANDARD.encode(bytes)).collect();
             self.report(format!(
                 "One or more parameter values were invalid: Input collection [{}]of type BS contains duplicates.",
@@ -251,7 +251,7 @@ impl Context {
 }
 
 /// By sorting, which no choice of members can make slow.
-fn has_duplicates<T: Ord>(members: &[T]) -> bool {
+fn has_repeats<T: Ord>(members: &[T]) -> bool {
     let mut sorted: Vec<&T> = members.iter().collect();
     sorted.sort_unstable();
     sorted.windows(2).any(|pair| pair[0] == pair[1])

@@ -5,7 +5,8 @@ use super::params::{read_body, string};
 use super::table_spec::{self as spec, RawIndex, RawKeyElement, RawThroughput};
 use crate::ApiError;
 use crate::limits::{
-    MAX_GLOBAL_INDEXES, MAX_LOCAL_INDEXES, MAX_PROJECTED_ATTRIBUTES, MAX_TAGS, MAX_THROUGHPUT_UNITS,
+    MAX_GLOBAL_INDEXES, MAX_KEY_ATTRIBUTES, MAX_LOCAL_INDEXES, MAX_PROJECTED_ATTRIBUTES, MAX_TAGS,
+    MAX_THROUGHPUT_UNITS,
 };
 use crate::schema::{
     AttributeDefinition, BillingMode, GlobalIndex, KeyDefinition, LocalIndex, OnDemandThroughput, Projection,
@@ -87,14 +88,15 @@ impl Raw {
         let mut c = Constraints::default();
         c.name(name, "tableName");
         spec::check_definitions(&mut c, self.definitions.as_deref(), "attributeDefinitions");
-        spec::check_key_schema(&mut c, self.keys.as_deref(), "keySchema");
+        spec::check_key_schema(&mut c, self.keys.as_deref(), "keySchema", 2);
         c.one_of(self.billing.as_deref(), "billingMode", &spec::BILLING_MODES);
         spec::check_throughput(&mut c, self.throughput, "provisionedThroughput");
-        for (indexes, path) in
-            [(&self.local, "localSecondaryIndexes"), (&self.global, "globalSecondaryIndexes")]
-        {
+        // The key of a global index is bounded by role, later.
+        let indexes =
+            [(&self.local, "localSecondaryIndexes", 2), (&self.global, "globalSecondaryIndexes", usize::MAX)];
+        for (indexes, path, most_keys) in indexes {
             for (at, index) in indexes.iter().flatten().enumerate() {
-                spec::check_index(&mut c, index, &format!("{path}.{}.member", at + 1));
+                spec::check_index(&mut c, index, &format!("{path}.{}.member", at + 1), most_keys);
             }
         }
         if let Some(stream) = &self.stream {
@@ -228,28 +230,46 @@ struct Keys<'a> {
 }
 
 impl Keys<'_> {
+    /// The key of a table or local index: one partition attribute and at most one sort attribute.
     fn define(&mut self, raw: &[RawKeyElement]) -> Result<KeyDefinition, ApiError> {
-        let roles: Vec<&str> =
-            raw.iter().map(|element| element.role.as_deref().unwrap_or_default()).collect();
-        let names: Vec<&str> =
-            raw.iter().map(|element| element.name.as_deref().unwrap_or_default()).collect();
+        let (names, roles) = unzip(raw);
         if roles.first() != Some(&"HASH") {
-            return Err(ApiError::validation(
-                "Invalid KeySchema: The first KeySchemaElement is not a HASH key type",
-            ));
+            return bad_schema("The first KeySchemaElement is not a HASH key type");
         }
         if roles.get(1).is_some_and(|role| *role != "RANGE") {
-            return Err(ApiError::validation(
-                "Invalid KeySchema: The second KeySchemaElement is not a RANGE key type",
-            ));
+            return bad_schema("The second KeySchemaElement is not a RANGE key type");
         }
-        if names.len() > 1 && names.first() == names.get(1) {
+        self.resolve(&names, 1)
+    }
+
+    /// The key of a global index: several attributes of either role, partition before sort.
+    fn define_global(&mut self, raw: &[RawKeyElement]) -> Result<KeyDefinition, ApiError> {
+        let (names, roles) = unzip(raw);
+        if roles.first() != Some(&"HASH") {
+            return bad_schema("The first KeySchemaElement is not a HASH key type");
+        }
+        let partition = roles.iter().take_while(|role| **role == "HASH").count();
+        if roles.iter().skip(partition).any(|role| *role == "HASH") {
+            return bad_schema("All HASH key attributes must precede RANGE key attributes in the KeySchema");
+        }
+        for (count, role) in [(partition, "HASH"), (roles.len() - partition, "RANGE")] {
+            if count > MAX_KEY_ATTRIBUTES {
+                return bad_schema(&format!(
+                    "The KeySchema exceeds the maximum allowed number of {role} key attributes"
+                ));
+            }
+        }
+        self.resolve(&names, partition)
+    }
+
+    fn resolve(&mut self, names: &[&str], partition: usize) -> Result<KeyDefinition, ApiError> {
+        if names.iter().enumerate().any(|(at, name)| names[..at].contains(name)) {
             return Err(ApiError::validation(
                 "Both the Hash Key and the Range Key element in the KeySchema have the same name",
             ));
         }
         let mut attributes = Vec::with_capacity(names.len());
-        for name in &names {
+        for name in names {
             let Some(definition) = self.definitions.iter().find(|definition| definition.name == *name) else {
                 return invalid(format_args!(
                     "Some index key attributes are not defined in AttributeDefinitions. Keys: {}, AttributeDefinitions: {}",
@@ -260,7 +280,7 @@ impl Keys<'_> {
             self.used.insert(definition.name.clone());
             attributes.push(definition.clone());
         }
-        let sort = attributes.split_off(1);
+        let sort = attributes.split_off(partition);
         Ok(KeyDefinition { partition: attributes, sort })
     }
 
@@ -279,6 +299,19 @@ impl Keys<'_> {
             listed(self.used.iter().map(String::as_str))
         ))
     }
+}
+
+/// Names and roles of a key schema's elements, which the constraints have found to be there.
+fn unzip(raw: &[RawKeyElement]) -> (Vec<&str>, Vec<&str>) {
+    raw.iter()
+        .map(|element| {
+            (element.name.as_deref().unwrap_or_default(), element.role.as_deref().unwrap_or_default())
+        })
+        .unzip()
+}
+
+fn bad_schema<T>(fault: &str) -> Result<T, ApiError> {
+    Err(ApiError::validation(format!("Invalid KeySchema: {fault}")))
 }
 
 fn projection(raw: spec::RawProjection) -> Result<Projection, ApiError> {
@@ -370,7 +403,7 @@ fn global_indexes(
             }
             (_, units) => units.map(|units| bounded(units, Some(&name))).transpose()?,
         };
-        let key = keys.define(index.keys.as_deref().unwrap_or_default())?;
+        let key = keys.define_global(index.keys.as_deref().unwrap_or_default())?;
         let projection = projection(index.projection.unwrap_or_default())?;
         unique(names, &name)?;
         out.push(GlobalIndex {

@@ -220,7 +220,8 @@ fn bounded_name(c: &mut Constraints, name: Option<&str>, path: &str) {
     }
 }
 
-pub(super) fn check_key_schema(c: &mut Constraints, keys: Option<&[RawKeyElement]>, path: &str) {
+/// `most` is how many attributes the key may have: two, but for a global index.
+pub(super) fn check_key_schema(c: &mut Constraints, keys: Option<&[RawKeyElement]>, path: &str, most: usize) {
     let Some(keys) = keys else { return c.missing(path) };
     let shown = || {
         let element = |key: &RawKeyElement| {
@@ -229,7 +230,7 @@ pub(super) fn check_key_schema(c: &mut Constraints, keys: Option<&[RawKeyElement
         };
         format!("[{}]", keys.iter().map(element).collect::<Vec<_>>().join(", "))
     };
-    c.length(shown(), keys.len(), path, 1, 2);
+    c.length(shown(), keys.len(), path, 1, most);
     for (index, key) in keys.iter().enumerate() {
         let path = format!("{path}.{}.member", index + 1);
         bounded_name(c, key.name.as_deref(), &format!("{path}.attributeName"));
@@ -259,12 +260,12 @@ pub(super) fn check_throughput(c: &mut Constraints, throughput: Option<RawThroug
     }
 }
 
-pub(super) fn check_index(c: &mut Constraints, index: &RawIndex, path: &str) {
+pub(super) fn check_index(c: &mut Constraints, index: &RawIndex, path: &str, most_keys: usize) {
     match &index.name {
         None => c.missing(&format!("{path}.indexName")),
         Some(name) => c.name(name, &format!("{path}.indexName")),
     }
-    check_key_schema(c, index.keys.as_deref(), &format!("{path}.keySchema"));
+    check_key_schema(c, index.keys.as_deref(), &format!("{path}.keySchema"), most_keys);
     match &index.projection {
         None => c.missing(&format!("{path}.projection")),
         Some(projection) => {

@@ -895,6 +895,21 @@ fn create_table() {
             ),
         ),
         (table("a,b", "a,b,c", &local("a,c", "{}")), invalid("Unknown ProjectionType: null")),
+        (table("a,b", "a,b,c,d,e", &global("c,d,e", all)), String::new()),
+        (
+            table("a,b", "a,b,c,d,e,f,g,h", &global("c,d,e,f,g,h", all)),
+            "Invalid KeySchema: The KeySchema exceeds the maximum allowed number of RANGE key attributes"
+                .into(),
+        ),
+        (
+            table(
+                "a,b",
+                "a,b,c,d",
+                &global("c,d,b", all).replace(r#""b","KeyType":"RANGE""#, r#""b","KeyType":"HASH""#),
+            ),
+            "Invalid KeySchema: All HASH key attributes must precede RANGE key attributes in the KeySchema"
+                .into(),
+        ),
         (
             table(
                 "a,b",

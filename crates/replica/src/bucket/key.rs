@@ -1,11 +1,7 @@
 //! Where bucket data lives in the engine's key space: `6 | bucket id | token | key`.
 
-use bytes::{BufMut, Bytes, BytesMut};
-
-/// First byte of every bucket key in the engine.
-pub const SPACE: u8 = 6;
-/// Bytes before the client's key.
-pub const PREFIX_BYTES: usize = 1 + 8 + 8;
+use bytes::Bytes;
+use torc_model::key::{ITEM_KEY_HEADER_BYTES, item_key, space, table_prefix, token_prefix};
 
 /// A key of a bucket, with its place on the ring.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,12 +10,7 @@ pub struct StorageKey(Bytes);
 impl StorageKey {
     /// The storage key of a client's key.
     pub fn new(bucket: u64, token: u64, key: &[u8]) -> Self {
-        let mut out = BytesMut::with_capacity(PREFIX_BYTES + key.len());
-        out.put_u8(SPACE);
-        out.put_u64(bucket);
-        out.put_u64(token);
-        out.put_slice(key);
-        Self(out.freeze())
+        Self(item_key(space::BUCKET, bucket, token, key, &[]).into())
     }
 
     /// The bytes in the engine.
@@ -39,7 +30,7 @@ impl StorageKey {
 
     /// The client's key.
     pub fn key(&self) -> Bytes {
-        self.0.slice(PREFIX_BYTES..)
+        self.0.slice(ITEM_KEY_HEADER_BYTES..)
     }
 
     fn field(&self, at: usize) -> u64 {
@@ -48,29 +39,28 @@ impl StorageKey {
 
     /// Parses bytes of the engine; none if they are not a bucket key.
     pub fn parse(bytes: Bytes) -> Option<Self> {
-        (bytes.len() >= PREFIX_BYTES && bytes.first() == Some(&SPACE)).then_some(Self(bytes))
+        (bytes.len() >= ITEM_KEY_HEADER_BYTES && bytes.first() == Some(&space::BUCKET)).then_some(Self(bytes))
     }
 }
 
 /// First storage key with a token at or above `token`.
 pub fn token_start(bucket: u64, token: u64) -> Bytes {
-    StorageKey::new(bucket, token, b"").0
+    Bytes::copy_from_slice(&token_prefix(space::BUCKET, bucket, token))
 }
 
 /// One past the last storage key with a token at or below `token`.
 pub fn token_end(bucket: u64, token: u64) -> Bytes {
     match token.checked_add(1) {
         Some(next) => token_start(bucket, next),
-        None => bucket
-            .checked_add(1)
-            .map_or_else(|| Bytes::from_static(&[SPACE + 1]), |next| token_start(next, 0)),
+        None => match bucket.checked_add(1) {
+            Some(next) => Bytes::copy_from_slice(&table_prefix(space::BUCKET, next)),
+            None => Bytes::from_static(&[space::BUCKET + 1]),
+        },
     }
 }
 
-/// Where a node keeps its incarnation: bucket 0, which is never given to a bucket.
-pub fn incarnation_key() -> Bytes {
-    StorageKey::new(0, 0, b"incarnation").0
-}
+/// Where a node keeps the incarnation of its bucket data, among the records that are its own.
+pub const INCARNATION_KEY: [u8; 2] = [space::LOCAL, 16];
 
 #[cfg(test)]
 mod tests {

@@ -8,7 +8,7 @@ use super::codec::DecodeError;
 use super::context::{Actor, Context, Dot};
 use super::dvv::SiblingSet;
 use super::hlc::{Hlc, HlcClock};
-use super::key::{StorageKey, incarnation_key};
+use super::key::{INCARNATION_KEY, StorageKey};
 use super::limits::{MAX_RECORD_BYTES, MAX_SIBLINGS};
 use super::lww::LastWrite;
 use super::state::{Policy, State, digest};
@@ -134,6 +134,7 @@ pub struct BucketReplica<S> {
     batches: VecDeque<Batch>,
     next_ticket: u64,
     lost_histories: u64,
+    forget_siblings: bool,
 }
 
 impl<S: Store> BucketReplica<S> {
@@ -144,7 +145,7 @@ impl<S: Store> BucketReplica<S> {
     /// # Errors
     /// The storage failed or the stored incarnation is unreadable.
     pub fn open(store: S, node: u64, wall_ms: u64) -> Result<Self, ReplicaError> {
-        let stored = store.get(&incarnation_key()).map_err(storage)?;
+        let stored = store.get(&INCARNATION_KEY).map_err(storage)?;
         let incarnation = stored.as_deref().map(decode_incarnation).transpose()?;
         Ok(Self {
             store,
@@ -157,7 +158,13 @@ impl<S: Store> BucketReplica<S> {
             batches: VecDeque::new(),
             next_ticket: 0,
             lost_histories: 0,
+            forget_siblings: false,
         })
+    }
+
+    /// Plants a bug for the simulation's self-test: a merge forgets the siblings that only this copy has.
+    pub fn plant_forget_siblings(&mut self) {
+        self.forget_siblings = true;
     }
 
     /// Who mints dots here now.
@@ -212,7 +219,11 @@ impl<S: Store> BucketReplica<S> {
     /// Nothing was staged.
     pub fn merge(&mut self, key: &StorageKey, record: Bytes, wall_ms: u64) -> Result<Stage, ReplicaError> {
         let theirs = State::decode(record)?;
-        let (mine, record) = self.newest(key)?;
+        let (mut mine, record) = self.newest(key)?;
+        if let (true, Some(State::Siblings(set))) = (self.forget_siblings, &mut mine) {
+            let seen = set.context().clone();
+            set.discard(&seen, Hlc::default());
+        }
         if let State::Siblings(set) = &theirs {
             self.check_history(set.context(), mine.as_ref(), wall_ms);
         }
@@ -239,7 +250,7 @@ impl<S: Store> BucketReplica<S> {
             return Commit::default();
         }
         if self.save_incarnation {
-            rows.push((incarnation_key(), encode_incarnation(self.actor.incarnation)));
+            rows.push((Bytes::from_static(&INCARNATION_KEY), encode_incarnation(self.actor.incarnation)));
         }
         match self.store.write(&rows) {
             Ok(lsn) => {

@@ -139,3 +139,7 @@ impl State {
 pub fn digest(record: Option<&[u8]>) -> u64 {
     record.map_or(EMPTY_DIGEST, |bytes| xxh3_64(bytes).max(1))
 }
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;

@@ -47,3 +47,15 @@ impl Store for Engine {
         Ok(())
     }
 }
+
+impl<S: Store + ?Sized> Store for std::sync::Arc<S> {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        (**self).get(key)
+    }
+    fn write(&self, rows: &[(Bytes, Bytes)]) -> Result<Lsn> {
+        (**self).write(rows)
+    }
+    fn scan(&self, start: &[u8], end: &[u8], visit: &mut dyn FnMut(Bytes, Bytes) -> bool) -> Result<()> {
+        (**self).scan(start, end, visit)
+    }
+}

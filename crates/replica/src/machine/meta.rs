@@ -65,7 +65,8 @@ impl Machine for MetaMachine {
     fn evaluate(&mut self, context: &mut EvalCtx<'_>, command: &[u8]) -> Result<Evaluation, ProposeError> {
         let invalid = |e: String| ProposeError::Invalid(e);
         let command = Command::decode(command).map_err(|e| invalid(e.to_string()))?;
-        let failed = |e: torc_engine::Error| ProposeError::Invalid(format!("the stored topology can't be read: {e}"));
+        let failed =
+            |e: torc_engine::Error| ProposeError::Invalid(format!("the stored topology can't be read: {e}"));
         let stored_epoch = context.get(&EPOCH_KEY).map_err(failed)?;
         let records = context.scan(&RECORDS, &RECORDS_END, usize::MAX).map_err(failed)?;
         let values: Vec<Bytes> = records.into_iter().map(|item| item.value).collect();
@@ -121,6 +122,12 @@ pub struct Refusal {
     pub message: String,
 }
 
+impl From<&TopologyError> for Refusal {
+    fn from(error: &TopologyError) -> Self {
+        Self { code: error.code().into(), message: error.to_string() }
+    }
+}
+
 /// What a command came to, as it travels back: `epoch u64 BE, 0, response` or `epoch u64 BE, 1, length of code u8, code, message`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetaOutcome {
@@ -134,7 +141,7 @@ impl MetaOutcome {
     }
 
     fn refused(epoch: Epoch, error: &TopologyError) -> Self {
-        Self { epoch, result: Err(Refusal { code: error.code().into(), message: error.to_string() }) }
+        Self { epoch, result: Err(error.into()) }
     }
 
     /// The epoch at which the answer is visible, and the answer.

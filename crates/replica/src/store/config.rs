@@ -1,5 +1,6 @@
 //! Settings and limits of the store.
 
+use super::observe::Observers;
 use torc_cluster::NodeId;
 
 /// Settings of a [`Store`](super::Store).
@@ -20,6 +21,8 @@ pub struct Config {
     pub limits: Limits,
     /// Bugs for the simulation's self-test. All off in any build that serves data.
     pub planted: PlantedBugs,
+    /// Who is told what the replicas do. Nobody in a build that serves data.
+    pub observers: Observers,
 }
 
 impl Config {
@@ -33,6 +36,7 @@ impl Config {
             timing: Timing::default(),
             limits: Limits::default(),
             planted: PlantedBugs::default(),
+            observers: Observers::default(),
         }
     }
 }
@@ -103,8 +107,12 @@ pub struct Limits {
     pub keep_entries: u64,
     /// The log is truncated in steps of at least this many entries.
     pub truncate_step: u64,
-    /// A live follower that is this many entries behind no longer holds the log back and gets a snapshot instead.
+    /// A follower that is this many entries behind no longer holds the log back and gets a snapshot instead.
     pub max_lag_entries: u64,
+    /// The same for the bytes of these entries.
+    pub max_lag_bytes: u64,
+    /// An absent follower holds the log back for this long, milliseconds.
+    pub hold_absent_ms: u64,
     /// Bytes of one snapshot chunk.
     pub snapshot_chunk_bytes: usize,
     /// Chunks in flight of one transfer.
@@ -126,6 +134,8 @@ impl Default for Limits {
             keep_entries: 256,
             truncate_step: 256,
             max_lag_entries: 100_000,
+            max_lag_bytes: 256 << 20,
+            hold_absent_ms: 60_000,
             snapshot_chunk_bytes: 256 << 10,
             snapshot_window: 4,
             snapshot_senders: 2,
@@ -146,4 +156,6 @@ pub struct PlantedBugs {
     pub forget_votes: bool,
     /// A restarted store votes at once, and promises of support do not bind votes.
     pub break_promises: bool,
+    /// A bucket replica that takes in another copy forgets the siblings that only it has.
+    pub forget_siblings: bool,
 }

@@ -4,8 +4,8 @@
 use super::entry;
 use bytes::Bytes;
 use raft::eraftpb::{
-    ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, ConfState, Entry, EntryType, Message,
-    MessageType,
+    ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, ConfState, Entry, EntryType,
+    Message, MessageType,
 };
 use torc_cluster::NodeId;
 use torc_wire::raft::{self as wire, EntryKind, Members, RaftEntry, RaftKind, RaftMessage};
@@ -183,7 +183,8 @@ mod tests {
 
     #[test]
     fn refuses_what_no_sender_sends() {
-        let entry = |index, term| RaftEntry { kind: EntryKind::Empty as i32, term, index, data: Bytes::new() };
+        let entry =
+            |index, term| RaftEntry { kind: EntryKind::Empty as i32, term, index, data: Bytes::new() };
         let append = |entries| RaftMessage {
             group: 16,
             kind: RaftKind::Append as i32,

@@ -121,7 +121,8 @@ mod tests {
         assert!(is_normal(&data, 9) && !is_normal(&data, 8) && !is_normal(&data.slice(..HEADER), 9));
         assert_eq!(batch(&data).unwrap(), write);
         check(Entry { index: u64::MAX, term: 9, data, ..Default::default() });
-        let mut change = Entry { index: 8, term: 4, data: Bytes::from_static(b"\x08\x01"), ..Default::default() };
+        let mut change =
+            Entry { index: 8, term: 4, data: Bytes::from_static(b"\x08\x01"), ..Default::default() };
         change.set_entry_type(EntryType::EntryConfChangeV2);
         check(change);
     }

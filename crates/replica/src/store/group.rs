@@ -3,6 +3,7 @@
 use super::lease::Binding;
 use super::liveness::SupportEpoch;
 use super::machine::{Machine, Overlay};
+use super::observe::{Observation, mark};
 use super::propose::Proposals;
 use super::raft_core::{RaftCore, StepError};
 use super::reads::Reads;
@@ -72,8 +73,8 @@ pub(crate) struct Group {
     pub leader_since_ms: u64,
     /// What each follower confirmed in this term.
     pub fortified: BTreeMap<NodeId, SupportEpoch>,
-    /// A successor was told to campaign: no lease until the next term.
-    pub lease_forfeited: bool,
+    /// When a successor was told to campaign: no lease until the next term.
+    pub lease_forfeited_ms: Option<u64>,
     /// Nothing to do: no ticks, no heartbeats.
     pub quiet: bool,
     pub overlay: Overlay,
@@ -98,6 +99,8 @@ pub(crate) struct Group {
     /// Epochs of the engine and an applied index in each, waiting for that epoch's flush.
     pub flush_samples: VecDeque<(u64, u64)>,
     pub flushed_applied: u64,
+    /// When each follower was last known to be alive.
+    pub seen_ms: BTreeMap<NodeId, u64>,
 }
 
 impl Group {
@@ -109,7 +112,9 @@ impl Group {
         let first_time = stored.is_none() && position.is_none();
         let durable = match &stored {
             // Dropped, but the log had not heard of it yet.
-            Some(_) if position.as_deref() == Some(DROPPED) => DurableState { incomplete: true, ..Default::default() },
+            Some(_) if position.as_deref() == Some(DROPPED) => {
+                DurableState { incomplete: true, ..Default::default() }
+            }
             Some(info) => DurableState::decode(&info.state).ok_or_else(|| corrupt(id, "unreadable state"))?,
             None if first_time && spec.initial.contains(&sh.config.node) => newborn(&spec.initial),
             None => DurableState { incomplete: true, ..Default::default() },
@@ -135,7 +140,7 @@ impl Group {
             term_start: 0,
             leader_since_ms: 0,
             fortified: BTreeMap::new(),
-            lease_forfeited: false,
+            lease_forfeited_ms: None,
             quiet: false,
             overlay: Overlay::default(),
             proposals: Proposals::default(),
@@ -151,6 +156,7 @@ impl Group {
             receiver: None,
             flush_samples: VecDeque::new(),
             flushed_applied: 0,
+            seen_ms: BTreeMap::new(),
         };
         if stored.is_none() {
             group.write_state_late(sh);
@@ -168,7 +174,9 @@ impl Group {
     /// A replica whose data does not reach back to its log, or whose log does not reach its data, must be filled anew.
     fn check_whole(&mut self, last: u64, sh: &mut Shared) -> Result<(), torc_engine::Error> {
         let (applied, state) = (self.applied.0, &mut self.durable);
-        if state.incomplete || (applied >= state.truncated_index && applied <= last.max(state.truncated_index)) {
+        if state.incomplete
+            || (applied >= state.truncated_index && applied <= last.max(state.truncated_index))
+        {
             return Ok(());
         }
         if state.members.voters == [sh.config.node.0] && state.members.voters_outgoing.is_empty() {
@@ -198,6 +206,7 @@ impl Group {
         } else {
             sh.election_deadline()
         };
+        sh.config.observers.tell(sh.config.node, self.id, || Observation::Started);
         self.core = Some(core);
         self.generation += 1;
         self.unpersisted = 0;
@@ -207,7 +216,13 @@ impl Group {
     }
 
     /// A raft message arrived.
-    pub(crate) fn on_message(&mut self, sh: &mut Shared, from: NodeId, incarnation: u64, message: RaftMessage) {
+    pub(crate) fn on_message(
+        &mut self,
+        sh: &mut Shared,
+        from: NodeId,
+        incarnation: u64,
+        message: RaftMessage,
+    ) {
         let kind = RaftKind::try_from(message.kind).unwrap_or(RaftKind::Unknown);
         let (term, fortify) = (message.term, message.fortify);
         let from_leader = matches!(kind, RaftKind::Append | RaftKind::Heartbeat);
@@ -244,7 +259,10 @@ impl Group {
         sh.dirty.insert(self.id);
         match result {
             Err(StepError::Diverged) => {
-                return self.halt(sh, "its log and the leader's differ in entries that were committed or acknowledged");
+                return self.halt(
+                    sh,
+                    "its log and the leader's differ in entries that were committed or acknowledged",
+                );
             }
             Err(StepError::Ignored) => sh.metrics.ignored_messages += 1,
             Ok(()) => {}
@@ -295,10 +313,16 @@ impl Group {
         let Some(core) = &self.core else { return };
         // The term's first entry was appended just now.
         self.term_start = core.last_index();
+        if sh.config.observers.listening()
+            && let Some(log) = core.whole_log()
+        {
+            let log = log.iter().map(mark).collect();
+            sh.config.observers.tell(sh.config.node, self.id, || Observation::Elected { term, log });
+        }
         self.leads = Some(term);
         self.leader_since_ms = sh.now_ms;
         self.fortified.clear();
-        self.lease_forfeited = false;
+        self.lease_forfeited_ms = None;
         self.quiet = false;
         self.binding = None;
         // Of what this replica proposed in earlier terms, whatever its log does not hold can't be committed any more.
@@ -320,6 +344,7 @@ impl Group {
         let failed = self.senders.clear(sh);
         sh.metrics.snapshots_aborted += failed as u64;
         self.fortified.clear();
+        self.seen_ms.clear();
         self.removed.clear();
         self.quiet = false;
         self.election_deadline_ms = sh.election_deadline();
@@ -357,9 +382,10 @@ impl Group {
     /// Puts raft messages on their way.
     pub(crate) fn send(&mut self, sh: &mut Shared, messages: Vec<Message>) {
         for message in messages {
+            sh.config.observers.tell_sent(sh.config.node, self.id, &message);
             if message.get_msg_type() == MessageType::MsgTimeoutNow {
                 // From here on somebody may be elected in spite of all promises.
-                self.lease_forfeited = true;
+                self.lease_forfeited_ms = Some(sh.now_ms);
                 self.view.set_leadership(self.leads, 0);
             }
             let to = NodeId(message.to);
@@ -401,14 +427,17 @@ impl Group {
     /// The leader says that this replica is no longer a member.
     pub(crate) fn on_removed(&mut self, sh: &mut Shared, notice: &Removed) {
         let me = sh.config.node.0;
-        let Some(core) = self.core.as_ref().filter(|c| c.term() <= notice.term && !c.is_leader()) else { return };
+        let Some(core) = self.core.as_ref().filter(|c| c.term() <= notice.term && !c.is_leader()) else {
+            return;
+        };
         let m = core.members();
         let member = [&m.voters, &m.learners, &m.voters_outgoing].iter().any(|list| list.contains(&me));
         // A notice older than what this replica knows: it may have been added again.
         if member && self.applied.0 > notice.index {
             return;
         }
-        (self.durable.term, self.durable.vote, self.durable.commit) = (core.term(), core.vote(), core.committed());
+        (self.durable.term, self.durable.vote, self.durable.commit) =
+            (core.term(), core.vote(), core.committed());
         self.stop_core(sh);
         self.expelled = true;
         sh.events.push(Event::Removed(self.id));

@@ -1,8 +1,9 @@
 //! What a replica does by the clock: elections, a leader's heartbeats, membership, placement of leaders, log truncation.
 
-use super::group::Group;
-use super::shared::Shared;
 use super::FrameClass;
+use super::group::Group;
+use super::observe::Observation;
+use super::shared::Shared;
 use prost::Message as _;
 use std::collections::BTreeSet;
 use torc_cluster::NodeId;
@@ -11,6 +12,8 @@ use torc_wire::raft::{ConfChange, ConfChangeKind, ConfChangeSingle, ControlBody,
 
 /// How long a leader stays where it is before it moves to a preferred replica, and before another try.
 const SETTLE_MS: u64 = 3_000;
+/// After a leadership transfer that came to nothing, the leader goes on without a lease for this long.
+const RENEW_MS: u64 = 1_000;
 /// Notices sent to a removed member.
 const REMOVED_NOTICES: u32 = 20;
 /// A learner this many entries behind is caught up: the rest comes with the flow.
@@ -42,9 +45,18 @@ impl Group {
         if self.quiet {
             return;
         }
-        if let Some(core) = &mut self.core {
-            core.tick();
+        let Some(core) = &mut self.core else { return };
+        if self.lease_forfeited_ms.is_some_and(|at| sh.now_ms >= at + RENEW_MS)
+            && core.transferring_to().is_none()
+            && !sh.stopping
+        {
+            // The successor did not come: a new term brings a new lease.
+            core.step_down();
+            self.note_role(sh);
+            self.election_deadline_ms = sh.now_ms;
+            return self.tick_election(sh);
         }
+        core.tick();
         self.note_role(sh);
         sh.dirty.insert(self.id);
     }
@@ -125,6 +137,11 @@ impl Group {
         Ok(())
     }
 
+    /// This replica has no vote.
+    pub(crate) fn is_outsider(&self, sh: &Shared) -> bool {
+        self.core.as_ref().is_some_and(|c| !c.is_voter(sh.config.node))
+    }
+
     /// Walks the group's members towards the desired ones, one safe step at a time. True if a step was taken.
     fn change_members(&mut self, sh: &mut Shared) -> bool {
         let Some(core) = &self.core else { return false };
@@ -147,7 +164,13 @@ impl Group {
         }
         let caught_up = |id: &NodeId| {
             let live = sh.liveness.is_live(*id, sh.now_ms);
-            let level = |f: super::raft_core::Follower| f.id == *id && f.snapshot.is_none() && f.matched + CAUGHT_UP >= core.last_index();
+            // Without a confirmed entry the learner may still be empty, however short the log is: as a voter it could not vote.
+            let level = |f: super::raft_core::Follower| {
+                f.id == *id
+                    && f.snapshot.is_none()
+                    && f.matched > 0
+                    && f.matched + CAUGHT_UP >= core.last_index()
+            };
             live && core.followers().any(level)
         };
         let coming: Vec<NodeId> = desired.intersection(&learners).copied().collect();
@@ -156,10 +179,12 @@ impl Group {
             // It is being filled: one joint step for all is better than an even number of voters in between.
             return false;
         }
-        let mut changes: Vec<(ConfChangeKind, NodeId)> = ready.iter().map(|id| (ConfChangeKind::Voter, *id)).collect();
+        let mut changes: Vec<(ConfChangeKind, NodeId)> =
+            ready.iter().map(|id| (ConfChangeKind::Voter, *id)).collect();
         let me = sh.config.node;
         if missing.is_empty() {
-            let new_voters: Vec<NodeId> = desired.iter().copied().chain(voters.contains(&me).then_some(me)).collect();
+            let new_voters: Vec<NodeId> =
+                desired.iter().copied().chain(voters.contains(&me).then_some(me)).collect();
             let alive = |id: &&NodeId| **id == me || sh.liveness.is_live(**id, sh.now_ms);
             if new_voters.iter().filter(alive).count() * 2 > new_voters.len() {
                 let extra = voters.union(&learners).filter(|id| !desired.contains(id) && **id != me);
@@ -170,7 +195,8 @@ impl Group {
     }
 
     fn propose_change(&mut self, sh: &mut Shared, changes: &[(ConfChangeKind, NodeId)]) -> bool {
-        let single = |(kind, node): &(ConfChangeKind, NodeId)| ConfChangeSingle { kind: *kind as i32, node: node.0 };
+        let single =
+            |(kind, node): &(ConfChangeKind, NodeId)| ConfChangeSingle { kind: *kind as i32, node: node.0 };
         let change = ConfChange { transition: 0, changes: changes.iter().map(single).collect() };
         tracing::debug!(group = %self.id, ?changes, "changing members");
         self.wake();
@@ -207,10 +233,16 @@ impl Group {
         let leaving = !self.desired.is_empty() && !self.desired.contains(&me);
         let preferred = self.desired.first().copied().filter(|p| *p != me);
         let settled = sh.now_ms >= self.leader_since_ms + if leaving { 0 } else { SETTLE_MS };
-        let Some(core) = self.core.as_ref().filter(|c| settled && !sh.stopping && c.transferring_to().is_none()) else { return };
+        let Some(core) =
+            self.core.as_ref().filter(|c| settled && !sh.stopping && c.transferring_to().is_none())
+        else {
+            return;
+        };
         let able = |id: NodeId| {
             let level = |f: super::raft_core::Follower| f.id == id && f.matched == core.last_index();
-            core.members().voters.contains(&id.0) && sh.liveness.is_live(id, sh.now_ms) && core.followers().any(level)
+            core.members().voters.contains(&id.0)
+                && sh.liveness.is_live(id, sh.now_ms)
+                && core.followers().any(level)
         };
         let target = match preferred {
             Some(p) if able(p) => Some(p),
@@ -228,7 +260,8 @@ impl Group {
     pub(crate) fn transfer_away(&mut self, sh: &mut Shared) {
         let Some(core) = self.core.as_ref().filter(|_| self.leads.is_some()) else { return };
         let voters = core.followers().filter(|f| core.members().voters.contains(&f.id.0));
-        let best = voters.max_by_key(|f| (sh.liveness.is_live(f.id, sh.now_ms), f.matched, f.id)).map(|f| f.id);
+        let best =
+            voters.max_by_key(|f| (sh.liveness.is_live(f.id, sh.now_ms), f.matched, f.id)).map(|f| f.id);
         if let Some(target) = best {
             self.transfer(sh, target);
         }
@@ -254,8 +287,9 @@ impl Group {
     /// Cuts entries that every copy of the data, durable and near enough, has taken in.
     fn truncate_log(&mut self, sh: &mut Shared) -> Result<(), torc_engine::Error> {
         let flushed = sh.engine.flushed_epoch();
-        while let Some((_, applied)) = self.flush_samples.pop_front_if(|(epoch, _)| flushed > *epoch) {
-            self.flushed_applied = applied;
+        while let Some((_, applied)) = self.flush_samples.front().filter(|(epoch, _)| flushed > *epoch) {
+            self.flushed_applied = *applied;
+            self.flush_samples.pop_front();
         }
         if self.applied.0 > self.flushed_applied {
             let epoch = sh.engine.apply_epoch();
@@ -269,9 +303,15 @@ impl Group {
         let mut through = self.flushed_applied.saturating_sub(limits.keep_entries);
         if self.leads.is_some() {
             for f in core.followers() {
-                let lag = core.last_index().saturating_sub(f.matched);
-                if sh.liveness.is_live(f.id, sh.now_ms) && lag <= limits.max_lag_entries {
-                    through = through.min(f.snapshot.unwrap_or(f.matched));
+                if sh.liveness.is_live(f.id, sh.now_ms) {
+                    self.seen_ms.insert(f.id, sh.now_ms);
+                }
+                let seen = self.seen_ms.get(&f.id).copied().unwrap_or(0).max(self.leader_since_ms);
+                let from = f.snapshot.unwrap_or(f.matched);
+                let near = core.last_index().saturating_sub(from) <= limits.max_lag_entries
+                    && core.storage().bytes_after(from) <= limits.max_lag_bytes;
+                if near && sh.now_ms < seen + limits.hold_absent_ms {
+                    through = through.min(from);
                 }
             }
             through = through.min(self.senders.lowest_index().unwrap_or(u64::MAX));
@@ -284,6 +324,7 @@ impl Group {
             core.storage_mut().truncate(through);
             (self.durable.truncated_index, self.durable.truncated_term) = core.storage().truncated();
         }
+        sh.config.observers.tell(sh.config.node, self.id, || Observation::Truncated { through });
         sh.late_records.push(Record::TruncatePrefix { stream: self.id.0, through });
         sh.late_records.push(self.state_record(sh));
         Ok(())

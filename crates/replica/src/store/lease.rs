@@ -68,7 +68,8 @@ impl Group {
             return false;
         }
         // No promise binds, but a leader that was heard just now deserves the benefit of the doubt.
-        let heard = self.last_contact_ms != 0 && sh.now_ms < self.last_contact_ms + sh.config.timing.election_ms;
+        let heard =
+            self.last_contact_ms != 0 && sh.now_ms < self.last_contact_ms + sh.config.timing.election_ms;
         let over = |leader| self.resigned.is_some_and(|(r, term)| r == leader && core.term() <= term);
         !core.leader().is_some_and(|leader| heard && leader != from && !over(leader))
     }
@@ -106,7 +107,7 @@ impl Group {
         if sh.config.planted.lease_without_support {
             return u64::MAX;
         }
-        if self.lease_forfeited {
+        if self.lease_forfeited_ms.is_some() {
             return 0;
         }
         let members = core.members();

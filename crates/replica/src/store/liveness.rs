@@ -44,16 +44,20 @@ pub(crate) struct StoreLiveness {
     incarnation: u64,
     timing: Timing,
     peers: BTreeMap<NodeId, Peer>,
+    /// The last epoch given to anybody. One counter for all peers: an epoch never comes twice, even to a peer that was forgotten
+    /// meanwhile.
+    last_epoch: u64,
 }
 
 impl StoreLiveness {
     pub(crate) fn new(incarnation: u64, timing: Timing) -> Self {
-        Self { incarnation, timing, peers: BTreeMap::new() }
+        Self { incarnation, timing, peers: BTreeMap::new(), last_epoch: 0 }
     }
 
     /// The stores that share a group with this one. Promises given are kept even to those that no longer do.
     pub(crate) fn set_peers(&mut self, peers: &BTreeSet<NodeId>, now_ms: u64) {
-        self.peers.retain(|id, p| peers.contains(id) || p.given.as_ref().is_some_and(|g| g.until_ms > now_ms));
+        self.peers
+            .retain(|id, p| peers.contains(id) || p.given.as_ref().is_some_and(|g| g.until_ms > now_ms));
         for id in peers {
             self.peers.entry(*id).or_default();
         }
@@ -90,14 +94,22 @@ impl StoreLiveness {
     }
 
     /// A peer asks for support. `None` if it is a message of an earlier life of the peer.
-    pub(crate) fn on_request(&mut self, from: NodeId, incarnation: u64, request: &Request, now_ms: u64) -> Option<Grant> {
+    pub(crate) fn on_request(
+        &mut self,
+        from: NodeId,
+        incarnation: u64,
+        request: &Request,
+        now_ms: u64,
+    ) -> Option<Grant> {
         let duration_ms = request.duration_ms.min(self.timing.lease_ms);
         let peer = self.peers.entry(from).or_default();
         let (epoch, until_ms) = match &peer.given {
             Some(g) if g.peer_incarnation > incarnation => return None,
             Some(g) if g.peer_incarnation == incarnation && now_ms < g.until_ms => (g.epoch, g.until_ms),
-            Some(g) => (g.epoch + 1, 0),
-            None => (1, 0),
+            _ => {
+                self.last_epoch += 1;
+                (self.last_epoch, 0)
+            }
         };
         let until_ms = until_ms.max(now_ms + duration_ms);
         peer.given = Some(Given { peer_incarnation: incarnation, epoch, until_ms });
@@ -141,7 +153,9 @@ impl StoreLiveness {
 
     /// The present stretch of a peer's support and until when it certainly lasts (this store's clock).
     pub(crate) fn support_from(&self, peer: NodeId) -> (SupportEpoch, u64) {
-        self.peers.get(&peer).map_or((SupportEpoch::default(), 0), |p| (p.received.epoch, p.received.until_ms))
+        self.peers
+            .get(&peer)
+            .map_or((SupportEpoch::default(), 0), |p| (p.received.epoch, p.received.until_ms))
     }
 
     /// Whether a peer is known to support this store now.
@@ -192,7 +206,12 @@ mod tests {
         assert!(!a.on_grant(B, 3, &granted, 1210));
         assert_eq!(a.support_from(B).1, 1200 + 720);
         // An old grant that comes late shortens nothing.
-        assert!(!a.on_grant(B, 3, &Grant { sent_at_ms: 1000, to_incarnation: 7, epoch: 1, duration_ms: 800 }, 1300));
+        assert!(!a.on_grant(
+            B,
+            3,
+            &Grant { sent_at_ms: 1000, to_incarnation: 7, epoch: 1, duration_ms: 800 },
+            1300
+        ));
         assert_eq!(a.support_from(B).1, 1200 + 720);
         // A gap begins a new stretch.
         let r = request(&mut a, 3000);
@@ -201,7 +220,12 @@ mod tests {
         assert!(a.on_grant(B, 3, &granted, 3010));
         assert_eq!(a.support_from(B).0, SupportEpoch { incarnation: 3, epoch: 2 });
         // A grant of the stretch before is of no use any more.
-        assert!(!a.on_grant(B, 3, &Grant { sent_at_ms: 3000, to_incarnation: 7, epoch: 1, duration_ms: 800 }, 3020));
+        assert!(!a.on_grant(
+            B,
+            3,
+            &Grant { sent_at_ms: 3000, to_incarnation: 7, epoch: 1, duration_ms: 800 },
+            3020
+        ));
         assert_eq!(a.support_from(B).1, 3000 + 720);
     }
 
@@ -218,7 +242,12 @@ mod tests {
         let healed = b.on_request(A, 7, &request(&mut a, 1800), 800).unwrap();
         assert_eq!(healed.epoch, 1);
         // A grant so old that it proves nothing brings nobody back.
-        assert!(!a.on_grant(B, 3, &Grant { sent_at_ms: 1010, to_incarnation: 7, epoch: 1, duration_ms: 800 }, 1810));
+        assert!(!a.on_grant(
+            B,
+            3,
+            &Grant { sent_at_ms: 1010, to_incarnation: 7, epoch: 1, duration_ms: 800 },
+            1810
+        ));
         assert!(a.on_grant(B, 3, &healed, 1810));
         assert!(!a.on_grant(B, 3, &healed, 1811));
     }
@@ -240,6 +269,18 @@ mod tests {
         let fresh = b.on_request(A, 8, &request(&mut a, 205), 0).unwrap();
         assert!(a.on_grant(B, 4, &fresh, 210));
         assert!(a.support_from(B).0 > SupportEpoch { incarnation: 3, epoch: 2 });
+    }
+
+    #[test]
+    fn a_forgotten_peer_gets_no_epoch_twice() {
+        let (mut a, mut b) = (store(7, B), store(3, A));
+        let first = b.on_request(A, 7, &request(&mut a, 1000), 0).unwrap();
+        b.set_peers(&BTreeSet::new(), 100);
+        assert_eq!(b.supporting(A, 100), Some(first.epoch), "a promise outlives the reason for it");
+        b.set_peers(&BTreeSet::new(), 5_000);
+        b.set_peers(&BTreeSet::from([A]), 5_000);
+        let second = b.on_request(A, 7, &request(&mut a, 6000), 5_000).unwrap();
+        assert!(second.epoch > first.epoch);
     }
 
     #[test]

@@ -83,7 +83,12 @@ impl<'a> EvalCtx<'a> {
     ///
     /// # Errors
     /// Those of [`Engine::scan`].
-    pub fn scan(&mut self, start: &[u8], end: &[u8], limit: usize) -> Result<Vec<ScanItem>, torc_engine::Error> {
+    pub fn scan(
+        &mut self,
+        start: &[u8],
+        end: &[u8],
+        limit: usize,
+    ) -> Result<Vec<ScanItem>, torc_engine::Error> {
         self.touched = self.touched.max(self.overlay.newest_in(start, end));
         let mut pending = self.overlay.range(start, end).peekable();
         let mut stored = self.engine.scan(start, end, false, None);
@@ -134,7 +139,9 @@ impl Overlay {
         use torc_engine::lsm::Op;
         for op in batch.iter() {
             match op {
-                Op::Put { key, value } => self.set(index, Bytes::copy_from_slice(key), Some(Bytes::copy_from_slice(value))),
+                Op::Put { key, value } => {
+                    self.set(index, Bytes::copy_from_slice(key), Some(Bytes::copy_from_slice(value)))
+                }
                 Op::Delete { key } => self.set(index, Bytes::copy_from_slice(key), None),
                 Op::DeleteRange { start, end } => self.delete_range(index, start, end),
             }

@@ -10,6 +10,8 @@
 //! * `raft_core`, `storage`, `convert`: the facade over the consensus crate.
 //! * `liveness`, `lease`: promises between stores and what rests on them.
 //! * `entry`, `state`: persisted records.
+//! * `observe`: what the simulation's oracles are told.
+//! * `surface`: inputs and outputs.
 
 mod config;
 mod convert;
@@ -20,6 +22,7 @@ mod lease;
 mod liveness;
 mod machine;
 mod metrics;
+mod observe;
 mod propose;
 mod raft_core;
 mod reads;
@@ -28,6 +31,7 @@ mod shared;
 mod snapshot;
 mod state;
 mod storage;
+mod surface;
 mod view;
 
 pub use config::{Config, Limits, PlantedBugs, Timing};
@@ -36,10 +40,13 @@ pub use group::GroupSpec;
 pub(crate) use machine::Overlay;
 pub use machine::{EvalCtx, Evaluation, Machine};
 pub use metrics::Metrics;
+pub use observe::{EntryMark, Observation, Observer, Observers};
 pub use shared::Event;
+pub use surface::{
+    FrameClass, Input, KeyRange, Outputs, ProposeError, REPLICA_SPACE, StoreError, applied_key,
+};
 pub use view::{GroupView, LeaseStamp};
 
-use bytes::Bytes;
 use group::Group;
 use liveness::StoreLiveness;
 use raft::eraftpb::Message;
@@ -55,161 +62,8 @@ use torc_engine::log::Record;
 use torc_engine::{Engine, Lsn, WriteBatch};
 use torc_wire::raft::{ControlBody, RaftFrame};
 
-/// First byte of the engine keys that replicas keep for themselves: `[9][group u64 BE]` holds a group's applied position.
-pub const REPLICA_SPACE: u8 = 9;
 /// Most passes of one turn. What is left over is done in the next.
 const MAX_PASSES: usize = 64;
-
-/// The engine key of a group's applied position.
-pub fn applied_key(group: GroupId) -> [u8; 9] {
-    let mut key = [REPLICA_SPACE; 9];
-    key[1..].copy_from_slice(&group.0.to_be_bytes());
-    key
-}
-
-/// Keys from `start` up to, not including, `end`. Both are given: no range is open.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyRange {
-    /// First key.
-    pub start: Bytes,
-    /// First key that is not inside.
-    pub end: Bytes,
-}
-
-impl KeyRange {
-    /// Whether the key is inside.
-    pub fn contains(&self, key: &[u8]) -> bool {
-        &self.start[..] <= key && key < &self.end[..]
-    }
-}
-
-/// What happens to a store.
-pub enum Input {
-    /// Time has passed. To be pushed at least every [`Timing::tick_ms`].
-    Tick,
-    /// A frame arrived.
-    Frame {
-        /// From this node.
-        from: NodeId,
-        /// The frame.
-        frame: RaftFrame,
-    },
-    /// Run a command. Answered under the token.
-    Propose {
-        /// Of this group.
-        group: GroupId,
-        /// The machine's command.
-        command: Bytes,
-        /// Chosen by the caller.
-        token: u64,
-    },
-    /// Answer the token (with nothing) once every write acknowledged before is applied here, if this replica leads.
-    ReadBarrier {
-        /// Of this group.
-        group: GroupId,
-        /// Chosen by the caller.
-        token: u64,
-    },
-    /// The log is durable up to this number.
-    Persisted(Lsn),
-    /// The log failed to sync.
-    PersistFailed,
-    /// Hold this group from now on: opened from disk, or created. No effect if it is held.
-    CreateGroup(Box<GroupSpec>),
-    /// The members that a group should have now, the preferred leader first.
-    SetMembers {
-        /// The group.
-        group: GroupId,
-        /// Its replicas.
-        replicas: Vec<NodeId>,
-    },
-    /// Hold this group no longer: log, state and data are deleted. Also for groups that were never opened in this life, of which
-    /// the ranges are given.
-    DropGroup {
-        /// The group.
-        group: GroupId,
-        /// Its keys, if the group is not held.
-        ranges: Vec<KeyRange>,
-    },
-    /// Hand over all leaderships and seek none any more.
-    TransferLeaders,
-    /// Try to lead this group now, as far as promises allow.
-    Campaign {
-        /// The group.
-        group: GroupId,
-    },
-}
-
-/// Connection classes, so that liveness never queues behind data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum FrameClass {
-    /// Store liveness.
-    Liveness,
-    /// Consensus.
-    Data,
-    /// Snapshots.
-    Bulk,
-}
-
-/// Why a proposal or a read barrier was not served. Only `Ambiguous` leaves it open whether it took effect.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ProposeError {
-    /// This replica does not lead; nothing was done.
-    #[error("this replica does not lead the group")]
-    NotLeader {
-        /// Who does, if known.
-        hint: Option<NodeId>,
-    },
-    /// The group does not live here; nothing was done.
-    #[error("the group does not live here")]
-    NoSuchGroup,
-    /// The write may or may not have happened, or may happen yet.
-    #[error("leadership was lost before the outcome was known")]
-    Ambiguous,
-    /// Too much in flight, or no space; nothing was done.
-    #[error("too much in flight")]
-    Busy,
-    /// The command makes no sense to the machine; nothing was done.
-    #[error("the command makes no sense: {0}")]
-    Invalid(String),
-    /// The engine failed while the command was evaluated; nothing was done.
-    #[error("storage failed: {0}")]
-    Storage(String),
-}
-
-impl From<torc_engine::Error> for ProposeError {
-    fn from(error: torc_engine::Error) -> Self {
-        Self::Storage(error.to_string())
-    }
-}
-
-/// The store can't go on: its memory and its disk may disagree. The process must restart.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The engine failed.
-    #[error(transparent)]
-    Engine(#[from] torc_engine::Error),
-    /// The log failed to sync.
-    #[error("the log failed to sync")]
-    Persist,
-}
-
-/// What a turn wants done.
-#[derive(Debug, Default)]
-pub struct Outputs {
-    /// Frames to send.
-    pub frames: Vec<(NodeId, FrameClass, RaftFrame)>,
-    /// Outcomes of proposals and read barriers, by token.
-    pub replies: Vec<(u64, Result<Bytes, ProposeError>)>,
-    /// Groups whose leader became known.
-    pub leaders: Vec<(GroupId, NodeId)>,
-    /// What the keeper of the topology should know.
-    pub events: Vec<Event>,
-    /// Groups were opened, created or dropped: [`Store::views`] changed.
-    pub groups_changed: bool,
-    /// There is more to do at once: run another turn.
-    pub again: bool,
-}
 
 /// What waits for the log.
 pub(crate) enum After {
@@ -269,7 +123,7 @@ impl Store {
             events: Vec::new(),
             late_records: Vec::new(),
             late_waits: Vec::new(),
-            apply: WriteBatch::new(),
+            apply: VecDeque::new(),
             dirty: BTreeSet::new(),
             led: BTreeSet::new(),
             touched: BTreeSet::new(),
@@ -310,7 +164,9 @@ impl Store {
     /// Groups that the log knows, held or not: what is here and not in the topology should be dropped.
     pub fn stored_groups(&self) -> Vec<GroupId> {
         let streams = self.shared.engine.log().streams();
-        let groups = streams.into_iter().filter(|(id, info)| *id != torc_engine::log::ENGINE_STREAM && !info.state.is_empty());
+        let groups = streams
+            .into_iter()
+            .filter(|(id, info)| *id != torc_engine::log::ENGINE_STREAM && !info.state.is_empty());
         groups.map(|(id, _)| GroupId(id)).collect()
     }
 
@@ -429,7 +285,11 @@ impl Store {
         batch.put(&applied_key(id), group::DROPPED);
         if let Err(error) = sh.engine.write(&batch) {
             // The stream stays, so that the group shows up in `stored_groups` after a restart and is dropped then.
-            return if matches!(error, torc_engine::Error::DiskFull { .. }) { Ok(()) } else { Err(error.into()) };
+            return if matches!(error, torc_engine::Error::DiskFull { .. }) {
+                Ok(())
+            } else {
+                Err(error.into())
+            };
         }
         sh.late_records.push(Record::Drop { stream: id.0 });
         sh.dirty.remove(&id);
@@ -448,7 +308,10 @@ impl Store {
         let stalled = self.waiting.front().is_some_and(|w| now_ms >= w.at_ms + timing.stall_ms);
         if stalled && !sh.stalled {
             sh.metrics.stalls += 1;
-            tracing::warn!("the log has not been durable for {} ms; leaderships are given up", timing.stall_ms);
+            tracing::warn!(
+                "the log has not been durable for {} ms; leaderships are given up",
+                timing.stall_ms
+            );
         }
         sh.stalled = stalled;
         for group in self.groups.values_mut() {
@@ -472,13 +335,13 @@ impl Store {
         if from == sh.config.node || from.0 == 0 {
             return Ok(());
         }
-        if let Some(request) = frame.liveness {
-            if let Some(granted) = sh.liveness.on_request(from, incarnation, &request, sh.now_ms) {
-                sh.grants.push((from, granted));
-                for resigned in &request.resigned {
-                    if let Some(group) = self.groups.get_mut(&GroupId(resigned.group)) {
-                        group.on_resigned(sh, from, resigned.term);
-                    }
+        if let Some(request) = frame.liveness
+            && let Some(grant) = sh.liveness.on_request(from, incarnation, &request, sh.now_ms)
+        {
+            sh.grants.push((from, grant));
+            for resigned in &request.resigned {
+                if let Some(group) = self.groups.get_mut(&GroupId(resigned.group)) {
+                    group.on_resigned(sh, from, resigned.term);
                 }
             }
         }
@@ -537,23 +400,27 @@ impl Store {
                 return Ok(());
             }
             let (mut records, mut prepared) = (Vec::new(), Vec::new());
-            for id in dirty {
-                if let Some(group) = self.groups.get_mut(&id)
+            for id in &dirty {
+                if let Some(group) = self.groups.get_mut(id)
                     && let Some(part) = group.prepare(&mut self.shared, &mut records)
                 {
-                    prepared.push((id, part));
+                    prepared.push((*id, part));
                 }
             }
-            if !prepared.is_empty() && self.append(records, prepared)? {
-                self.apply_pass()?;
+            let done = prepared.is_empty() || (self.append(records, prepared)? && self.apply_pass()?);
+            if done {
+                self.start_wanted_snapshots(dirty);
             }
-            self.start_wanted_snapshots();
         }
         Ok(())
     }
 
     /// Puts a pass into the log and gives the groups their parts back. False if the disk is full: the pass is kept.
-    fn append(&mut self, records: Vec<Record>, prepared: Vec<(GroupId, Prepared)>) -> Result<bool, StoreError> {
+    fn append(
+        &mut self,
+        records: Vec<Record>,
+        prepared: Vec<(GroupId, Prepared)>,
+    ) -> Result<bool, StoreError> {
         if !records.is_empty() {
             match self.shared.engine.log().append(&records) {
                 Ok(lsn) => self.last_lsn = lsn,
@@ -582,10 +449,11 @@ impl Store {
 
     /// Applies what the pass committed, and reports it. False if the disk is full: it is kept.
     fn apply_pass(&mut self) -> Result<bool, StoreError> {
-        if !self.shared.apply.is_empty() {
-            match self.shared.engine.apply(&self.shared.apply) {
-                Ok(()) => self.shared.apply.clear(),
+        while let Some(batch) = self.shared.apply.pop_front() {
+            match self.shared.engine.apply(&batch) {
+                Ok(()) => {}
                 Err(torc_engine::Error::DiskFull { .. }) => {
+                    self.shared.apply.push_front(batch);
                     self.stuck = Some(Stuck::Apply);
                     return Ok(false);
                 }
@@ -600,8 +468,8 @@ impl Store {
         Ok(true)
     }
 
-    fn start_wanted_snapshots(&mut self) {
-        for id in self.shared.led.clone() {
+    fn start_wanted_snapshots(&mut self, groups: BTreeSet<GroupId>) {
+        for id in groups {
             if let Some(group) = self.groups.get_mut(&id) {
                 group.start_wanted_snapshots(&mut self.shared);
             }
@@ -655,7 +523,11 @@ impl Store {
                 frames.push((to, class, RaftFrame { incarnation, grant: Some(grant), ..Default::default() }));
             }
             for (to, request) in sh.liveness.due(sh.now_ms) {
-                frames.push((to, class, RaftFrame { incarnation, liveness: Some(request), ..Default::default() }));
+                frames.push((
+                    to,
+                    class,
+                    RaftFrame { incarnation, liveness: Some(request), ..Default::default() },
+                ));
             }
         }
         Ok(Outputs {

@@ -89,7 +89,10 @@ impl Proposals {
                 sh.metrics.proposals_applied += 1;
                 // Another term's entry in its place: this one can never be committed.
                 let lost = (p.index, p.term) != (index, term);
-                sh.replies.push((token, if lost { Err(ProposeError::NotLeader { hint: None }) } else { Ok(response) }));
+                sh.replies.push((
+                    token,
+                    if lost { Err(ProposeError::NotLeader { hint: None }) } else { Ok(response) },
+                ));
             }
         }
     }

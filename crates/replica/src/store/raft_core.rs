@@ -7,7 +7,7 @@ use super::config::Limits;
 use super::convert::{self, to_members};
 use super::storage::GroupStorage;
 use raft::eraftpb::{ConfChangeV2, Entry, EntryType, Message, MessageType};
-use raft::{Config as RaftConfig, ProgressState, RawNode, Ready, StateRole};
+use raft::{Config as RaftConfig, GetEntriesContext, ProgressState, RawNode, Ready, StateRole};
 use torc_cluster::NodeId;
 use torc_wire::raft::Members;
 
@@ -101,6 +101,19 @@ impl RaftCore {
         self.raw.raft.state == StateRole::Follower
     }
 
+    /// Every entry that was not cut off, written or not; `None` if the log can't be read.
+    pub(crate) fn whole_log(&self) -> Option<Vec<Entry>> {
+        let log = &self.raw.raft.raft_log;
+        let (mut next, last) = (log.first_index(), log.last_index());
+        let mut all = Vec::new();
+        while next <= last {
+            let part = log.entries(next, None, GetEntriesContext::empty(false)).ok()?;
+            next = part.last()?.index + 1;
+            all.extend(part);
+        }
+        Some(all)
+    }
+
     pub(crate) fn leader(&self) -> Option<NodeId> {
         Some(NodeId(self.raw.raft.leader_id)).filter(|id| id.0 != 0)
     }
@@ -138,7 +151,10 @@ impl RaftCore {
     /// Everything this replica was given is durable; until then it must not campaign.
     pub(crate) fn can_campaign(&self) -> bool {
         let log = &self.raw.raft.raft_log;
-        self.raw.raft.promotable() && !self.is_leader() && self.unsynced == 0 && log.persisted == log.last_index()
+        self.raw.raft.promotable()
+            && !self.is_leader()
+            && self.unsynced == 0
+            && log.persisted == log.last_index()
     }
 
     /// Starts an election (a pre-election first).
@@ -176,20 +192,27 @@ impl RaftCore {
         match message.get_msg_type() {
             MessageType::MsgAppend if message.term >= term => {
                 let committed = raft.raft_log.committed;
-                let overwrites = |e: &&Entry| e.index <= committed && !raft.raft_log.match_term(e.index, e.term);
-                if message.index >= raft.raft_log.first_index() - 1 && message.entries.iter().any(|e| overwrites(&e)) {
+                let overwrites =
+                    |e: &&Entry| e.index <= committed && !raft.raft_log.match_term(e.index, e.term);
+                if message.index >= raft.raft_log.first_index() - 1
+                    && message.entries.iter().any(|e| overwrites(&e))
+                {
                     return Err(StepError::Diverged);
                 }
             }
-            MessageType::MsgHeartbeat if message.term >= term && message.commit > last => return Err(StepError::Diverged),
-            MessageType::MsgAppendResponse if !message.reject && message.term == term && message.index > last => {
+            MessageType::MsgHeartbeat if message.term >= term && message.commit > last => {
+                return Err(StepError::Diverged);
+            }
+            MessageType::MsgAppendResponse
+                if !message.reject && message.term == term && message.index > last =>
+            {
                 return Err(StepError::Ignored);
             }
-            MessageType::MsgRequestVote | MessageType::MsgRequestPreVote => {
-                // The driver has decided that this vote may be cast: the crate's own refusal, which counts ticks, must not add to it.
-                if raft.state != StateRole::Leader {
-                    raft.election_elapsed = raft.election_timeout();
-                }
+            // The driver has decided that this vote may be cast: the crate's own refusal, which counts ticks, must not add to it.
+            MessageType::MsgRequestVote | MessageType::MsgRequestPreVote
+                if raft.state != StateRole::Leader =>
+            {
+                raft.election_elapsed = raft.election_timeout();
             }
             MessageType::MsgTimeoutNow if !self.can_campaign() => return Err(StepError::Ignored),
             _ => {}

@@ -2,6 +2,7 @@
 //! batch.
 
 use super::group::{Group, encode_position};
+use super::observe::{Observation, mark};
 use super::shared::Shared;
 use super::{After, applied_key, entry};
 use raft::Ready;
@@ -26,6 +27,8 @@ pub(crate) struct Applied {
     /// Index and term of each entry, with its batch.
     entries: Vec<(u64, u64, Option<WriteBatch>)>,
     last: u64,
+    /// Index and term of the last entry that changed anything.
+    position: (u64, u64),
 }
 
 impl Group {
@@ -55,9 +58,19 @@ impl Group {
         }
         let must_write = ready.must_sync();
         if must_write {
+            if !core.is_leader()
+                && let Some(first) = entries.first()
+            {
+                let previous_term = core.storage().term_at(first.index.saturating_sub(1));
+                sh.config.observers.tell_appended(sh.config.node, self.id, &entries, previous_term);
+            }
             records.push(self.state_record(sh));
             let stream = self.id.0;
-            records.extend(entries.iter().map(|e| Record::Entry { stream, index: e.index, payload: entry::to_payload(e) }));
+            records.extend(entries.iter().map(|e| Record::Entry {
+                stream,
+                index: e.index,
+                payload: entry::to_payload(e),
+            }));
         }
         Some(Prepared { ready, entries, committed, immediate, held, must_write })
     }
@@ -71,7 +84,8 @@ impl Group {
             core.storage_mut().appended(entries);
             core.appended(ready, had_entries);
             let term = core.term();
-            let done = After::Ready { generation: self.generation, number, had_entries, term, messages: held };
+            let done =
+                After::Ready { generation: self.generation, number, had_entries, term, messages: held };
             self.unpersisted += 1;
             after = Some(done);
         }
@@ -105,9 +119,13 @@ impl Group {
 
     /// Adds committed entries to the pass's batch. Membership changes take effect at once.
     fn apply(&mut self, sh: &mut Shared, committed: Vec<Entry>) -> Applied {
-        let mut applied = Applied { entries: Vec::with_capacity(committed.len()), last: 0 };
+        let entries = Vec::with_capacity(committed.len());
+        let mut applied = Applied { entries, last: 0, position: self.applied };
+        let in_term = self.core.as_ref().map_or(self.durable.term, |c| c.term());
+        let (me, observers) = (sh.config.node, sh.config.observers.clone());
         for entry in committed {
             applied.last = entry.index;
+            observers.tell(me, self.id, || Observation::Committed { in_term, entry: mark(&entry) });
             // After a restart the durable members may be ahead of the engine's applied position.
             if entry.get_entry_type() != EntryType::EntryNormal && entry.index > self.durable.members_index {
                 self.apply_members(sh, &entry);
@@ -119,7 +137,7 @@ impl Group {
             if entry.get_entry_type() == EntryType::EntryNormal && !entry.data.is_empty() {
                 match entry::batch(&entry.data) {
                     Ok(decoded) => {
-                        sh.apply.extend(&decoded);
+                        sh.apply_batch().extend(&decoded);
                         batch = Some(decoded);
                     }
                     Err(error) => {
@@ -128,11 +146,12 @@ impl Group {
                     }
                 }
             }
-            self.applied = (entry.index, entry.term);
+            applied.position = (entry.index, entry.term);
+            observers.tell(me, self.id, || Observation::Applied { entry: mark(&entry) });
             applied.entries.push((entry.index, entry.term, batch));
         }
         if !applied.entries.is_empty() {
-            sh.apply.put(&applied_key(self.id), &encode_position(self.applied));
+            sh.apply_batch().put(&applied_key(self.id), &encode_position(applied.position));
         }
         applied
     }
@@ -156,12 +175,18 @@ impl Group {
         for id in old.filter(gone).collect::<std::collections::BTreeSet<_>>() {
             self.note_removed(torc_cluster::NodeId(*id));
         }
+        sh.config.observers.tell(sh.config.node, self.id, || Observation::MembersChanged);
         self.durable.members = after;
         self.durable.members_index = entry.index;
         self.durable.commit = self.durable.commit.max(entry.index);
         self.write_state_late(sh);
         self.note_role(sh);
         sh.peers_changed = true;
+        if self.leads.is_some() && self.is_outsider(sh) {
+            // Its predecessor began this leader's removal. The consensus crate can't bear a leader that is no member.
+            self.transfer_away(sh);
+            self.abdicate(sh);
+        }
     }
 
     /// The engine has what was applied: answers go out.
@@ -169,6 +194,7 @@ impl Group {
         if applied.last == 0 {
             return;
         }
+        self.applied = applied.position;
         if let Some(core) = &mut self.core {
             core.applied(applied.last);
         }

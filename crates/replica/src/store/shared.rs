@@ -7,7 +7,7 @@ use super::{After, FrameClass, ProposeError};
 use bytes::Bytes;
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use torc_cluster::{GroupId, NodeId};
 use torc_engine::log::Record;
 use torc_engine::{Engine, WriteBatch};
@@ -47,8 +47,8 @@ pub(crate) struct Shared {
     pub late_records: Vec<Record>,
     /// What is to be done once the late records of this turn are durable.
     pub late_waits: Vec<(GroupId, After)>,
-    /// Writes of committed entries, applied together at the end of a pass.
-    pub apply: WriteBatch,
+    /// Writes of committed entries, applied at the end of a pass.
+    pub apply: VecDeque<WriteBatch>,
     /// Groups with work to do.
     pub dirty: BTreeSet<GroupId>,
     /// Groups led by this store.
@@ -66,7 +66,19 @@ pub(crate) struct Shared {
     pub metrics: Metrics,
 }
 
+/// A pass's writes go to the engine in batches of about this size.
+const APPLY_BATCH_BYTES: usize = 16 << 20;
+
 impl Shared {
+    /// The batch for the next committed entry of this pass.
+    pub(crate) fn apply_batch(&mut self) -> &mut WriteBatch {
+        if self.apply.back().is_none_or(|b| b.as_bytes().len() >= APPLY_BATCH_BYTES) {
+            self.apply.push_back(WriteBatch::new());
+        }
+        let last = self.apply.len() - 1;
+        &mut self.apply[last]
+    }
+
     /// A time between one and two election timeouts from now.
     pub(crate) fn election_deadline(&mut self) -> u64 {
         let base = self.config.timing.election_ms;
@@ -98,6 +110,9 @@ impl Shared {
             frames.entry((to, class)).or_default().controls.push(control);
         }
         let incarnation = self.config.incarnation;
-        frames.into_iter().map(|((to, class), frame)| (to, class, RaftFrame { incarnation, ..frame })).collect()
+        frames
+            .into_iter()
+            .map(|((to, class), frame)| (to, class, RaftFrame { incarnation, ..frame }))
+            .collect()
     }
 }

@@ -7,6 +7,7 @@
 
 use super::group::{Group, encode_position};
 use super::lease::Binding;
+use super::observe::Observation;
 use super::shared::Shared;
 use super::storage::GroupStorage;
 use super::{After, FrameClass, KeyRange, applied_key};
@@ -62,7 +63,13 @@ impl Senders {
 
 impl Sender {
     /// Reads more of the snapshot into the window. Returns the chunks to send.
-    fn fill(&mut self, engine: &Engine, ranges: &[KeyRange], window: usize, bytes: usize) -> Result<Vec<SnapshotChunk>, torc_engine::Error> {
+    fn fill(
+        &mut self,
+        engine: &Engine,
+        ranges: &[KeyRange],
+        window: usize,
+        bytes: usize,
+    ) -> Result<Vec<SnapshotChunk>, torc_engine::Error> {
         let mut out = Vec::new();
         while self.window.len() < window && !self.finished {
             let chunk = self.read_chunk(engine, ranges, bytes)?;
@@ -72,7 +79,12 @@ impl Sender {
         Ok(out)
     }
 
-    fn read_chunk(&mut self, engine: &Engine, ranges: &[KeyRange], bytes: usize) -> Result<SnapshotChunk, torc_engine::Error> {
+    fn read_chunk(
+        &mut self,
+        engine: &Engine,
+        ranges: &[KeyRange],
+        bytes: usize,
+    ) -> Result<SnapshotChunk, torc_engine::Error> {
         let mut chunk = SnapshotChunk { id: self.begin.id, seq: self.produced, ..Default::default() };
         let mut size = 0;
         'ranges: while let Some(range) = ranges.get(self.cursor.0) {
@@ -131,7 +143,8 @@ impl Group {
     /// Begins to send a snapshot, unless one is under way to this follower or too many are to others (it will ask again).
     pub(crate) fn start_snapshot(&mut self, sh: &mut Shared, to: NodeId) {
         let known = self.core.as_ref().is_some_and(|c| c.followers().any(|f| f.id == to));
-        let Some(term) = self.leads.filter(|_| known && self.applied.0 >= self.term_start) else { return };
+        // What is applied is committed, so there is no need to wait for the term's first entry; to commit it may even take this.
+        let Some(term) = self.leads.filter(|_| known) else { return };
         if self.senders.0.contains_key(&to) || sh.snapshots_sent >= sh.config.limits.snapshot_senders {
             return;
         }
@@ -205,14 +218,24 @@ impl Group {
             } else if sh.now_ms >= sender.sent_ms + retry {
                 sender.sent_ms = sh.now_ms;
                 if !sender.accepted {
-                    sh.control(*to, FrameClass::Bulk, self.id, ControlBody::SnapshotBegin(sender.begin.clone()));
+                    sh.control(
+                        *to,
+                        FrameClass::Bulk,
+                        self.id,
+                        ControlBody::SnapshotBegin(sender.begin.clone()),
+                    );
                 }
                 for chunk in &sender.window {
                     sh.control(*to, FrameClass::Bulk, self.id, ControlBody::SnapshotChunk(chunk.clone()));
                 }
                 // Everything arrived, but not the last acknowledgement: any chunk brings it.
                 if sender.accepted && sender.window.is_empty() && sender.finished {
-                    sh.control(*to, FrameClass::Bulk, self.id, ControlBody::SnapshotBegin(sender.begin.clone()));
+                    sh.control(
+                        *to,
+                        FrameClass::Bulk,
+                        self.id,
+                        ControlBody::SnapshotBegin(sender.begin.clone()),
+                    );
                 }
             }
         }
@@ -237,7 +260,8 @@ impl Group {
 
     /// The leader wants to fill this replica.
     pub(crate) fn on_snapshot_begin(&mut self, sh: &mut Shared, from: NodeId, begin: SnapshotBegin) {
-        let ack = |next_seq, refused| ControlBody::SnapshotAck(SnapshotAck { id: begin.id, next_seq, refused });
+        let ack =
+            |next_seq, refused| ControlBody::SnapshotAck(SnapshotAck { id: begin.id, next_seq, refused });
         if let Some(receiver) = &self.receiver
             && (receiver.from, receiver.begin.id, receiver.begin.term) == (from, begin.id, begin.term)
         {
@@ -258,7 +282,8 @@ impl Group {
             return sh.control(from, FrameClass::Bulk, self.id, ack(COMPLETE, false));
         }
         let leads = self.leads.is_some();
-        if self.halted || leads || !member || begin.term < term || begin.index < self.durable.truncated_index {
+        if self.halted || leads || !member || begin.term < term || begin.index < self.durable.truncated_index
+        {
             return sh.control(from, FrameClass::Bulk, self.id, ack(0, true));
         }
         self.accept_snapshot(sh, from, begin);
@@ -308,9 +333,22 @@ impl Group {
     }
 
     /// A part of the data arrived.
-    pub(crate) fn on_snapshot_chunk(&mut self, sh: &mut Shared, from: NodeId, chunk: SnapshotChunk) -> Result<(), torc_engine::Error> {
-        let wanted = |r: &&mut Receiver| r.from == from && r.begin.id == chunk.id && r.phase == Phase::Receiving;
-        let Some(receiver) = self.receiver.as_mut().filter(wanted) else { return Ok(()) };
+    pub(crate) fn on_snapshot_chunk(
+        &mut self,
+        sh: &mut Shared,
+        from: NodeId,
+        chunk: SnapshotChunk,
+    ) -> Result<(), torc_engine::Error> {
+        let known = |r: &&mut Receiver| r.from == from && r.begin.id == chunk.id;
+        let Some(receiver) = self.receiver.as_mut().filter(known) else {
+            // Of a transfer that this replica finished, or lost in a restart.
+            let refusal = SnapshotAck { id: chunk.id, next_seq: 0, refused: true };
+            sh.control(from, FrameClass::Bulk, self.id, ControlBody::SnapshotAck(refusal));
+            return Ok(());
+        };
+        if receiver.phase != Phase::Receiving {
+            return Ok(());
+        }
         let outside = |key: &Bytes| !self.ranges.iter().any(|r| r.contains(key));
         if chunk.keys.len() != chunk.values.len() || chunk.keys.iter().any(outside) {
             sh.metrics.bad_messages += 1;
@@ -368,7 +406,11 @@ impl Group {
     }
 
     /// Data and state are durable: the replica is whole.
-    pub(crate) fn on_snapshot_installed(&mut self, sh: &mut Shared, id: u64) -> Result<(), torc_engine::Error> {
+    pub(crate) fn on_snapshot_installed(
+        &mut self,
+        sh: &mut Shared,
+        id: u64,
+    ) -> Result<(), torc_engine::Error> {
         let wanted = |r: &&Receiver| r.begin.id == id && r.phase == Phase::Installing;
         let Some(receiver) = self.receiver.as_ref().filter(wanted) else { return Ok(()) };
         let (from, begin) = (receiver.from, receiver.begin.clone());
@@ -376,6 +418,8 @@ impl Group {
         self.applied = (begin.index, begin.index_term);
         self.flush_samples.clear();
         self.flushed_applied = 0;
+        let index = begin.index;
+        sh.config.observers.tell(sh.config.node, self.id, || Observation::SnapshotInstalled { index });
         self.machine.restored(&sh.engine)?;
         self.start_core(sh)?;
         // Whatever an earlier replica of this group on this store promised: its leader's lease is respected from the start.
@@ -384,7 +428,8 @@ impl Group {
         }
         let ack = SnapshotAck { id, next_seq: COMPLETE, refused: false };
         sh.control(from, FrameClass::Bulk, self.id, ControlBody::SnapshotAck(ack));
-        let mut message = Message { to: from.0, from: sh.config.node.0, term: begin.term, ..Default::default() };
+        let mut message =
+            Message { to: from.0, from: sh.config.node.0, term: begin.term, ..Default::default() };
         message.set_msg_type(MessageType::MsgAppendResponse);
         (message.index, message.commit) = (begin.index, begin.index);
         self.send(sh, vec![message]);

@@ -56,14 +56,9 @@ impl DurableState {
         let mut out = Vec::with_capacity(IDS + 8 * lists.iter().map(|l| l.len()).sum::<usize>());
         let flags = u8::from(self.incomplete) * INCOMPLETE + u8::from(m.auto_leave) * AUTO_LEAVE;
         out.extend_from_slice(&[STATE_VERSION, flags]);
-        for number in [
-            self.term,
-            self.vote,
-            self.commit,
-            self.truncated_index,
-            self.truncated_term,
-            self.members_index,
-        ] {
+        for number in
+            [self.term, self.vote, self.commit, self.truncated_index, self.truncated_term, self.members_index]
+        {
             out.extend_from_slice(&number.to_le_bytes());
         }
         for list in lists {

@@ -14,6 +14,9 @@ use torc_engine::Log;
 /// Most bytes read from the log in one step while a group is opened.
 const OPEN_STEP: u64 = 4 << 20;
 
+/// Distance of the marks by which the log's size is estimated.
+const MARK_BYTES: u64 = 1 << 20;
+
 /// Terms of consecutive entries, as the index where each begins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct TermRuns(VecDeque<(u64, u64)>);
@@ -53,6 +56,9 @@ pub(crate) struct GroupStorage {
     terms: TermRuns,
     /// Consecutive entries that end at `last`; at least all that are not applied.
     tail: VecDeque<Entry>,
+    /// Bytes appended since the group was opened, and their sum at some of the indexes.
+    bytes: u64,
+    marks: VecDeque<(u64, u64)>,
     /// Followers that need a snapshot: filled when the consensus crate asks for one.
     wants_snapshot: RefCell<Vec<u64>>,
     /// The log could not be read.
@@ -68,7 +74,12 @@ pub(crate) struct Opened {
 
 impl GroupStorage {
     /// Opens a group's stream: reads the entries above `applied` into memory, and all terms.
-    pub(crate) fn open(log: &Log, stream: u64, state: &DurableState, applied: u64) -> Result<Opened, torc_engine::Error> {
+    pub(crate) fn open(
+        log: &Log,
+        stream: u64,
+        state: &DurableState,
+        applied: u64,
+    ) -> Result<Opened, torc_engine::Error> {
         let truncated = (state.truncated_index, state.truncated_term);
         let mut storage = GroupStorage {
             stream,
@@ -78,6 +89,8 @@ impl GroupStorage {
             last: truncated.0,
             terms: TermRuns::default(),
             tail: VecDeque::new(),
+            bytes: 0,
+            marks: VecDeque::new(),
             wants_snapshot: RefCell::default(),
             failed: Cell::new(false),
         };
@@ -87,7 +100,8 @@ impl GroupStorage {
         let mut next = truncated.0 + 1;
         while next < end {
             for (index, payload) in log.entries(stream, next, end, OPEN_STEP)? {
-                let entry = entry::from_payload(index, payload).map_err(|e| corrupt(index, &e.to_string()))?;
+                let entry =
+                    entry::from_payload(index, payload).map_err(|e| corrupt(index, &e.to_string()))?;
                 if index != next {
                     return Err(corrupt(index, "entries are missing before this one"));
                 }
@@ -102,10 +116,8 @@ impl GroupStorage {
                 }
             }
         }
-        let mut hard = HardState::default();
-        hard.term = state.term;
-        hard.vote = state.vote;
-        hard.commit = state.commit.max(applied).min(storage.last);
+        let commit = state.commit.max(applied).min(storage.last);
+        let hard = HardState { term: state.term, vote: state.vote, commit, ..Default::default() };
         storage.initial = RaftState::new(hard, to_conf_state(&state.members));
         Ok(Opened { storage, conf_changes })
     }
@@ -120,8 +132,18 @@ impl GroupStorage {
         for entry in entries {
             self.terms.push(entry.index, entry.term);
             self.last = entry.index;
+            self.bytes += entry.data.len() as u64;
+            if self.marks.back().is_none_or(|(_, sum)| self.bytes >= sum + MARK_BYTES) {
+                self.marks.push_back((entry.index, self.bytes));
+            }
             self.tail.push_back(entry);
         }
+    }
+
+    /// About how many bytes of entries follow an index (those appended since the group was opened).
+    pub(crate) fn bytes_after(&self, index: u64) -> u64 {
+        let at = self.marks.partition_point(|(i, _)| *i <= index);
+        self.bytes - at.checked_sub(1).and_then(|at| self.marks.get(at)).map_or(0, |(_, sum)| *sum)
     }
 
     /// Entries through `applied` need not stay in memory.
@@ -136,6 +158,9 @@ impl GroupStorage {
         if let Some(term) = self.terms.get(index).filter(|_| index > self.truncated.0) {
             self.truncated = (index, term);
             self.terms.forget_before(index);
+            while self.marks.get(1).is_some_and(|(i, _)| *i <= index) {
+                self.marks.pop_front();
+            }
         }
     }
 
@@ -155,7 +180,7 @@ impl GroupStorage {
         self.failed.get()
     }
 
-    fn from_log(&self, low: u64, high: u64, max: u64) -> raft::Result<Vec<Entry>> {
+    fn read_log(&self, low: u64, high: u64, max: u64) -> raft::Result<Vec<Entry>> {
         let read = self.log.entries(self.stream, low, high, max).map_err(|e| e.to_string());
         let parsed = read.and_then(|entries| {
             entries.into_iter().map(|(i, p)| entry::from_payload(i, p).map_err(|e| e.to_string())).collect()
@@ -198,7 +223,7 @@ impl Storage for GroupStorage {
         }
         let in_memory = self.tail.front().map_or(u64::MAX, |e| e.index);
         if low < in_memory {
-            return self.from_log(low, high.min(in_memory), max);
+            return self.read_log(low, high.min(in_memory), max);
         }
         let mut bytes = 0u64;
         let skip = (low - in_memory) as usize;

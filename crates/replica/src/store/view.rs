@@ -84,7 +84,9 @@ impl GroupView {
 
     pub(crate) fn set_leadership(&self, leads_term: Option<u64>, lease_until_ms: u64) {
         match leads_term {
-            Some(term) if self.leads_term.load(SeqCst) == term => self.lease_until_ms.store(lease_until_ms, SeqCst),
+            Some(term) if self.leads_term.load(SeqCst) == term => {
+                self.lease_until_ms.store(lease_until_ms, SeqCst)
+            }
             Some(term) => {
                 self.lease_until_ms.store(0, SeqCst);
                 self.leads_term.store(term, SeqCst);

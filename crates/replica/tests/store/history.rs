@@ -32,7 +32,8 @@ impl History {
         }
         for (key, operations) in by_key {
             let empty = Vec::new();
-            check_key(&operations, final_lists.get(&key).unwrap_or(&empty)).map_err(|e| format!("{key:?}: {e}"))?;
+            check_key(&operations, final_lists.get(&key).unwrap_or(&empty))
+                .map_err(|e| format!("{key:?}: {e}"))?;
         }
         Ok(())
     }
@@ -53,7 +54,9 @@ fn check_key(operations: &[&Operation], list: &[u64]) -> Result<(), String> {
             }
             (Some((_, seen)), Some(id)) if !op.failed => match at {
                 None => return Err(format!("the acknowledged append {id} is lost ({op:?}): {list:?}")),
-                Some(at) if at != seen.len() => return Err(format!("{op:?} saw {} numbers but is at {at}", seen.len())),
+                Some(at) if at != seen.len() => {
+                    return Err(format!("{op:?} saw {} numbers but is at {at}", seen.len()));
+                }
                 Some(at) => placed.push((at, true, op)),
             },
             (Some((_, seen)), _) => {
@@ -97,7 +100,8 @@ fn check_key(operations: &[&Operation], list: &[u64]) -> Result<(), String> {
 
 #[test]
 fn the_checker_notices() {
-    let op = |append, invoked, done| Operation { group: GroupId(1), key: 0, append, invoked, done, failed: false };
+    let op =
+        |append, invoked, done| Operation { group: GroupId(1), key: 0, append, invoked, done, failed: false };
     let check = |operations: Vec<Operation>, list: &[u64], good: bool| {
         let history = History { operations };
         let lists = BTreeMap::from([((GroupId(1), 0), list.to_vec())]);

@@ -2,7 +2,9 @@
 
 mod history;
 mod machine;
+mod partitions;
 mod planted;
 mod random;
 mod scenarios;
+mod throughput;
 mod world;

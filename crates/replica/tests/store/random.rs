@@ -12,12 +12,13 @@ pub fn run(seed: u64, planted: PlantedBugs, faults_ms: u64) -> World {
         keep_entries: 8,
         truncate_step: 8,
         max_lag_entries: 60,
+        hold_absent_ms: 300,
         snapshot_chunk_bytes: 256,
         entry_bytes: 200,
         apply_bytes: 2_000,
         ..Limits::default()
     };
-    let nodes = if seed % 3 == 0 { 5 } else { 3 };
+    let nodes = if seed.is_multiple_of(3) { 5 } else { 3 };
     let settings = Settings {
         nodes,
         drift_permille: 45,
@@ -96,7 +97,9 @@ fn fault(world: &mut World, groups: &[GroupId]) {
             world.crash(id);
             world.start(id);
         }
-        12 if up && world.nodes[&id].paused_until <= world.now => world.running(id).engine.flush().unwrap_or(()),
+        12 if up && world.nodes[&id].paused_until <= world.now => {
+            world.running(id).engine.flush().unwrap_or(())
+        }
         _ => {}
     }
 }
@@ -117,7 +120,8 @@ fn client(world: &mut World, groups: &[GroupId]) {
     match world.rng.random_range(0..8) {
         0..=2 => drop(world.append(id, group, key)),
         3 => {
-            let len = world.history.operations.iter().filter_map(|o| o.done.as_ref()).map(|d| d.1.len()).max();
+            let len =
+                world.history.operations.iter().filter_map(|o| o.done.as_ref()).map(|d| d.1.len()).max();
             world.append_if(id, group, key, len.unwrap_or(0) as u64);
         }
         4 => drop(world.command(id, group, key, Command::Read)),
@@ -142,21 +146,25 @@ fn heal(world: &mut World, groups: &[GroupId]) {
     }
     let all = groups.to_vec();
     if !world.run_until(40_000, |w| all.iter().all(|g| w.converged(*g))) {
-        for group in groups {
-            let describe = |id: &NodeId| {
-                let v = world.view(*id, *group);
-                v.map(|v| format!("{id}: leader {:?} term {} leads {} applied {} readable {} lease {} {:?}", v.leader(), v.term(), v.is_leader(), v.applied_index(), v.is_readable(), v.lease_until_ms(), v.members()))
-            };
-            let state: Vec<_> = world.nodes.keys().map(describe).collect();
-            let metrics: Vec<_> = world.nodes.keys().map(|id| (*id, world.running(*id).store.metrics().clone())).collect();
-            world.violations.push(format!("{group} does not heal: {state:#?}; {metrics:?}"));
-        }
+        let state = world.describe(groups);
+        world.violations.push(format!("does not heal: {state}"));
         return;
     }
     for group in groups {
-        let leader = world.lease_holder(*group).unwrap();
-        let op = world.append(leader, *group, 0);
-        if !world.run_until(5_000, |w| w.succeeded(op)) {
+        let begin = world.now;
+        let mut served = false;
+        // Leadership may be on its way to the preferred replica.
+        while !served && world.now < begin + 5_000 {
+            match world.lease_holder(*group) {
+                Some(leader) => {
+                    let op = world.append(leader, *group, 0);
+                    world.run_until(1_000, |w| w.succeeded(op) || w.outcome(op).failed);
+                    served = world.succeeded(op);
+                }
+                None => world.run(1),
+            }
+        }
+        if !served {
             world.violations.push(format!("{group} does not serve after healing"));
         }
     }
@@ -165,16 +173,23 @@ fn heal(world: &mut World, groups: &[GroupId]) {
 }
 
 fn check_seeds(seeds: std::ops::Range<u64>) {
+    let mut total = 0;
+    let count = (seeds.end - seeds.start) as usize;
     for seed in seeds {
         let world = run(seed, PlantedBugs::default(), 15_000);
         let acknowledged = world.history.operations.iter().filter(|o| o.done.is_some()).count();
-        assert!(world.violations.is_empty(), "seed {seed}: {:#?}", world.violations);
+        assert!(world.violations.is_empty(), "seed {seed}: {}", world.violations.join("\n"));
         if std::env::var("TORC_SEEDS").is_ok() && seed % 50 == 0 {
-            let snapshots: u64 = world.nodes.keys().map(|id| world.running(*id).store.metrics().snapshots_received).sum();
-            println!("seed {seed}: {acknowledged} of {} operations, {snapshots} snapshots", world.history.operations.len());
+            let snapshots: u64 =
+                world.nodes.keys().map(|id| world.running(*id).store.metrics().snapshots_received).sum();
+            println!(
+                "seed {seed}: {acknowledged} of {} operations, {snapshots} snapshots",
+                world.history.operations.len()
+            );
         }
-        assert!(acknowledged > 20, "seed {seed}: only {acknowledged} operations succeeded");
+        total += acknowledged;
     }
+    assert!(total > 100 * count, "only {total} operations succeeded in {count} runs");
 }
 
 /// More seeds: `TORC_SEEDS=from..to cargo test -p torc-replica --test store random -- --nocapture`.

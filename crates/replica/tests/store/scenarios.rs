@@ -164,7 +164,10 @@ fn a_cut_off_leader_stops_believing_before_anybody_else_leads() {
         let read_by_lease = world.lease_read(old, G, 0);
         assert!(read_by_lease);
         let lost = world.append(old, G, 0);
-        assert!(world.run_until(3_000, |w| w.lease_holder(G).is_some_and(|l| l != old)), "seed {seed}: a new leader");
+        assert!(
+            world.run_until(3_000, |w| w.lease_holder(G).is_some_and(|l| l != old)),
+            "seed {seed}: a new leader"
+        );
         assert!(!world.lease_read(old, G, 0));
         let new = world.lease_holder(G).unwrap();
         let op = world.append(new, G, 0);
@@ -244,7 +247,10 @@ fn leadership_settles_at_the_preferred_replica() {
     world.crash(n(1));
     assert!(world.run_until(2_000, |w| w.lease_holder(G).is_some()));
     world.start(n(1));
-    assert!(world.run_until(8_000, |w| w.lease_holder(G) == Some(n(1))), "it goes back once the node has caught up");
+    assert!(
+        world.run_until(8_000, |w| w.lease_holder(G) == Some(n(1))),
+        "it goes back once the node has caught up"
+    );
     append_within(&mut world, G, 1_000);
     ok(&mut world);
 }
@@ -257,13 +263,22 @@ fn a_group_grows_from_one_to_three_and_moves() {
         append_within(&mut world, G, 1_000);
     }
     world.set_members(G, &[1, 2, 3]);
-    assert!(world.run_until(5_000, |w| w.converged(G)), "three members: {:?} {:#?} {:#?}", world.view(n(1), G).unwrap().members(), world.running(n(1)).store.metrics(), world.running(n(2)).store.metrics());
+    assert!(
+        world.run_until(5_000, |w| w.converged(G)),
+        "three members: {:?} {:#?} {:#?}",
+        world.view(n(1), G).unwrap().members(),
+        world.running(n(1)).store.metrics(),
+        world.running(n(2)).store.metrics()
+    );
     append_within(&mut world, G, 1_000);
     // The leader itself leaves.
     world.set_members(G, &[2, 3, 4]);
     assert!(world.run_until(10_000, |w| w.converged(G)), "{:?}", world.view(n(2), G).unwrap().members());
     append_within(&mut world, G, 1_000);
-    assert!(world.run_until(5_000, |w| w.running(n(1)).events.contains(&Event::Removed(G))), "the old member learns of it");
+    assert!(
+        world.run_until(5_000, |w| w.running(n(1)).events.contains(&Event::Removed(G))),
+        "the old member learns of it"
+    );
     world.push(n(1), Input::DropGroup { group: G, ranges: vec![] });
     world.turn(n(1));
     assert!(machine::contents(&world.running(n(1)).engine, G).is_empty());
@@ -285,6 +300,7 @@ fn small_logs() -> Limits {
         keep_entries: 4,
         truncate_step: 4,
         max_lag_entries: 50,
+        hold_absent_ms: 500,
         snapshot_chunk_bytes: 512,
         ..Limits::default()
     }
@@ -416,13 +432,16 @@ fn reads_without_a_lease_go_through_a_round_of_heartbeats() {
     world.run(5);
     world.cuts.clear();
     let view = world.view(leader, G).unwrap().clone();
-    if view.is_leader() {
+    {
+        assert!(view.is_leader(), "it leads on");
         assert!(view.lease_valid(world.clock(leader)).is_none());
         let read = world.barrier_read(leader, G, 0);
         world.run(1_000);
         assert!(world.succeeded(read) || world.outcome(read).failed);
         assert!(world.running(leader).store.metrics().reads_by_round > 0);
     }
+    world.crash(leader);
+    world.start(leader);
     world.run(3_000);
     world.verify();
     ok(&mut world);

@@ -169,10 +169,13 @@ impl World {
             cache_bytes: 1 << 20,
             ..Options::default()
         };
-        let engine = Engine::open(Arc::new(node.env.clone()), Path::new("/data"), options).expect("the engine opens");
+        let engine =
+            Engine::open(Arc::new(node.env.clone()), Path::new("/data"), options).expect("the engine opens");
         let persisted = Arc::new(Mutex::new(Vec::new()));
         let listener = persisted.clone();
-        engine.log().on_durable(Arc::new(move |lsn| listener.lock().unwrap().push(lsn.expect("the disk syncs"))));
+        engine
+            .log()
+            .on_durable(Arc::new(move |lsn| listener.lock().unwrap().push(lsn.expect("the disk syncs"))));
         let mut config = Config::new(id, node.incarnation, node.incarnation == 1, seed);
         config.limits = self.settings.limits;
         config.planted = self.settings.planted;
@@ -265,9 +268,10 @@ impl World {
 
     /// The node that leads with a lease, if any.
     pub fn lease_holder(&self, group: GroupId) -> Option<NodeId> {
-        self.nodes.keys().copied().find(|id| {
-            self.view(*id, group).is_some_and(|v| v.lease_valid(self.clock(*id)).is_some())
-        })
+        self.nodes
+            .keys()
+            .copied()
+            .find(|id| self.view(*id, group).is_some_and(|v| v.lease_valid(self.clock(*id)).is_some()))
     }
 
     /// Any node that believes to lead.
@@ -383,7 +387,13 @@ impl World {
                 *self.messages_sent.entry(GroupId(message.group)).or_default() += 1;
             }
             let bytes = Bytes::from(frame.encode_to_vec());
-            self.note(from.0 ^ (to.0 << 8) ^ ((class as u64) << 16) ^ ((bytes.len() as u64) << 20) ^ (self.now << 40));
+            self.note(
+                from.0
+                    ^ (to.0 << 8)
+                    ^ ((class as u64) << 16)
+                    ^ ((bytes.len() as u64) << 20)
+                    ^ (self.now << 40),
+            );
             if self.cuts.contains(&(from, to)) || self.rng.random_ratio(self.settings.drop_permille, 1000) {
                 continue;
             }
@@ -536,10 +546,35 @@ impl World {
                 let contents = machine::contents(&self.running(id).engine, group);
                 let known = self.states.entry((group, applied)).or_insert_with(|| contents.clone());
                 if *known != contents {
-                    self.violations.push(format!("{group}: {id} differs from another replica at index {applied}"));
+                    self.violations
+                        .push(format!("{group}: {id} differs from another replica at index {applied}"));
                 }
             }
         }
+    }
+
+    /// What every node believes, for failures.
+    pub fn describe(&self, groups: &[GroupId]) -> String {
+        let mut out = String::new();
+        for (id, node) in &self.nodes {
+            let Some(running) = &node.running else { continue };
+            for group in groups {
+                let Some(v) = running.views.get(group) else { continue };
+                out += &format!(
+                    "\n{id} {group}: leader {:?} term {} leads {} applied {} readable {} lease {} at {:?} {:?}",
+                    v.leader(),
+                    v.term(),
+                    v.is_leader(),
+                    v.applied_index(),
+                    v.is_readable(),
+                    v.lease_until_ms(),
+                    self.clock(*id),
+                    v.members()
+                );
+            }
+            out += &format!("\n{id}: {:?}", running.store.metrics());
+        }
+        out
     }
 
     /// All members of a group are whole and equally far.
@@ -559,8 +594,13 @@ impl World {
         indexes.len() == 1 && members.is_some_and(|m| m.voters == want && m.voters_outgoing.is_empty())
     }
 
-    /// Ends with a check of everything. Call it when the cluster has converged.
+    /// Ends with a check of everything. Call it when the cluster is healthy.
     pub fn verify(&mut self) {
+        let groups: Vec<GroupId> = self.plans.keys().copied().collect();
+        if !self.run_until(1_500, |w| groups.iter().all(|g| w.converged(*g))) {
+            let state = self.describe(&groups);
+            self.violations.push(format!("does not converge any more: {state}"));
+        }
         self.check_replicas();
         let mut lists = BTreeMap::new();
         for (group, plan) in self.plans.clone() {

@@ -1,23 +1,29 @@
 //! One simulated history: a cluster comes up, clients work while faults strike, the faults end, the cluster must heal, and every
 //! oracle looks at what happened.
+//!
+//! * [`faults`]: what goes wrong. [`table_client`] and [`bucket_client`]: who works. [`ending`]: healing and judgement. [`panics`]: none is overlooked.
 
+pub mod bucket_client;
+pub mod ending;
 pub mod faults;
+pub mod panics;
+pub mod shared;
 pub mod table_client;
 
-use crate::checker::linearizability::{self, Budget, Verdict};
-use crate::world::World;
+use crate::checker::linearizability::Outcome;
+use crate::world::watch::Coverage;
+use crate::world::{Planted, World};
 use anyhow::{Context as _, bail, ensure};
+use ending::START_LIMIT;
 use faults::Faults;
 use parking_lot::Mutex;
 use rand::RngCore;
-use std::collections::BTreeMap;
+use shared::Shared;
 use std::sync::Arc;
 use std::time::Duration;
-use table_client::Shared;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
-use torc_cluster::GroupId;
-use torc_cluster::topology::{Command, Response, TableStatus, check_invariants};
-use torc_replica::store::PlantedBugs;
+use torc_cluster::topology::{BucketConfig, BucketPolicy, Command, Level, Response, TableStatus};
 
 /// What a run is made of.
 #[derive(Clone, Copy, Debug)]
@@ -28,12 +34,14 @@ pub struct Plan {
     pub work: Duration,
     /// Table clients.
     pub clients: u64,
+    /// Bucket clients.
+    pub bucket_clients: u64,
     /// Keys that they share.
     pub keys: usize,
     /// Which faults strike.
     pub faults: Faults,
     /// Bugs planted in every node.
-    pub planted: PlantedBugs,
+    pub planted: Planted,
 }
 
 impl Plan {
@@ -43,15 +51,16 @@ impl Plan {
             seed,
             work: Duration::from_secs(12),
             clients: 4,
+            bucket_clients: 2,
             keys: 4,
             faults: Faults::ALL,
-            planted: PlantedBugs::default(),
+            planted: Planted::default(),
         }
     }
 }
 
 /// What a run came to, when nothing was wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// Hash over everything that happened.
     pub trace: u128,
@@ -63,69 +72,113 @@ pub struct Report {
     pub answered: usize,
     /// Faults that struck.
     pub faults: usize,
+    /// What was reached.
+    pub coverage: Coverage,
 }
 
-/// Nodes of a world: one a zone.
+/// Nodes that a world begins with: one a zone.
 const MACHINES: usize = 3;
-const START_LIMIT: Duration = Duration::from_secs(30);
-const HEAL_LIMIT: Duration = Duration::from_secs(30);
-/// Steps of the linearizability search before a history counts as too hard to judge.
-const CHECK_STEPS: u64 = 3_000_000;
+/// Nodes that may join later.
+const SPARE: usize = 1;
+/// How often the oracles look at leases and topologies.
+const LOOK: Duration = Duration::from_millis(5);
+/// Every so many looks, replicas are compared.
+const COMPARE_EVERY: u64 = 10;
 
 /// Runs one plan in a runtime of its own, on this thread, in virtual time.
 ///
 /// # Errors
-/// What an oracle found, or that the cluster did not come up or heal.
+/// What an oracle found, that the cluster did not come up or heal, or that something panicked.
 pub fn run(plan: Plan) -> anyhow::Result<Report> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
-    runtime.block_on(history(plan)).with_context(|| format!("seed {}", plan.seed))
+    panics::caught(|| runtime.block_on(history(plan))).with_context(|| format!("seed {}", plan.seed))
 }
 
 async fn history(plan: Plan) -> anyhow::Result<Report> {
-    let mut world = World::new(plan.seed, MACHINES, plan.planted);
+    let mut world = World::new(plan.seed, MACHINES + SPARE, plan.planted);
     for index in 0..MACHINES {
         world.start(index);
         ensure!(world.settle(index, START_LIMIT).await?, "a disk failed before any fault was planned");
     }
-    let shared = create_table(&mut world, &plan).await?;
+    let shared = prepare(&mut world, &plan).await?;
+    let looking = tokio::spawn(look(world.serving.clone(), world.watch.clone()));
     let until = Instant::now() + plan.work;
+    let clients = employ(&mut world, &shared, &plan, until);
+    let struck = faults::strike(&mut world, &shared, plan.faults, until).await?;
+    for client in clients {
+        client.await?;
+    }
+    ending::heal(&mut world).await?;
+    ending::read_items(&world, &shared).await?;
+    let finals = ending::read_buckets(&world, &shared).await?;
+    ending::replicas_agree(&world).await?;
+    looking.abort();
+
+    let history = shared.history.lock().clone();
+    let bucket_history = shared.buckets.lock().history.clone();
+    for operation in &history {
+        world.trace.event(&format!("{operation:?}"));
+    }
+    for operation in &bucket_history {
+        world.trace.event(&format!("{operation:?}"));
+    }
+    world.watch.verdict()?;
+    ending::judge_items(&history)?;
+    ending::judge_buckets(&bucket_history, &finals)?;
+
+    for index in 0..world.machines.len() {
+        world.crash(index, false);
+    }
+    let (trace, events) = world.trace.digest();
+    let definite = history.iter().filter(|o| !matches!(o.outcome, Outcome::Unknown | Outcome::Refused));
+    Ok(Report {
+        trace,
+        events,
+        operations: history.len() + bucket_history.len(),
+        answered: definite.count() + bucket_history.len(),
+        faults: struck,
+        coverage: world.watch.coverage(),
+    })
+}
+
+/// Looks at everything that serves, for as long as the world turns.
+async fn look(
+    serving: Arc<Mutex<Vec<crate::world::machine::Process>>>,
+    watch: Arc<crate::world::watch::Watch>,
+) {
+    for turn in 0u64.. {
+        let processes = serving.lock().clone();
+        watch.look(&processes);
+        if turn.is_multiple_of(COMPARE_EVERY) {
+            watch.compare(&processes);
+        }
+        sleep(LOOK).await;
+    }
+}
+
+fn employ(world: &mut World, shared: &Arc<Shared>, plan: &Plan, until: Instant) -> Vec<JoinHandle<()>> {
     let mut clients = Vec::new();
     for client in 0..plan.clients {
         let seed = world.rng.next_u64();
         clients.push(tokio::spawn(table_client::run(shared.clone(), client, seed, until)));
     }
-    let struck = faults::strike(&mut world, &shared, plan.faults, until).await?;
-    for client in clients {
-        client.await?;
+    for client in 0..plan.bucket_clients {
+        let seed = world.rng.next_u64();
+        clients.push(tokio::spawn(bucket_client::run(shared.clone(), 100 + client, seed, until)));
     }
-    heal(&mut world, &shared).await?;
-    final_reads(&world, &shared).await?;
-    replicas_agree(&world).await?;
-    topology_is_sound(&world)?;
-    let history = shared.history.lock().clone();
-    for operation in &history {
-        world.trace.event(&format!("{operation:?}"));
-    }
-    judge(&history)?;
-    let (trace, events) = world.trace.digest();
-    let answered = history.iter().filter(|o| !matches!(o.outcome, linearizability::Outcome::Unknown | linearizability::Outcome::Refused));
-    let report =
-        Report { trace, events, operations: history.len(), answered: answered.count(), faults: struck };
-    for index in 0..MACHINES {
-        world.crash(index, false);
-    }
-    Ok(report)
+    clients
 }
 
-async fn create_table(world: &mut World, plan: &Plan) -> anyhow::Result<Arc<Shared>> {
+/// Creates the table and the bucket, once all nodes are known, so that each gets three replicas from the start.
+async fn prepare(world: &mut World, plan: &Plan) -> anyhow::Result<Arc<Shared>> {
     let node = world.node(0).context("node 0 is not up")?.clone();
-    // The table gets three replicas from the start once all nodes are known.
     let known = Instant::now() + START_LIMIT;
     while node.topology().nodes().len() < MACHINES {
         ensure!(Instant::now() < known, "the nodes did not register in time");
         sleep(Duration::from_millis(20)).await;
     }
-    let command = Command::CreateTable {
+    let deadline = Instant::now() + START_LIMIT;
+    let table = Command::CreateTable {
         name: "t".into(),
         schema: b"{}".to_vec(),
         status: TableStatus::Active,
@@ -133,109 +186,36 @@ async fn create_table(world: &mut World, plan: &Plan) -> anyhow::Result<Arc<Shar
         replication_factor: 3,
         now_ms: node.wall_ms(),
     };
-    let deadline = Instant::now() + START_LIMIT;
-    let Response::Table(table) = node.meta().execute(&command, deadline).await? else {
+    let Response::Table(table) = node.meta().execute(&table, deadline).await? else {
         bail!("creating a table did not answer with its number");
     };
+    let bucket = Command::CreateBucket {
+        name: bucket_client::BUCKET.into(),
+        config: BucketConfig {
+            n: 3,
+            read: Level::Quorum,
+            write: Level::Quorum,
+            policy: BucketPolicy::Siblings,
+        },
+        partitions: 4,
+        now_ms: node.wall_ms(),
+    };
+    node.meta().execute(&bucket, deadline).await?;
+    let epoch = node.topology().epoch();
+    for index in 1..MACHINES {
+        let other = world.node(index).context("a node is not up")?.clone();
+        while other.topology().epoch() < epoch {
+            ensure!(Instant::now() < deadline, "node {index} does not learn of the table");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
     Ok(Arc::new(Shared {
-        nodes: Mutex::new(world.machines.iter().filter_map(|m| m.node.clone()).collect()),
+        serving: world.serving.clone(),
         history: Mutex::default(),
+        buckets: Mutex::default(),
         table,
         token_key: *node.topology().token_key(),
         started: Instant::now(),
         keys: plan.keys,
     }))
-}
-
-/// Faults are over: every process must come back, and every key must be readable and writable again.
-async fn heal(world: &mut World, shared: &Arc<Shared>) -> anyhow::Result<()> {
-    world.calm();
-    for index in 0..MACHINES {
-        if world.node(index).is_some_and(|n| n.failure().is_some()) {
-            world.crash(index, false);
-        }
-    }
-    for index in 0..MACHINES {
-        // A fault planned before the calm may still strike a start, once.
-        for _ in 0..3 {
-            if !world.is_up(index) {
-                world.start(index);
-            }
-            if world.settle(index, START_LIMIT).await? {
-                break;
-            }
-        }
-        ensure!(world.is_up(index), "machine {index} does not start any more");
-    }
-    *shared.nodes.lock() = world.machines.iter().filter_map(|m| m.node.clone()).collect();
-    let limit = Instant::now() + HEAL_LIMIT;
-    for index in 0..MACHINES {
-        while !world.node(index).is_some_and(|n| n.is_ready()) {
-            ensure!(Instant::now() < limit, "node {index} is not ready {HEAL_LIMIT:?} after the last fault");
-            sleep(Duration::from_millis(50)).await;
-        }
-    }
-    Ok(())
-}
-
-/// Every key is read once more through every node: what was acknowledged must be there.
-async fn final_reads(world: &World, shared: &Arc<Shared>) -> anyhow::Result<()> {
-    for (client, machine) in (1000..).zip(&world.machines) {
-        let node = machine.node.as_ref().context("a node is down after healing")?;
-        for key in 0..shared.keys {
-            let name = format!("k{key}");
-            let limit = Instant::now() + HEAL_LIMIT;
-            while table_client::read(shared, node, client, &name).await == linearizability::Outcome::Refused {
-                ensure!(Instant::now() < limit, "{name} can't be read through {} after healing", node.id());
-            }
-        }
-    }
-    Ok(())
-}
-
-/// All replicas of a group reach the same applied entry and hold the same bytes there.
-async fn replicas_agree(world: &World) -> anyhow::Result<()> {
-    let limit = Instant::now() + HEAL_LIMIT;
-    loop {
-        let mut groups: BTreeMap<GroupId, Vec<(u64, String)>> = BTreeMap::new();
-        for node in world.machines.iter().filter_map(|m| m.node.as_ref()) {
-            for replica in node.replica_status()? {
-                groups.entry(replica.group).or_default().push((replica.applied, replica.digest));
-            }
-        }
-        for (group, replicas) in &groups {
-            for (a, b) in replicas.iter().zip(replicas.iter().skip(1)) {
-                ensure!(a.0 != b.0 || a.1 == b.1, "replicas of {group} differ at entry {}: {} and {}", a.0, a.1, b.1);
-            }
-        }
-        let settled = groups.values().all(|r| r.len() == MACHINES && r.iter().all(|x| x == &r[0]));
-        if settled {
-            return Ok(());
-        }
-        ensure!(Instant::now() < limit, "replicas did not converge: {groups:?}");
-        sleep(Duration::from_millis(100)).await;
-    }
-}
-
-fn topology_is_sound(world: &World) -> anyhow::Result<()> {
-    let mut epochs = BTreeMap::new();
-    for node in world.machines.iter().filter_map(|m| m.node.as_ref()) {
-        let topology = node.topology();
-        let violations = check_invariants(&topology);
-        ensure!(violations.is_empty(), "topology of {}: {violations:?}", node.id());
-        let known = epochs.entry(topology.epoch()).or_insert_with(|| topology.clone());
-        ensure!(**known == *topology, "two nodes hold different topologies of epoch {}", topology.epoch());
-    }
-    Ok(())
-}
-
-fn judge(history: &[linearizability::Operation]) -> anyhow::Result<()> {
-    match linearizability::check(history, &mut Budget::steps(CHECK_STEPS)) {
-        Verdict::Linearizable => Ok(()),
-        Verdict::Violation(example) => bail!("not linearizable: {example}"),
-        Verdict::OutOfBudget { key, operations } => bail!(
-            "the history of {} ({operations} operations) is too hard to judge",
-            String::from_utf8_lossy(&key)
-        ),
-    }
 }

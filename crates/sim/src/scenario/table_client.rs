@@ -1,61 +1,22 @@
 //! Clients of the Tables face: random operations on a few keys, every call and answer recorded for the linearizability checker.
 
+use super::shared::Shared;
 use crate::checker::linearizability::{Action, Condition as Was, Operation, Outcome};
+use crate::world::machine::Process;
 use bytes::Bytes;
-use parking_lot::Mutex;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
-use torc_cluster::TableId;
-use torc_coordinator::node::Node;
-use torc_coordinator::tables::ItemLocation;
 use torc_coordinator::tables::route::RouteError;
 use torc_model::expr::{ExpressionKind, ParsedCondition, Placeholders};
-use torc_model::{AttributeValue, Item, codec, key, size};
+use torc_model::{AttributeValue, Item, codec, size};
 use torc_wire::table::{DeleteAction, ItemAction, ItemWrite, PutAction};
-
-/// What the clients of one world share.
-pub struct Shared {
-    /// The nodes that serve now; the world keeps this up to date.
-    pub nodes: Mutex<Vec<Node>>,
-    /// Everything that was called.
-    pub history: Mutex<Vec<Operation>>,
-    /// The table.
-    pub table: TableId,
-    /// Its cluster's token key.
-    pub token_key: [u8; 16],
-    /// When the world began.
-    pub started: Instant,
-    /// Keys in use.
-    pub keys: usize,
-}
 
 /// Longest an operation may hang before the client gives up: longer than the node's own deadline.
 const PATIENCE: Duration = Duration::from_secs(8);
-
-impl Shared {
-    fn now(&self) -> u64 {
-        self.started.elapsed().as_nanos() as u64
-    }
-
-    /// Where the item of a key lives.
-    pub fn location(&self, name: &str) -> ItemLocation {
-        let mut pk = Vec::new();
-        // A short string is always a valid key.
-        let _ = key::encode_element(&AttributeValue::S(name.into()), &mut pk);
-        let token = key::token(self.token_key, &pk);
-        let storage = key::item_key(key::space::TABLE, self.table.0, token, &pk, &[]);
-        ItemLocation { token, key: storage.into() }
-    }
-
-    fn some_node(&self, rng: &mut ChaCha8Rng) -> Option<Node> {
-        let nodes = self.nodes.lock();
-        if nodes.is_empty() { None } else { Some(nodes[rng.random_range(0..nodes.len())].clone()) }
-    }
-}
 
 /// An item with one value.
 fn item(name: &str, value: &str) -> Item {
@@ -96,34 +57,36 @@ pub async fn run(shared: Arc<Shared>, client: u64, seed: u64, until: Instant) {
     let mut last_seen: BTreeMap<String, Option<Vec<u8>>> = BTreeMap::new();
     while Instant::now() < until {
         sleep(Duration::from_millis(rng.random_range(1..30))).await;
-        let Some(node) = shared.some_node(&mut rng) else { continue };
+        let Some(process) = shared.some_process(&mut rng) else { continue };
         let name = format!("k{}", rng.random_range(0..shared.keys));
         if rng.random_bool(0.4) {
-            if let Outcome::Value(value) = read(&shared, &node, client, &name).await {
+            if let Outcome::Value(value) = read(&shared, &process, client, &name).await {
                 last_seen.insert(name, value);
             }
             continue;
         }
         counter += 1;
-        let value = if rng.random_bool(0.15) { None } else { Some(format!("c{client}-{counter}").into_bytes()) };
+        let value =
+            if rng.random_bool(0.15) { None } else { Some(format!("c{client}-{counter}").into_bytes()) };
         let was = match rng.random_range(0..10) {
             0..=5 => Was::Always,
             6 => Was::Is(None),
             7 => Was::Exists,
             _ => Was::Is(last_seen.get(&name).cloned().flatten()),
         };
-        write(&shared, &node, client, &name, value, was).await;
+        write(&shared, &process, client, &name, value, was).await;
     }
 }
 
 /// A strong read, recorded.
-pub async fn read(shared: &Shared, node: &Node, client: u64, name: &str) -> Outcome {
+pub async fn read(shared: &Shared, process: &Process, client: u64, name: &str) -> Outcome {
     let location = shared.location(name);
     let invoke = shared.now();
-    let answer = timeout(PATIENCE, node.tables().read(shared.table, &location, true)).await;
+    let answer =
+        timeout(PATIENCE, process.call(process.node.tables().read(shared.table, &location, true))).await;
     let outcome = match answer {
-        Ok(Ok(record)) => Outcome::Value(record.and_then(|r| value_of(&r))),
-        Ok(Err(_)) | Err(_) => Outcome::Refused,
+        Ok(Some(Ok(record))) => Outcome::Value(record.and_then(|r| value_of(&r))),
+        Ok(Some(Err(_)) | None) | Err(_) => Outcome::Refused,
     };
     record(shared, client, name, Action::Read, outcome.clone(), invoke);
     outcome
@@ -132,7 +95,7 @@ pub async fn read(shared: &Shared, node: &Node, client: u64, name: &str) -> Outc
 /// A write, recorded.
 pub async fn write(
     shared: &Shared,
-    node: &Node,
+    process: &Process,
     client: u64,
     name: &str,
     value: Option<Vec<u8>>,
@@ -157,17 +120,19 @@ pub async fn write(
         ..ItemWrite::default()
     };
     let invoke = shared.now();
-    let answer = timeout(PATIENCE, node.tables().write(shared.table, location.token, command)).await;
+    let answer =
+        timeout(PATIENCE, process.call(process.node.tables().write(shared.table, location.token, command)))
+            .await;
     let outcome = match answer {
-        Ok(Ok(done)) => match done.error {
+        Ok(Some(Ok(done))) => match done.error {
             None => Outcome::DoneOver(done.old.and_then(|r| value_of(&r))),
             Some(error) if error.code.ends_with("ConditionalCheckFailedException") => {
                 Outcome::ConditionFailedOn(error.item.and_then(|r| value_of(&r)))
             }
             Some(_) => Outcome::Unknown,
         },
-        Ok(Err(RouteError::Unavailable(_) | RouteError::Gone)) => Outcome::Refused,
-        Ok(Err(RouteError::Ambiguous(_) | RouteError::Storage(_))) | Err(_) => Outcome::Unknown,
+        Ok(Some(Err(RouteError::Unavailable(_) | RouteError::Gone))) => Outcome::Refused,
+        Ok(Some(Err(RouteError::Ambiguous(_) | RouteError::Storage(_))) | None) | Err(_) => Outcome::Unknown,
     };
     let action = Action::Write { value, condition: was };
     record(shared, client, name, action, outcome.clone(), invoke);

@@ -202,11 +202,8 @@ impl Transport for Endpoint {
             1
         };
         for _ in 0..copies {
-            let longest = if state.rng.random_bool(weather.straggle) {
-                Weather::STRAGGLER
-            } else {
-                weather.max_delay
-            };
+            let longest =
+                if state.rng.random_bool(weather.straggle) { Weather::STRAGGLER } else { weather.max_delay };
             let delay = state.rng.random_range(weather.min_delay..=longest);
             let sequence = state.sequence;
             state.sequence += 1;

@@ -104,7 +104,8 @@ async fn run(connection: &mut Connection, command: KvCommand) -> Result<ExitCode
         }
         KvCommand::Get { bucket, key, r } => {
             let path = format!("/kv/{}/{}?r={}", escape(&bucket), escape(&key), escape(&r));
-            let answer = send(connection, "GET", &path, &[], b"").await?;
+            // Several values come as JSON; a single one as it is.
+            let answer = send(connection, "GET", &path, &[("Accept", "application/json")], b"").await?;
             show(&answer)
         }
     }
@@ -159,7 +160,7 @@ fn show(answer: &Answer<'_>) -> Result<ExitCode> {
                 values.len()
             );
             for value in values {
-                println!("{}", value["value"].as_str().or(value.as_str()).unwrap_or_default());
+                println!("{}", value["value_base64"].as_str().context("a sibling has no value")?);
             }
         }
         404 => {

@@ -7,6 +7,7 @@ use crate::transport::{GrpcTransport, Inbound, LinkService};
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use clock::SystemClock;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -106,8 +107,13 @@ async fn serve_node(args: StartArgs) -> anyhow::Result<()> {
     if !args.join.is_empty() && !args.quiet {
         println!("joining by {} …", args.join.join(", "));
     }
-    let ports =
-        Ports { clock: Arc::new(clock), transport: transport.clone(), disk: None, seed: clock::entropy()? };
+    let ports = Ports {
+        clock: Arc::new(clock),
+        transport: transport.clone(),
+        disk: None,
+        seed: clock::entropy()?,
+        observers: Default::default(),
+    };
     let attach = |node: &Node| network.attach(node.clone());
     let starting = Node::start(config, engine.clone(), ports, attach);
     let node = tokio::select! {
@@ -150,8 +156,9 @@ fn check_exposure(args: &StartArgs) -> anyhow::Result<()> {
     let open = [args.listen, args.cluster].into_iter().find(|a| !a.ip().is_loopback());
     match open {
         Some(addr) if std::env::var_os("TORC_INSECURE").is_none_or(|v| v != "1") => bail!(
-            "{addr} is reachable from other machines, and anybody who reaches it could read and write everything: this version has no \
-             authentication or TLS of its own yet. Listen on 127.0.0.1, or put it behind something that authenticates and set TORC_INSECURE=1."
+            "{addr} is reachable from other machines, and anybody who reaches it could read and write everything: this version verifies \
+             signatures of DynamoDB requests only, and has no TLS yet. Listen on 127.0.0.1, or put it behind something that authenticates \
+             and set TORC_INSECURE=1."
         ),
         _ => Ok(()),
     }
@@ -160,13 +167,13 @@ fn check_exposure(args: &StartArgs) -> anyhow::Result<()> {
 async fn bind(addr: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
     match TcpListener::bind(addr).await {
         Ok(listener) => Ok(listener),
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => bail!(
+        Err(error) if error.kind() == ErrorKind::AddrInUse => bail!(
             "port {} on {} is in use by another process: stop it, or choose another port with {flag} {}:PORT",
             addr.port(),
             addr.ip(),
             addr.ip()
         ),
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             bail!("no permission to listen on {addr}: ports below 1024 need root; choose another with {flag}")
         }
         Err(error) => Err(error).with_context(|| format!("can't listen on {addr} ({flag})")),
@@ -180,8 +187,8 @@ fn open_engine(data: &Path, memory_bytes: usize) -> anyhow::Result<Engine> {
         ..Options::default()
     };
     Engine::open(Arc::new(RealEnv::new()), data, options).map_err(|error| {
-        let hint = hint(&error, data);
-        anyhow::Error::new(error).context(hint)
+        // One line: the engine's own message ends with the cause.
+        anyhow::anyhow!("{}: {error}", hint(&error, data))
     })
 }
 
@@ -204,11 +211,17 @@ fn hint(error: &torc_engine::Error, data: &Path) -> String {
         torc_engine::Error::DiskFull { .. } => {
             format!("the disk of {data} is full: make room, or choose another folder with --data")
         }
-        torc_engine::Error::Io { .. } => {
-            format!(
-                "{data} can't be opened: check that it is a folder that this user may write to, or choose another with --data"
-            )
-        }
+        torc_engine::Error::Io { source, .. } => match source.kind() {
+            ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
+                format!("{data} is not a folder: choose another with --data")
+            }
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+                format!(
+                    "this user may not write to {data}: change its permissions, or choose another folder with --data"
+                )
+            }
+            _ => format!("{data} can't be opened: check the disk, or choose another folder with --data"),
+        },
         torc_engine::Error::Poisoned => format!("{data} can't be opened"),
     }
 }

@@ -134,6 +134,12 @@ impl SimEnv {
         self.shared.lock().faults.fail_write_after = Some(nth.saturating_sub(1));
     }
 
+    /// Takes back the failures planned with [`SimEnv::fail_sync`] and [`SimEnv::fail_write`] that have not struck yet.
+    pub fn cancel_planned(&self) {
+        let faults = &mut self.shared.lock().faults;
+        (faults.fail_sync_after, faults.fail_write_after) = (None, None);
+    }
+
     /// Syncs report success and make nothing durable.
     pub fn set_lying_sync(&self, on: bool) {
         self.shared.lock().faults.lying_sync = on;

@@ -6,6 +6,7 @@
 use crate::lsm::codec::{get_varint, put_varint};
 use crate::lsm::key::{common_prefix, prefix8};
 use bytes::Bytes;
+use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::Arc;
@@ -184,33 +185,42 @@ impl BlockData {
 
     /// `None` if the block is malformed (its reader will say so) or too large to be worth it.
     fn build_lookup(&self) -> Option<Lookup> {
+        thread_local! {
+            /// Keys of the block, their ends, the entries' offsets: kept between blocks.
+            static SCRATCH: RefCell<(Vec<u8>, Vec<u32>, Vec<u16>)> = const { RefCell::new((Vec::new(), Vec::new(), Vec::new())) };
+        }
         if self.entries_end > 1 << 16 {
             return None;
         }
-        let (mut keys, mut ends, mut offsets) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut at, mut last) = (0usize, 0usize);
-        while at < self.entries_end as usize {
-            let e = self.entry(at).ok()?;
-            let start = keys.len();
-            if e.shared > start - last {
+        SCRATCH.with_borrow_mut(|(keys, ends, offsets)| {
+            keys.clear();
+            ends.clear();
+            offsets.clear();
+            let (mut at, mut last) = (0usize, 0usize);
+            while at < self.entries_end as usize {
+                let e = self.entry(at).ok()?;
+                let start = keys.len();
+                // A megabyte of keys in a block of 64 KiB is damage or malice.
+                if e.shared > start - last || start > 1 << 20 {
+                    return None;
+                }
+                keys.extend_from_within(last..last + e.shared);
+                keys.extend_from_slice(&self.data[e.key..e.value]);
+                ends.push(keys.len() as u32);
+                offsets.push(at as u16);
+                last = start;
+                at = e.end;
+            }
+            let key = |i: usize| &keys[if i == 0 { 0 } else { ends[i - 1] as usize }..ends[i] as usize];
+            let n = ends.len();
+            let skip = if n == 0 { 0 } else { common_prefix(key(0), key(n - 1)) };
+            let prefixes: Box<[u64]> = (0..n).map(|i| prefix8(key(i), skip)).collect();
+            // Keys out of order would be found here and not there: leave such a block to the slow path.
+            if !prefixes.is_sorted() {
                 return None;
             }
-            keys.extend_from_within(last..last + e.shared);
-            keys.extend_from_slice(&self.data[e.key..e.value]);
-            ends.push(keys.len());
-            offsets.push(at as u16);
-            last = start;
-            at = e.end;
-        }
-        let key = |i: usize| &keys[if i == 0 { 0 } else { ends[i - 1] }..ends[i]];
-        let n = ends.len();
-        let skip = if n == 0 { 0 } else { common_prefix(key(0), key(n - 1)) };
-        let prefixes: Box<[u64]> = (0..n).map(|i| prefix8(key(i), skip)).collect();
-        // Keys out of order would be found here and not there: leave such a block to the slow path.
-        if !prefixes.is_sorted() {
-            return None;
-        }
-        Some(Lookup { skip: skip as u32, prefixes, offsets: offsets.into() })
+            Some(Lookup { skip: skip as u32, prefixes, offsets: offsets.as_slice().into() })
+        })
     }
 
     #[inline]

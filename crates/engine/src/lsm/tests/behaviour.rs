@@ -262,6 +262,50 @@ fn a_range_delete_drops_whole_tables_without_reading_them() {
 }
 
 #[test]
+fn deletes_reach_what_they_delete_without_being_pushed() {
+    let env = SimEnv::new(0);
+    let engine = open(&env, tiny()).unwrap();
+    fill(&engine, 0..2000, "data that is going to be deleted in part");
+    drain(&engine);
+    let before = engine.metrics().table_bytes();
+    let mut batch = WriteBatch::new();
+    // Cuts through tables at both ends, so that they cannot go whole.
+    batch.delete_range(b"key00033", b"key01977");
+    engine.write(&batch).unwrap();
+    engine.flush().unwrap();
+    drain(&engine);
+    let m = engine.metrics();
+    assert_eq!(m.levels.iter().map(|l| l.entries).sum::<u64>(), 56, "{m:#?}");
+    assert!(m.table_bytes() * 10 < before, "{m:#?}");
+}
+
+#[test]
+fn a_range_delete_spares_what_is_newer_than_it() {
+    let env = SimEnv::new(0);
+    let engine = open(&env, tiny()).unwrap();
+    fill(&engine, 0..20, "old");
+    let mut batch = WriteBatch::new();
+    batch.delete_range(b"key", b"kez");
+    engine.write(&batch).unwrap();
+    engine.flush().unwrap();
+    // Tables that lie wholly within the range, one newer and still in level 0, one flushed together with the delete.
+    put(&engine, "key00003", "new").unwrap();
+    engine.flush().unwrap();
+    let mut batch = WriteBatch::new();
+    batch.put(b"key00004", b"hidden");
+    batch.delete_range(b"key00004", b"key00006");
+    batch.put(b"key00005", b"new");
+    engine.write(&batch).unwrap();
+    engine.flush().unwrap();
+    for round in ["before", "while", "after"] {
+        let got: Vec<_> = engine.scan(b"", b"", false, None).map(|i| i.unwrap().key).collect();
+        assert_eq!(got, [&b"key00003"[..], b"key00005"], "{round} compaction");
+        assert_eq!(get(&engine, "key00003").as_deref(), Some("new"));
+        if round == "before" { drain(&engine) } else { engine.compact_all().unwrap() }
+    }
+}
+
+#[test]
 fn a_snapshot_outlives_compaction_and_then_lets_go() {
     let env = SimEnv::new(0);
     let engine = open(&env, tiny()).unwrap();

@@ -1,6 +1,7 @@
 //! The whole engine on the simulated disk.
 
 mod behaviour;
+mod crash_images;
 mod model;
 
 use crate::env::SimEnv;

@@ -5,6 +5,7 @@
 //! that were durable, and the content must be exactly that of that many batches, no half of one.
 
 use super::{DIR, open, tiny};
+use crate::Error;
 use crate::env::{Env, SimEnv};
 use crate::lsm::{Engine, Options, Snapshot, WriteBatch};
 use rand::{Rng, SeedableRng};
@@ -329,6 +330,8 @@ fn check(seed: u64, logged: bool, steps: usize) -> usize {
         for _ in 0..steps {
             if let Err(e) = run.step() {
                 run.trace.push(format!("  {e}"));
+                // A failing disk explains failing operations, never wrong bytes.
+                assert!(matches!(e, Error::Io { .. } | Error::Poisoned), "{e}");
                 run.crash();
             }
         }

@@ -1,1 +1,0 @@
-//! Quorum flows of the buckets face.

@@ -1,0 +1,5 @@
+//! The flows over a network that fails, on tokio's paused clock.
+
+mod chaos;
+mod flows;
+mod world;

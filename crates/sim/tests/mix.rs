@@ -1,0 +1,47 @@
+//! A slice of the full fault mix, small enough for every test run, and the proof that it reaches what it is there for. The long run is
+//! `cargo xtask sim --seeds 2000 --budget 900`.
+
+use torc_sim::scenario::{Plan, run};
+use torc_sim::world::watch::Coverage;
+
+const SEEDS: u64 = 60;
+
+#[test]
+fn sixty_seeds_of_everything() {
+    let mut coverage = Coverage::new();
+    let (mut operations, mut answered) = (0, 0);
+    for seed in 1..=SEEDS {
+        let report = run(Plan::full(seed))
+            .unwrap_or_else(|e| panic!("{e:#}\n  replay: cargo xtask sim --seed {seed} --seeds 1"));
+        operations += report.operations;
+        answered += report.answered;
+        for (what, times) in report.coverage {
+            *coverage.entry(what).or_default() += times;
+        }
+    }
+    // Far below what the seeds give today: a fault that strikes no more, or a path that is never taken, shows as a fraction of its number.
+    for (what, least) in [
+        ("crashes", 100),
+        ("power cuts", 60),
+        ("shutdowns", 10),
+        ("joins", 20),
+        ("elections", 300),
+        ("entries applied", 20_000),
+        ("membership changes", 200),
+        ("moves asked for", 10),
+        ("snapshots installed", 40),
+        ("log truncations", 200),
+        ("log segments recycled", 100),
+        ("flushes", 100),
+        ("compactions", 10),
+        ("fault isolation", 50),
+        ("fault storm", 20),
+        ("fault disk stall", 20),
+        ("fault failed sync", 20),
+        ("fault clock jump", 20),
+    ] {
+        let reached = coverage.get(what).copied().unwrap_or(0);
+        assert!(reached >= least, "{what}: {reached} times, at least {least} expected; all: {coverage:?}");
+    }
+    assert!(answered * 10 > operations * 5, "most operations must get an answer: {answered} of {operations}");
+}
