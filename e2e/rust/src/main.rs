@@ -204,7 +204,7 @@ async fn batches_and_pages(client: &Client) -> Result<()> {
         ranks.push(found?.remove("rank"));
     }
     assert_eq!(ranks, (91..=100).map(|rank| Some(number(rank))).collect::<Vec<_>>());
-    let mut pages = client.scan().table_name(TABLE).limit(7).into_paginator().send();
+    let mut pages = client.scan().table_name(TABLE).consistent_read(true).limit(7).into_paginator().send();
     let mut scanned = 0;
     while let Some(page) = pages.next().await {
         scanned += page?.count();
