@@ -19,6 +19,9 @@ const CHUNK_ROWS: u32 = 4096;
 /// Most rows whose items are fetched from the table at once.
 const FETCH_ROWS: u32 = 32;
 
+/// Rows that are turned into JSON before others get their turn on this thread.
+const ROWS_A_TURN: usize = 64;
+
 /// What a page is made by.
 pub(super) struct PageRequest<'a> {
     pub table: &'a TableRef,
@@ -114,6 +117,10 @@ impl<'a> Page<'a> {
                 self.add(record, whole.get(at).and_then(Option::as_ref))?;
                 if self.full {
                     return Ok(());
+                }
+                if at % ROWS_A_TURN == ROWS_A_TURN - 1 {
+                    // A page is milliseconds of work: point reads on this thread get their turn in between.
+                    tokio::task::yield_now().await;
                 }
             }
             let Some(last) = rows.keys.last().filter(|_| rows.more) else { return Ok(()) };
