@@ -26,7 +26,7 @@ pub(super) struct Arena {
 impl Arena {
     /// Appends a record; `None` when the arena's 65 536 chunks are used up.
     pub(super) fn push(&mut self, key: &[u8], value: &[u8]) -> Option<Pos> {
-        let large = value.len() >= LARGE;
+        let large = Self::is_large(value);
         let need = HEADER + key.len() + if large { 0 } else { value.len() };
         if self.open.len() + need > self.open.capacity() || self.open.len() >= CHUNK {
             self.seal();
@@ -48,6 +48,33 @@ impl Arena {
             self.open.extend_from_slice(value);
         }
         Some(pos)
+    }
+
+    /// Whether a value of this length is kept apart.
+    pub(super) fn is_large(value: &[u8]) -> bool {
+        value.len() >= LARGE
+    }
+
+    /// Takes over the chunks of `other`, whose records with large values are given, and says how many chunks lie before them.
+    pub(super) fn absorb(&mut self, mut other: Self, large: &[Pos]) -> u32 {
+        self.seal();
+        other.seal();
+        let (chunks, values) = (self.sealed.len() as u32, self.large.len() as u32);
+        if values > 0 {
+            for pos in large {
+                let (chunk, at) = ((pos >> 16) as usize, (pos & 0xffff) as usize);
+                let bytes = std::mem::take(&mut other.sealed[chunk]);
+                // Nobody else has it yet, so that nothing is copied.
+                let mut bytes = bytes.try_into_mut().unwrap_or_else(|shared| (&shared[..]).into());
+                let field = &mut bytes[at + 4..at + HEADER];
+                let word = u32::from_le_bytes(field.try_into().expect("four bytes"));
+                field.copy_from_slice(&(word + values).to_le_bytes());
+                other.sealed[chunk] = bytes.freeze();
+            }
+        }
+        self.sealed.append(&mut other.sealed);
+        self.large.append(&mut other.large);
+        chunks
     }
 
     /// Closes the open chunk: what a split does before both halves clone the arena.

@@ -34,6 +34,26 @@ impl Leaf {
         })
     }
 
+    /// A leaf of 1 to [`LEAF_ENTRIES`] sorted entries: the prefix behind the `skip` bytes that all their keys share, tag, position.
+    pub(super) fn from_sorted(
+        entries: impl Iterator<Item = (u64, u64, Pos)>,
+        skip: usize,
+        arena: &Arena,
+    ) -> Box<Self> {
+        let mut leaf = Self::empty();
+        for (i, (prefix, tag, pos)) in entries.enumerate() {
+            (leaf.prefixes[i], leaf.tags[i], leaf.positions[i]) = (prefix, tag, pos);
+            leaf.len += 1;
+        }
+        // While the prefixes tell the entries well apart there is no need to look at the keys.
+        if leaf.prefixes[0] >> 32 == leaf.prefixes[leaf.len() - 1] >> 32 {
+            leaf.tighten(arena);
+        } else {
+            leaf.set_common(leaf.key(0, arena), skip);
+        }
+        leaf
+    }
+
     #[inline]
     pub(super) fn len(&self) -> usize {
         self.len as usize

@@ -5,10 +5,12 @@
 //! while newer entries arrive: it skips them. A memtable never loses an entry until it is dropped as a whole.
 
 mod arena;
+mod bulk;
 mod iter;
 mod leaf;
 mod shard;
 
+pub(crate) use bulk::BulkRun;
 pub(crate) use iter::MemIter;
 
 use super::key::{kind_of, search_tag, seq_of, tag};
@@ -23,6 +25,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// Memory that an entry costs beyond its key and value: leaf slot and record header.
 const ENTRY_OVERHEAD: usize = 36;
+/// The same for each of the two fragments that a range delete may cut.
+const RANGE_DEL_OVERHEAD: usize = 64;
 
 /// See the module's comment.
 pub(crate) struct Memtable {
@@ -112,7 +116,7 @@ impl Memtable {
         self.note_seq(seq);
         self.range_dels.write().insert(start, end, seq);
         self.has_range_dels.store(true, Ordering::Release);
-        self.bytes.fetch_add(2 * (start.len() + end.len() + 64), Ordering::Relaxed);
+        self.bytes.fetch_add(2 * (start.len() + end.len() + RANGE_DEL_OVERHEAD), Ordering::Relaxed);
         self.entries.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -31,6 +31,16 @@ pub(super) struct Place {
 }
 
 impl Shard {
+    /// A shard of leaves in order.
+    #[allow(clippy::vec_box)]
+    pub(super) fn from_leaves(high: Option<Box<[u8]>>, arena: Arena, leaves: Vec<Box<Leaf>>) -> Self {
+        let mut shard = Self { high, arena, leaves, ..Self::default() };
+        if !shard.leaves.is_empty() {
+            shard.rebuild_directory();
+        }
+        shard
+    }
+
     /// Whether the key lies beyond this shard (the shard was split after the caller looked it up).
     #[inline]
     pub(super) fn is_beyond(&self, key: &[u8]) -> bool {
