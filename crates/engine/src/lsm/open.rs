@@ -4,7 +4,7 @@ use super::cache::BlockCache;
 use super::core::{Compactions, Core, Counters, ManifestState, ReadState, Signal, Writer, snapshot_edit};
 use super::files::{TableFolder, table_number};
 use super::manifest::Manifest;
-use super::memtable::Memtable;
+use super::memtable::{MemPool, Memtable};
 use super::options::Options;
 use super::replay::{self, Gathered};
 use super::snapshot::Snapshots;
@@ -94,14 +94,19 @@ pub(crate) fn open(env: Arc<dyn Env>, dir: &Path, options: Options) -> Result<Co
         env.remove(&folder.path(*orphan))?;
     }
 
-    let state =
-        ReadState { active: Arc::new(Memtable::new(0)), immutables: Vec::new(), version: Arc::new(version) };
+    let pool = MemPool::new(options.memtable_bytes);
+    let state = ReadState {
+        active: Arc::new(Memtable::new(0, pool.clone())),
+        immutables: Vec::new(),
+        version: Arc::new(version),
+    };
     state.active.set_log_index(log_index);
     let core = Core {
         dir: dir.to_path_buf(),
         folder,
         cache,
         log,
+        pool,
         state: ArcSwap::from_pointee(state),
         state_lock: Mutex::new(()),
         writer: Mutex::new(Writer { last_seq, last_index: log_index }),

@@ -137,7 +137,7 @@ fn build(core: &Core, runs: Vec<BulkRun>, mut last_seq: u64) -> Vec<Arc<Memtable
     }
     let epochs = 0u64..;
     let build = |(epoch, (runs, last_seq, _)): (u64, (Vec<BulkRun>, u64, usize))| {
-        Arc::new(Memtable::from_runs(epoch, runs, last_seq))
+        Arc::new(Memtable::from_runs(epoch, runs, last_seq, core.pool.clone()))
     };
     if core.options.background == Background::Manual || groups.len() < 2 {
         return epochs.zip(groups).map(build).collect();

@@ -4,7 +4,7 @@
 use super::arena::{Arena, Pos};
 use super::leaf::{LEAF_ENTRIES, Leaf};
 use super::shard::{SHARD_LEAVES, Shard};
-use super::{ENTRY_OVERHEAD, Memtable, RANGE_DEL_OVERHEAD, ShardMap};
+use super::{ENTRY_OVERHEAD, MemPool, Memtable, RANGE_DEL_OVERHEAD, ShardMap};
 use crate::lsm::batch::{Op, Ops};
 use crate::lsm::key::{KIND_DELETE, KIND_PUT, common_prefix, prefix8, tag};
 use crate::lsm::sorted_keys::SortedKeys;
@@ -156,12 +156,17 @@ fn compare(a: &Entry, b: &Entry, arena: &Arena) -> Ordering {
 
 impl Memtable {
     /// A memtable of consecutive sorted runs (at least one), whose first operation has the sequence number after `last_seq`.
-    pub(crate) fn from_runs(epoch: u64, runs: Vec<BulkRun>, last_seq: u64) -> Self {
+    pub(crate) fn from_runs(epoch: u64, runs: Vec<BulkRun>, last_seq: u64, pool: Arc<MemPool>) -> Self {
         let mut runs = runs.into_iter();
         let mut run = runs.next().unwrap_or_default();
         runs.for_each(|next| run.append(next));
         run.arena.seal();
-        let mem = Self { map: arc_swap::ArcSwap::from_pointee(shards(&run, last_seq)), ..Self::new(epoch) };
+        // The chunks so far came from the allocator; those of later writes do not.
+        run.arena.set_pool(pool.clone());
+        let mem = Self {
+            map: arc_swap::ArcSwap::from_pointee(shards(&run, last_seq, &pool)),
+            ..Self::new(epoch, pool)
+        };
         for (start, end, number) in &run.range_dels {
             mem.range_dels.write().insert(start, end, last_seq + 1 + u64::from(*number));
         }
@@ -179,7 +184,7 @@ impl Memtable {
 }
 
 /// Lays sorted entries out as shards of full leaves, half as many leaves as a shard may have.
-fn shards(run: &BulkRun, last_seq: u64) -> ShardMap {
+fn shards(run: &BulkRun, last_seq: u64, pool: &Arc<MemPool>) -> ShardMap {
     let arena = &run.arena;
     let mut lows: Vec<&[u8]> = vec![&[]];
     let mut shards: Vec<Shard> = Vec::new();
@@ -202,7 +207,7 @@ fn shards(run: &BulkRun, last_seq: u64) -> ShardMap {
         });
         let high = others.first().map(|e| Box::from(arena.key(e.pos)));
         lows.extend(others.first().map(|e| arena.key(e.pos)));
-        shards.push(Shard::from_leaves(high, arena.clone(), leaves.collect()));
+        shards.push(Shard::from_leaves(high, arena.clone(), leaves.collect(), pool.clone()));
     }
     ShardMap {
         lows: SortedKeys::new(lows.into_iter()),
@@ -241,7 +246,7 @@ mod tests {
         fn a_bulk_memtable_equals_one_filled_by_inserting(
             runs in vec(ops(), 1..4), lead in vec(any::<u8>(), 0..12), batch_len in 1usize..8, later in ops(),
         ) {
-            let plain = Arc::new(Memtable::new(3));
+            let plain = Arc::new(Memtable::new(3, Arc::default()));
             let (mut seq, mut index) = (77, 9);
             let insert = |mem: &Memtable, seq: u64, op: Op<'_>| match op {
                 Op::Put { key, value } => mem.insert(key, seq, KIND_PUT, value),
@@ -273,7 +278,7 @@ mod tests {
                 gathered.sort();
                 bulk.push(gathered);
             }
-            let bulk = Arc::new(Memtable::from_runs(3, bulk, 77));
+            let bulk = Arc::new(Memtable::from_runs(3, bulk, 77, MemPool::new(1 << 20)));
             prop_assert_eq!(bulk.bytes(), plain.bytes());
             prop_assert_eq!(bulk.entries(), plain.entries());
             prop_assert_eq!(bulk.last_seq(), plain.last_seq());
@@ -309,7 +314,7 @@ mod tests {
         }
         assert!(run.add(1, batch.iter()));
         run.sort();
-        let mem = Arc::new(Memtable::from_runs(0, vec![run], 0));
+        let mem = Arc::new(Memtable::from_runs(0, vec![run], 0, Arc::default()));
         assert!(mem.map.load().shards.len() > 3);
         assert!(
             all(&mem)

@@ -34,6 +34,11 @@ impl Leaf {
         })
     }
 
+    /// Forgets all entries.
+    pub(super) fn clear(&mut self) {
+        (self.len, self.skip) = (0, 0);
+    }
+
     /// A leaf of 1 to [`LEAF_ENTRIES`] sorted entries: the prefix behind the `skip` bytes that all their keys share, tag, position.
     pub(super) fn from_sorted(
         entries: impl Iterator<Item = (u64, u64, Pos)>,
@@ -142,10 +147,9 @@ impl Leaf {
         self.len += 1;
     }
 
-    /// Moves the upper half into a new leaf.
-    pub(super) fn split(&mut self, arena: &Arena) -> Box<Self> {
+    /// Moves the upper half into `right`, an empty leaf.
+    pub(super) fn split(&mut self, mut right: Box<Self>, arena: &Arena) -> Box<Self> {
         let (len, at) = (self.len(), self.len() / 2);
-        let mut right = Self::empty();
         let moved = len - at;
         right.tags[..moved].copy_from_slice(&self.tags[at..len]);
         right.positions[..moved].copy_from_slice(&self.positions[at..len]);

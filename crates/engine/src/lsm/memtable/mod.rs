@@ -8,10 +8,12 @@ mod arena;
 mod bulk;
 mod iter;
 mod leaf;
+mod pool;
 mod shard;
 
 pub(crate) use bulk::BulkRun;
 pub(crate) use iter::MemIter;
+pub(crate) use pool::MemPool;
 
 use super::key::{kind_of, search_tag, seq_of, tag};
 use super::range_del::{RangeDelMap, RangeDels};
@@ -71,10 +73,11 @@ pub(crate) enum Found {
 }
 
 impl Memtable {
-    pub(crate) fn new(epoch: u64) -> Self {
+    /// An empty memtable whose memory comes from `pool` and goes back to it.
+    pub(crate) fn new(epoch: u64, pool: Arc<MemPool>) -> Self {
         let map = ShardMap {
             lows: SortedKeys::new(std::iter::once(&[][..])),
-            shards: vec![Arc::new(RwLock::new(Shard::default()))],
+            shards: vec![Arc::new(RwLock::new(Shard::empty(pool)))],
         };
         Self {
             epoch,
