@@ -127,6 +127,15 @@ impl Log {
         self.shared().append(records, false)
     }
 
+    /// After the buffered append of `lsn`: waits for a sync if so much is on its way to the disk that writers should not add to it
+    /// (8 MiB).
+    ///
+    /// # Errors
+    /// As [`Log::wait`].
+    pub(crate) fn wait_for_room(&self, lsn: Lsn) -> Result<()> {
+        self.shared().wait_for_room(lsn)
+    }
+
     /// Writes and syncs everything appended so far; returns the new durable number. For [`crate::Background::Manual`]: with
     /// [`crate::Background::Threads`] the log's own thread does this.
     ///

@@ -65,6 +65,17 @@ impl ReadState {
     }
 }
 
+/// What becomes of a batch in the engine's own log stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Logging {
+    /// Nothing: the caller has it in another stream.
+    None,
+    /// It goes to the disk with what comes after it.
+    Buffered,
+    /// It goes to the disk now.
+    Synced,
+}
+
 /// What the write lock guards.
 pub(crate) struct Writer {
     /// Last sequence number given out.
@@ -180,8 +191,9 @@ impl Core {
         PickerOptions { base_bytes: self.options.level_base_bytes }
     }
 
-    /// Logs (if `logged`) and applies a batch. The log number is 0 if it was not logged.
-    pub(crate) fn write(&self, batch: &WriteBatch, logged: bool) -> Result<Lsn> {
+    /// Logs and applies a batch. The log number is 0 if it was not logged.
+    pub(crate) fn write(&self, batch: &WriteBatch, logging: Logging) -> Result<Lsn> {
+        let logged = logging != Logging::None;
         let bytes = batch.as_bytes().len();
         if bytes > MAX_BATCH_BYTES {
             return Err(self.refusal(std::io::ErrorKind::InvalidInput, "a batch is larger than 256 MiB"));
@@ -192,10 +204,18 @@ impl Core {
         let mut lsn = 0;
         if logged {
             let index = writer.last_index + 1;
-            lsn = self.log.append(&[Record::Entry { stream: ENGINE_STREAM, index, payload }])?;
+            let record = [Record::Entry { stream: ENGINE_STREAM, index, payload }];
+            lsn = match logging {
+                Logging::Buffered => self.log.append_buffered(&record)?,
+                Logging::None | Logging::Synced => self.log.append(&record)?,
+            };
             writer.last_index = index;
         }
         self.insert(&mut writer, batch, logged);
+        drop(writer);
+        if logging == Logging::Buffered {
+            self.log.wait_for_room(lsn)?;
+        }
         Ok(lsn)
     }
 
