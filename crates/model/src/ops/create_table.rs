@@ -324,6 +324,9 @@ fn projection(raw: spec::RawProjection) -> Result<Projection, ApiError> {
         (ProjectionType::All | ProjectionType::KeysOnly, Some(_)) => {
             invalid(format_args!("ProjectionType is {}, but NonKeyAttributes is specified", kind.name()))
         }
+        (_, Some(names)) if names.iter().enumerate().any(|(at, name)| names[..at].contains(name)) => {
+            Err(ApiError::validation("Cannot have two attributes with the same name"))
+        }
         _ => Ok(Projection { kind, non_key_attributes: raw.attributes.unwrap_or_default() }),
     }
 }
