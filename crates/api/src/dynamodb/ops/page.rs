@@ -14,6 +14,8 @@ use torc_model::{ApiError, Item, codec};
 
 /// Most bytes of items that one page reads, by DynamoDB's size rules.
 const PAGE_BYTES: u64 = 1 << 20;
+/// Most bytes of one request to a replica: it reads them in one go, on a thread that serves point reads too.
+const CHUNK_BYTES: u64 = 256 << 10;
 /// Most rows of one request to a replica.
 const CHUNK_ROWS: u32 = 4096;
 /// Most rows whose items are fetched from the table at once.
@@ -104,7 +106,7 @@ impl<'a> Page<'a> {
                 end: end.clone(),
                 reverse,
                 max_rows: self.chunk_rows(left),
-                max_bytes: (PAGE_BYTES - self.bytes.min(PAGE_BYTES)).max(1) as u32,
+                max_bytes: (PAGE_BYTES - self.bytes.min(PAGE_BYTES)).clamp(1, CHUNK_BYTES) as u32,
                 strong: self.request.consistent,
             };
             let rows = context.node.tables().range(self.request.table.id(), &range).await;
