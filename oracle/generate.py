@@ -26,7 +26,7 @@ class World(Items):
         ]
         self.attributes = NAMES
         self.lifecycle = Lifecycle(rng, prefix)
-        self.pages = {}
+        self.pages, self.seen, self.current, self.believing = {}, {}, {}, True
 
     def tables(self):
         return [table.creation() for table in self.data_tables]
@@ -36,7 +36,7 @@ class World(Items):
         rng = self.rng
         if about == "tables" or (about == "all" and rng.random() < 0.04):
             return self.lifecycle.request()
-        self.names, self.values = {}, {}
+        self.names, self.values, self.current, self.believing = {}, {}, {}, True
         table = rng.choice(self.data_tables)
         if rng.random() < 0.02:
             body = self.walk(table)
@@ -58,6 +58,8 @@ class World(Items):
             self.start_key(table, body, last)
         if rng.random() < {"malformed": 1, "items": 0}.get(about, 0.04):
             body = broken(rng, body)
+            # Whatever becomes of it, nothing is believed of what it wrote.
+            self.believing = False
         return operation, body
 
     def placeholders(self, operation, body):
@@ -75,6 +77,17 @@ class World(Items):
         self.lifecycle.observe(operation, body, status, answer)
         if operation == "Query" and status == 200 and "LastEvaluatedKey" in answer:
             self.pages[body["TableName"], operation] = (body, answer["LastEvaluatedKey"])
+        for table in self.data_tables:
+            if status == 200 and self.believing and body.get("TableName") == table.name:
+                self.note(table, operation, body, answer)
+
+    def key_of(self, body):
+        """The key of the item that a write was about."""
+        for table in self.data_tables:
+            if body.get("TableName") == table.name:
+                given = body.get("Key") or body["Item"]
+                return {name: given[name] for name, _ in table.keys} if self.believing else None
+        return None
 
     # After a difference
 

@@ -1,5 +1,7 @@
 """Requests of the data operations."""
 
+import json
+
 from expressions import COMPARATORS
 from legacy import Legacy
 
@@ -51,11 +53,43 @@ class Items(Legacy):
                 lambda: key.update(p=self.value()), lambda: key.clear(), lambda: key.update({table.keys[-1][0]: self.value()})])()
         return key
 
+    def believed(self, table, key=None):
+        """What the item is believed to be; without a key, any of the table."""
+        every = self.seen.get(table.name, {})
+        if key is None:
+            return self.rng.choice(list(every.values())) if every else {}
+        return every.get(self.identity(table, key), {})
+
+    @staticmethod
+    def identity(table, item):
+        return json.dumps([item.get(name) for name, _ in table.keys])
+
+    def about(self, table):
+        """A key, and `current` set to what is believed to be there."""
+        key = self.key(table)
+        if self.rng.random() < 0.5:
+            some = self.believed(table)
+            key = {name: some[name] for name, _ in table.keys} if some else key
+        self.current = self.believed(table, key)
+        return key
+
+    def note(self, table, operation, body, answer):
+        """Takes note of what DynamoDB Local answered."""
+        every = self.seen.setdefault(table.name, {})
+        if operation == "PutItem":
+            every[self.identity(table, body["Item"])] = body["Item"]
+        elif operation == "DeleteItem":
+            every.pop(self.identity(table, body["Key"]), None)
+        elif operation == "UpdateItem" and body.get("ReturnValues") == "ALL_NEW" and "Attributes" in answer:
+            every[self.identity(table, body["Key"])] = answer["Attributes"]
+        elif operation == "GetItem" and not {"ProjectionExpression", "AttributesToGet"} & set(body) and "Item" in answer:
+            every[self.identity(table, body["Key"])] = answer["Item"]
+
     def item(self, table):
-        item = self.key(table)
+        item = self.about(table)
         indexed = {key: kind for _, key, kind, _ in table.indexes}
         for name in self.rng.sample(self.attributes, self.rng.randint(0, 5)):
-            value = self.value()
+            value = self.document() if self.rng.random() < 0.15 else self.value()
             if name in indexed and self.rng.random() < 0.97:
                 value = self.key_value(indexed[name], name)
             item[name] = value
@@ -86,13 +120,13 @@ class Items(Legacy):
         return self.guarded(body)
 
     def DeleteItem(self, table):
-        body = {"TableName": table.name, "Key": self.key(table)}
+        body = {"TableName": table.name, "Key": self.about(table)}
         if self.rng.random() < 0.5:
             body["ReturnValues"] = self.rng.choice(["ALL_OLD", "ALL_OLD", "NONE", "UPDATED_OLD"])
         return self.guarded(body)
 
     def UpdateItem(self, table):
-        body = {"TableName": table.name, "Key": self.key(table)}
+        body = {"TableName": table.name, "Key": self.about(table)}
         if self.rng.random() < 0.97:
             body["UpdateExpression"] = self.update()
         if self.rng.random() < 0.7:
@@ -100,7 +134,7 @@ class Items(Legacy):
         return self.guarded(body)
 
     def GetItem(self, table):
-        body = {"TableName": table.name, "Key": self.key(table), "ConsistentRead": self.rng.random() < 0.7}
+        body = {"TableName": table.name, "Key": self.about(table), "ConsistentRead": self.rng.random() < 0.7}
         if self.rng.random() < 0.5:
             body["ProjectionExpression"] = self.projection()
         return body
@@ -108,6 +142,7 @@ class Items(Legacy):
     def Query(self, table):
         rng = self.rng
         body = {"TableName": table.name, "ConsistentRead": rng.random() < 0.7}
+        self.current = self.believed(table)
         sort = table.keys[1] if len(table.keys) > 1 else None
         if table.indexes and rng.random() < 0.5:
             body["IndexName"], name, kind, _ = rng.choice(table.indexes)
@@ -166,6 +201,7 @@ class Items(Legacy):
     def Scan(self, table):
         rng = self.rng
         body = {"TableName": table.name, "ConsistentRead": rng.random() < 0.7}
+        self.current = self.believed(table)
         if table.indexes and rng.random() < 0.3:
             body["IndexName"] = rng.choice(table.indexes)[0]
         self.what(body)

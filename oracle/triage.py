@@ -1,6 +1,7 @@
 """Where Torc and DynamoDB Local differ on purpose, and what settles it. DynamoDB itself has the last word: its API reference and
 developer guide, the service model in botocore, and its answers as they are published there."""
 
+import json
 import re
 from collections import namedtuple
 
@@ -13,6 +14,11 @@ LIFECYCLE = ("CreateTable", "UpdateTable", "DescribeTable", "DeleteTable", "List
 
 def reason(operation, body, ours, theirs):
     """Why the difference is none, or None."""
+    if ours[0] == theirs[0] == 200 and body.get("ReturnItemCollectionMetrics") == "SIZE":
+        answer = {name: value for name, value in ours[3].items() if name != "ItemCollectionMetrics"}
+        if answer != ours[3] and answer == theirs[3]:
+            return "item collection metrics (API reference, ItemCollectionMetrics): DynamoDB Local has none"
+        ours = (*ours[:3], answer)
     case = Case(operation, body, *ours, *theirs)
     for rule in RULES:
         text = rule(case)
@@ -188,10 +194,76 @@ def capacity(c):
         return None
     if asked == "NONE" and mine is None:
         return "capacity that nobody asked for: DynamoDB Local gives that of deletions all the same"
+    if c.operation in ("Query", "Scan") and c.answer["ScannedCount"] == 0 and local["CapacityUnits"] == 0 and mine["CapacityUnits"] in (0.5, 1):
+        return "reading what does not exist is charged (developer guide, Read consistency and capacity units); DynamoDB Local does not"
+    if c.operation == "Scan" and "IndexName" in c.body and mine["CapacityUnits"] > local["CapacityUnits"]:
+        return "what an index does not hold is fetched from the table and charged (developer guide, Local secondary indexes, Read capacity units); DynamoDB Local does not charge scans for it"
     if c.operation == "BatchGetItem":
         return "reading what does not exist is charged (developer guide, Read consistency and capacity units); DynamoDB Local does not"
     if c.operation == "BatchWriteItem":
         return "deleting what does not exist is one unit a write (developer guide, Write capacity units); DynamoDB Local adds them up otherwise"
+    return None
+
+
+def updated(c):
+    """`UPDATED_OLD` and `UPDATED_NEW` of a path that leads into an attribute."""
+    if c.operation != "UpdateItem" or c.status != 200 or c.their_status != 200 or not str(c.body.get("ReturnValues")).startswith("UPDATED_"):
+        return None
+    ours, theirs = dict(c.answer), dict(c.their_answer)
+    mine, local = ours.pop("Attributes", {}), theirs.pop("Attributes", {})
+    if ours == theirs and within({"M": mine}, {"M": local}):
+        return "UPDATED_OLD and UPDATED_NEW are 'only the updated attributes' (API reference, UpdateItem, ReturnValues): of a nested path what it leads to, DynamoDB Local gives all of the attribute"
+    return None
+
+
+def plain(value):
+    (kind, text), = value.items()
+    return (kind, float(text) if kind == "N" else str(text))
+
+
+def within(part, whole):
+    """Whether `part` is `whole` with members of its maps and elements of its lists left out."""
+    (kind, inner), = part.items()
+    if kind not in whole or kind not in ("M", "L"):
+        return part == whole
+    if kind == "M":
+        return all(name in whole["M"] and within(value, whole["M"][name]) for name, value in inner.items())
+    rest = iter(whole["L"])
+    return all(any(within(one, other) for other in rest) for one in inner)
+
+
+def ties(c):
+    """Rows of an index with the same index key."""
+    if c.operation != "Query" or "IndexName" not in c.body or c.status != 200 or c.their_status != 200 or "Items" not in c.answer:
+        return None
+    ours, theirs = dict(c.answer), dict(c.their_answer)
+    mine, local = ours.pop("Items"), theirs.pop("Items")
+    index = {"all": "l", "some": "c", "keys": "n"}.get(c.body["IndexName"])
+    start = c.body.get("ExclusiveStartKey")
+    if start:
+        # Which of the rows with the index key of the start come after it. A filter or projection hides whether it is they.
+        hidden = {"FilterExpression", "QueryFilter", "ProjectionExpression", "AttributesToGet", "Select"} & set(c.body)
+        if hidden or any(one.get(index) == start.get(index) for one in mine + local):
+            return "where a page begins among rows with the same index key: their order is not promised (developer guide, Local secondary indexes)"
+    spelled = lambda items: sorted(json.dumps(one, sort_keys=True) for one in items)
+    if ours == theirs and spelled(mine) == spelled(local) and [one.get(index) for one in mine] == [one.get(index) for one in local]:
+        return "rows of an index with the same index key: their order is not promised (developer guide, Local secondary indexes)"
+    return None
+
+
+def last_page(c):
+    """A query of a table without sort keys reads one item at most."""
+    if c.operation != "Query" or c.status != 200 or c.their_status != 200 or c.body.get("Limit") != c.answer["ScannedCount"]:
+        return None
+    ours, theirs = dict(c.answer), dict(c.their_answer)
+    key = ours.pop("LastEvaluatedKey", {})
+    if ours != theirs:
+        return None
+    values = [plain(value) for value in c.body.get("ExpressionAttributeValues", {}).values()]
+    values += [plain(value) for one in c.body.get("KeyConditions", {}).values() for value in one.get("AttributeValueList", [])]
+    # The key that the page ends with is that of the whole partition, or a bound of the range.
+    if set(key) == {"p"} or any(plain(value) in values for name, value in key.items() if name != "p"):
+        return "a page that ends at its Limit has a LastEvaluatedKey, more or not (API reference, Query, LastEvaluatedKey); DynamoDB Local leaves it out where the last key is the last that the query can read"
     return None
 
 
@@ -204,6 +276,7 @@ WORDS = [
     ("Supplied AttributeValue is empty", "The supplied Item contains a null AttributeValue"),
     ("The parameter cannot be converted to a numeric value", "A value provided cannot be converted into a number"),
     ("Empty attribute name for key", "because \"val\" is null for key"),
+    ("The Segment parameter is", "Cannot specify the"),
     ("The Segment parameter is", "segment must also be specified"),
     ("The TotalSegments parameter is", "total segment must also be specified"),
     ("The Segment parameter is zero-based", "at 'segment' failed to satisfy constraint"),
@@ -214,12 +287,15 @@ WORDS = [
     ("Empty attribute name for key", "contains invalid value: null for key"),
     ("The supplied Item contains a null AttributeValue", "The supplied Item contains a null AttributeValue: "),
     ("Attempting to store more than 38 significant digits", "only supports precision up to 38 digits"),
+    ("Requested resource not found", "item keys contains duplicates"),
     ("may not contain null values", "The supplied Item contains a null AttributeValue"),
 ]
 
 
 def worded(c):
     """Both refuse for the same fault in other words."""
+    if c.status != 400 or c.their_status != 400:
+        return None
     for ours, theirs in WORDS:
         if ours in c.message and theirs in c.their_message:
             return "the same fault in the words of the service: " + theirs
@@ -253,7 +329,7 @@ def same_stage(c):
         if text in c.message and text in c.their_message:
             return "two faults of one kind: which attribute is told first, or the order of a list of names, is that of a Java hash map"
     both = ("The document path provided in the update expression is invalid for update", "An operand in the update expression has an incorrect data type",
-        "refers to an attribute that does not exist in the item", "Number overflow", "Number underflow", "Attempting to store more than 38")
+        "refers to an attribute that does not exist in the item", "Number overflow", "Number underflow", "Attempting to store more than 38", "only supports precision")
     if any(text in c.message for text in both) and any(text in c.their_message for text in both):
         return "two faulty actions in one update: which is told first is not documented"
     sets = "Invalid attribute type name found"
@@ -268,9 +344,11 @@ def same_stage(c):
 
 
 def java(c):
+    if "١" in c.message and c.their_status == 200:
+        return "numbers are made of ASCII digits (developer guide, Numbers); DynamoDB Local takes those of other scripts"
     if c.their_kind == "InternalFailure":
         return "DynamoDB Local fails with 500"
     return None
 
 
-RULES = [java, types, constraints, lifecycle, looser, missing_table, key_shape, start_key, index_key, nothing_deleted, capacity, worded, same_stage, earlier]
+RULES = [java, types, constraints, lifecycle, looser, missing_table, key_shape, start_key, index_key, nothing_deleted, capacity, updated, ties, last_page, worded, same_stage, earlier]

@@ -41,10 +41,12 @@ pub(super) struct Page<'a> {
     bytes: u64,
     /// Only rows of this ordinal are the index's: in a token's range the rows of all local indexes lie together.
     ordinal: Option<u8>,
-    /// Whether items are fetched from the table, because the index does not hold all that is asked for.
+    /// Whether items are fetched from the table, because the index does not hold all that is looked at.
     fetches: bool,
-    /// Whether the filter, too, looks at what only the table has. A query's may not; a scan's may.
+    /// Whether the filter looks at what only the table has. A query's may not; a scan's may.
     filters_whole: bool,
+    /// Whether what is returned is only in the table. A filter that needs the table does not make an index give more than it holds.
+    shows_whole: bool,
     /// Size of what was fetched, bytes, and what it cost, units.
     fetched: (u64, f64),
     last: Option<Bytes>,
@@ -69,7 +71,8 @@ impl<'a> Page<'a> {
     pub(super) fn new(request: PageRequest<'a>) -> Result<Self, ApiError> {
         let ordinal = request.index.map(ordinal).transpose()?;
         let filters_whole = request.index.is_some_and(|index| filters_whole(&request, index));
-        let fetches = filters_whole || request.index.is_some_and(|index| fetches(&request, index));
+        let shows_whole = request.index.is_some_and(|index| shows_whole(&request, index));
+        let fetches = filters_whole || shows_whole;
         Ok(Self {
             request,
             items: vec![b'['],
@@ -79,6 +82,7 @@ impl<'a> Page<'a> {
             ordinal,
             fetches,
             filters_whole,
+            shows_whole,
             fetched: (0, 0.0),
             last: None,
             full: false,
@@ -178,7 +182,7 @@ impl<'a> Page<'a> {
         if passes {
             self.count += 1;
             if self.request.select != Select::Count {
-                self.write(item)?;
+                self.write(if self.shows_whole { item } else { record })?;
             }
         }
         self.full = self.bytes + self.fetched.0 >= PAGE_BYTES
@@ -243,8 +247,8 @@ fn filters_whole(request: &PageRequest<'_>, index: &LocalIndex) -> bool {
     paths.any(|path| !schema.is_projected(IndexRef::Local(index), path.root()))
 }
 
-/// Whether a read of an index asks for attributes that only the table has.
-fn fetches(request: &PageRequest<'_>, index: &LocalIndex) -> bool {
+/// Whether a read of an index returns attributes that only the table has.
+fn shows_whole(request: &PageRequest<'_>, index: &LocalIndex) -> bool {
     let schema = &request.table.schema;
     let held = |name: &str| schema.is_projected(IndexRef::Local(index), name);
     match (request.select, request.projection) {
