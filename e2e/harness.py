@@ -26,7 +26,7 @@ HOME = Path(os.environ["TORC_E2E_HOME"])
 RUNS = HOME / "runs"
 
 # Below the ephemeral range, so that an outgoing connection never takes the port of a node that is down.
-PORT_RANGE = (20000, 32000)
+PORT_RANGE = tuple(int(port) for port in os.environ.get("TORC_E2E_PORTS", "20000-32000").split("-"))
 READY_SECONDS = 30.0
 
 
@@ -61,8 +61,9 @@ def eventually(what: str, seconds: float, attempt):
 class Node:
     """One process, its zone, ports and data folder. The same flags at every start."""
 
-    def __init__(self, name: str, zone: str, folder: Path, join: list[str], port=None, cluster_port=None):
+    def __init__(self, name: str, zone: str, folder: Path, join: list[str], port=None, cluster_port=None, environment=None):
         self.name = name
+        self.environment = environment or {}
         self.zone = zone
         self.folder = folder
         self.join = join
@@ -96,7 +97,8 @@ class Node:
         with open(self.log_path, "ab") as log:
             log.write(f"\n===== start: {' '.join(self.command())}\n".encode())
             log.flush()
-            self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            environment = {**os.environ, **self.environment}
+            self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
         return self
 
     def running(self) -> bool:
@@ -153,12 +155,12 @@ class Node:
 class Cluster:
     """Three nodes in three zones, or one alone."""
 
-    def __init__(self, folder: Path, zones: str = "abc"):
+    def __init__(self, folder: Path, zones: str = "abc", environment=None):
         self.folder = folder
         self.nodes: list[Node] = []
         for zone in zones:
             join = [node.cluster_address for node in self.nodes]
-            self.nodes.append(Node(f"node-{zone}", zone, folder, join))
+            self.nodes.append(Node(f"node-{zone}", zone, folder, join, environment=environment))
 
     def start(self) -> "Cluster":
         for node in self.nodes:
