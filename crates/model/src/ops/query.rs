@@ -302,6 +302,10 @@ fn selection(
             "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.",
         ));
     }
+    // Values that are none are told before what the old conditions do with them.
+    for map in [&params.key_conditions, &params.query_filter].into_iter().flatten() {
+        legacy::check_values(map)?;
+    }
     let mut placeholders = params.placeholders()?;
     let expression = params.bind_condition(ExpressionKind::Filter, &mut placeholders)?;
     let (filter, kind) = match expression {
