@@ -451,6 +451,18 @@ fn query_plans() {
         ),
         (
             format!(
+                r#""IndexName":"global","KeyConditionExpression":"g = :p","ProjectionExpression":"n1, l, Abc.x, l, pk",{one}"#
+            ),
+            "One or more parameter values were invalid: Global secondary index global does not project [Abc, n1, l]",
+        ),
+        (
+            format!(
+                r#""IndexName":"global","KeyConditionExpression":"g = :p","FilterExpression":"l = n1 OR Abc = l",{one}"#
+            ),
+            "One or more parameter values were invalid: Secondary index global does not project one or more filter attributes: [Abc, n1, l]",
+        ),
+        (
+            format!(
                 r#""IndexName":"global","Select":"ALL_ATTRIBUTES","KeyConditionExpression":"g = :p",{one}"#
             ),
             "One or more parameter values were invalid: Select type ALL_ATTRIBUTES is not supported for global secondary index global because its projection type is not ALL",
@@ -593,6 +605,11 @@ fn scan() {
             "The provided starting key is invalid",
         ),
         (r#"{"TableName":"abc","ExclusiveStartKey":{"pk":{"S":"a"},"sk":{"N":"1"}}}"#, ""),
+        (r#"{"TableName":"abc","IndexName":"global","FilterExpression":"attribute_not_exists(l)"}"#, ""),
+        (
+            r#"{"TableName":"abc","IndexName":"global","ProjectionExpression":"l"}"#,
+            "One or more parameter values were invalid: Global secondary index global does not project [l]",
+        ),
     ] {
         let scan = Scan::parse(body.as_bytes()).unwrap();
         assert_eq!(

@@ -140,22 +140,16 @@ impl<'a> Page<'a> {
         u32::try_from(left.saturating_mul(kinds)).unwrap_or(u32::MAX).min(most)
     }
 
-    /// The items of those rows that the filter lets pass (all, if it looks at more than the rows hold), from the table. A row whose item is gone meanwhile has none.
+    /// The items of the rows, from the table; of all of them, because what a filter leaves out is read and charged too. A row whose item is
+    /// gone meanwhile has none.
     async fn fetch(&self, context: &Context<'_>, rows: &[&Bytes]) -> Result<Vec<Option<Bytes>>, ApiError> {
         let table = self.request.table;
         let mut wanted = Vec::with_capacity(rows.len());
         for record in rows {
-            let row = decode(record)?;
-            let filter = self.request.filter.filter(|_| !self.filters_whole);
-            let passes = filter.is_none_or(|filter| filter.matches(&row));
-            wanted.push(if passes { Some(location(table, &row)?) } else { None });
+            wanted.push(location(table, &decode(record)?)?);
         }
-        let reads = wanted.iter().map(|at| async {
-            match at {
-                Some(at) => context.node.tables().read(table.id(), at, self.request.consistent).await,
-                None => Ok(None),
-            }
-        });
+        let reads =
+            wanted.iter().map(|at| context.node.tables().read(table.id(), at, self.request.consistent));
         join_all(reads).await.into_iter().collect::<Result<_, _>>().map_err(errors::from_route)
     }
 
