@@ -198,7 +198,7 @@ def index_key(c):
 
 def nothing_deleted(c):
     if c.status == 200 and c.their_message == "Updates on index keys must be of the same data type as the key attribute":
-        updates = c.body.get("AttributeUpdates", {})
+        updates = (c.body.get("AttributeUpdates") or {})
         if any(one.get("Action") == "DELETE" and "Value" in one for one in updates.values()):
             return "deleting from a set that is not there leaves the index key as it was; DynamoDB Local refuses for the value's type"
     return None
@@ -216,7 +216,7 @@ def capacity(c):
         return "capacity that nobody asked for: DynamoDB Local gives that of deletions all the same"
     if c.operation in ("Query", "Scan") and c.answer["ScannedCount"] == 0 and local["CapacityUnits"] == 0 and mine["CapacityUnits"] in (0.5, 1):
         return "reading what does not exist is charged (developer guide, Read consistency and capacity units); DynamoDB Local does not"
-    if c.operation == "Query" and "IndexName" in c.body and "#" in c.body.get("ProjectionExpression", "") and mine["CapacityUnits"] < local["CapacityUnits"]:
+    if c.operation == "Query" and "IndexName" in c.body and "#" in (c.body.get("ProjectionExpression") or "") and mine["CapacityUnits"] < local["CapacityUnits"]:
         return "an index that holds all that the projection names is enough; DynamoDB Local takes placeholders for attributes that it does not hold"
     if c.operation == "Scan" and "IndexName" in c.body and mine["CapacityUnits"] > local["CapacityUnits"]:
         return "what an index does not hold is fetched from the table and charged (developer guide, Local secondary indexes, Read capacity units); DynamoDB Local does not charge scans for it"
@@ -239,8 +239,10 @@ def updated(c):
 
 
 def plain(value):
-    (kind, text), = value.items()
-    return (kind, float(text) if kind == "N" else str(text))
+    """A scalar so that equal ones compare equal; other values, which a broken request may have in their place, as they are."""
+    if isinstance(value, dict) and set(value) == {"N"}:
+        return float(value["N"])
+    return str(value)
 
 
 def within(part, whole):
@@ -292,8 +294,8 @@ def last_page(c):
     key = ours.pop("LastEvaluatedKey", {})
     if ours != theirs:
         return None
-    values = [plain(value) for value in c.body.get("ExpressionAttributeValues", {}).values()]
-    values += [plain(value) for one in c.body.get("KeyConditions", {}).values() for value in one.get("AttributeValueList", [])]
+    values = [plain(value) for value in (c.body.get("ExpressionAttributeValues") or {}).values()]
+    values += [plain(value) for one in (c.body.get("KeyConditions") or {}).values() for value in one.get("AttributeValueList") or []]
     # The key that the page ends with is that of the whole partition, or a bound of the range.
     if set(key) == {"p"} or any(plain(value) in values for name, value in key.items() if name != "p"):
         return "a page that ends at its Limit has a LastEvaluatedKey, more or not (API reference, Query, LastEvaluatedKey); DynamoDB Local leaves it out where the last key is the last that the query can read"
