@@ -134,9 +134,9 @@ def looser(c):
         ours, theirs = dict(c.answer), dict(c.their_answer)
         if ours.pop("LastEvaluatedTableName", None) is None and theirs.pop("LastEvaluatedTableName", None) and ours == theirs:
             return "the last page of ListTables has no LastEvaluatedTableName (API reference, ListTables); DynamoDB Local gives one to every full page"
-    if c.operation == "UpdateTable" and c.status == c.their_status == 200 and "DeletionProtectionEnabled" not in c.body:
-        before = dict(c.answer["TableDescription"], DeletionProtectionEnabled=False)
-        if c.answer["TableDescription"]["DeletionProtectionEnabled"] and before == c.their_answer["TableDescription"]:
+    if c.operation in ("UpdateTable", "DescribeTable") and c.status == c.their_status == 200 and "DeletionProtectionEnabled" not in c.body:
+        (name, ours), = c.answer.items()
+        if ours["DeletionProtectionEnabled"] and {name: dict(ours, DeletionProtectionEnabled=False)} == c.their_answer:
             return "an update of something else leaves deletion protection as it is; DynamoDB Local takes it away"
     if c.operation == "UpdateTable" and c.status == 200:
         if c.their_message == "Nothing to update" and "TableClass" in c.body:
@@ -218,6 +218,8 @@ def capacity(c):
         return "reading what does not exist is charged (developer guide, Read consistency and capacity units); DynamoDB Local does not"
     if c.operation == "Query" and "IndexName" in c.body and "#" in (c.body.get("ProjectionExpression") or "") and mine["CapacityUnits"] < local["CapacityUnits"]:
         return "an index that holds all that the projection names is enough; DynamoDB Local takes placeholders for attributes that it does not hold"
+    if c.operation == "Scan" and "IndexName" in c.body and mine["CapacityUnits"] < local["CapacityUnits"]:
+        return "reading an index is charged by the size of its entries (developer guide, Local secondary indexes, Read capacity units); DynamoDB Local takes that of the items"
     if c.operation == "Scan" and "IndexName" in c.body and mine["CapacityUnits"] > local["CapacityUnits"]:
         return "what an index does not hold is fetched from the table and charged (developer guide, Local secondary indexes, Read capacity units); DynamoDB Local does not charge scans for it"
     if c.operation == "BatchGetItem":
@@ -347,9 +349,9 @@ def worded(c):
     size = "Expression size has exceeded the maximum allowed size;"
     if c.message.endswith(size) and size in c.their_message:
         return "expression that is too long: the service stopped telling its size (as seen in aws/aws-sdk-java-v2 issue 4597), DynamoDB Local tells it"
-    overlap = "Two document paths overlap with each other"
-    if overlap in c.message and overlap in c.their_message and c.message.split("path two")[0] == c.their_message.split("path two")[0]:
-        return "overlapping paths: DynamoDB Local names another path as the second"
+    clash = re.compile("Two document paths (overlap|conflict) with each other")
+    if clash.search(c.message) and clash.search(c.their_message) and c.message.split("path two")[0] == c.their_message.split("path two")[0]:
+        return "overlapping or conflicting paths: DynamoDB Local names another path as the second"
     listed = re.compile(r" ?\[[^\]]*\]|\.(?= for key|$)")
     if "contains duplicates" in c.message and listed.sub("", c.message) == listed.sub("", c.their_message):
         return "members twice in a set: the service lists the members, DynamoDB Local not always"
