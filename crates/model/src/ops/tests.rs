@@ -1374,9 +1374,9 @@ fn a_ceiling_of_requests_is_for_tables_on_demand() {
     check(
         "CreateTable",
         &[
-            (&table("\"PAY_PER_REQUEST\""), ""),
+            (table("\"PAY_PER_REQUEST\"").as_str(), ""),
             (
-                &table(provisioned),
+                table(provisioned).as_str(),
                 "One or more parameter values were invalid: OnDemandThroughput cannot be specified when BillingMode is PROVISIONED",
             ),
         ],
