@@ -11,7 +11,7 @@ use torc_model::{AttributeValue, Number};
 
 const ROUNDS: u32 = 200_000;
 const CONDITION: &str = "attribute_exists(#p) AND #status IN (:open, :held) AND size(notes) < :most AND price BETWEEN :low AND :high";
-const UPDATE: &str = "SET #status = :open, price = price + :low, notes = list_append(if_not_exists(notes, :empty), :note) REMOVE hold.#p, lines[3]";
+const UPDATE: &str = "SET #status = :open, price = price + :low, notes = list_append(if_not_exists(notes, :empty), :note) REMOVE kept.#p, entries[3]";
 
 /// Nanoseconds of one call.
 fn cost(mut call: impl FnMut()) -> u128 {
