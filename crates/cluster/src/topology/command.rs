@@ -234,6 +234,17 @@ impl TopologyError {
 }
 
 impl Command {
+    /// The change of a table's status alone.
+    pub fn table_status(table: TableId, status: TableStatus) -> Self {
+        Command::UpdateTable { table, version: None, schema: None, status: Some(status), index: None }
+    }
+
+    /// The change of one index's status alone.
+    pub fn index_status(table: TableId, name: &str, status: IndexStatus) -> Self {
+        let index = IndexChange::Status { name: name.to_owned(), status };
+        Command::UpdateTable { table, version: None, schema: None, status: None, index: Some(index) }
+    }
+
     /// The bytes of the command, for the log and for the way to the meta leader. Layout: docs/formats/topology.md.
     pub fn encode(&self) -> Vec<u8> {
         command_record::encode(self)

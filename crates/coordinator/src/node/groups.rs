@@ -3,7 +3,7 @@
 
 use super::{Inner, topology};
 use std::sync::Arc;
-use torc_cluster::topology::{TableKind, Topology};
+use torc_cluster::topology::{Table, TableKind, Topology};
 use torc_cluster::{META_GROUP, NodeId, Partition, TableId};
 use torc_engine::WriteBatch;
 use torc_model::key::{decode_item_key, prefix_successor, space, table_prefix};
@@ -44,10 +44,10 @@ pub(super) fn sync(node: &Arc<Inner>) {
     }
     node.store.send(Input::SetMembers { group: META_GROUP, replicas: meta.replicas });
     for partition in topology.all_partitions() {
-        let consensus =
-            topology.table(partition.table).is_some_and(|t| matches!(t.kind, TableKind::Table(_)));
-        if consensus && partition.replicas.contains(&me) {
-            create(node, partition);
+        let table = topology.table(partition.table);
+        let consensus = table.is_some_and(|t| t.is_consensus());
+        if let Some(table) = table.filter(|_| consensus && partition.replicas.contains(&me)) {
+            create(node, table, partition);
         }
         if consensus {
             let replicas = partition.replicas.clone();
@@ -56,18 +56,34 @@ pub(super) fn sync(node: &Arc<Inner>) {
     }
     for (group, _) in node.store.views() {
         if group != META_GROUP && topology.partition_by_group(group).is_none() {
+            node.propagation.forget(group);
             node.store.send(Input::DropGroup { group, ranges: Vec::new() });
         }
     }
 }
 
-fn create(node: &Arc<Inner>, partition: &Partition) {
-    let (weak, table) = (Arc::downgrade(node), partition.table);
-    let schema = Box::new(move || weak.upgrade()?.topology.get().table(table).cloned());
+fn create(node: &Arc<Inner>, table: &Table, partition: &Partition) {
+    let machine = match table.kind {
+        TableKind::Index(_) => {
+            machine::index::machine(partition.clone(), node.config.planted.forget_watermarks)
+        }
+        _ => {
+            let (weak, id) = (Arc::downgrade(node), partition.table);
+            let schema = Box::new(move || weak.upgrade()?.topology.get().table(id).cloned());
+            let signal = node.propagation.signal(partition.group);
+            let changed = Box::new(move || {
+                signal.modify(|changes| {
+                    *changes += 1;
+                    true
+                })
+            });
+            machine::table::machine(partition.clone(), schema, changed)
+        }
+    };
     node.store.send(Input::CreateGroup(Box::new(GroupSpec {
         group: partition.group,
         ranges: machine::table::ranges(partition),
-        machine: machine::table::machine(partition.clone(), schema),
+        machine,
         initial: partition.initial.clone(),
         replicas: partition.replicas.clone(),
     })));
@@ -118,6 +134,7 @@ pub(super) async fn follow(node: Arc<Inner>) {
         }
         node.disk_work();
         sync(&node);
+        node.propagation.look_at(node.store.views().into_iter().map(|(group, _)| group));
         spread(&node, &topology);
         epoch.next().await;
     }

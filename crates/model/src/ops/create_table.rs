@@ -9,8 +9,8 @@ use crate::limits::{
     MAX_THROUGHPUT_UNITS,
 };
 use crate::schema::{
-    AttributeDefinition, BillingMode, GlobalIndex, KeyDefinition, LocalIndex, OnDemandThroughput, Projection,
-    ProjectionType, SettingTimes, SseSpecification, TableSchema, Throughput, WarmThroughput,
+    AttributeDefinition, BillingMode, GlobalIndex, IndexState, KeyDefinition, LocalIndex, OnDemandThroughput,
+    Projection, ProjectionType, SettingTimes, SseSpecification, TableSchema, Throughput, WarmThroughput,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -409,11 +409,13 @@ fn global_indexes(
         out.push(GlobalIndex {
             name,
             id: 0,
+            state: IndexState::Active,
             key,
             projection,
             throughput,
             on_demand: index.on_demand,
             warm: warm(index.warm),
+            times: SettingTimes::default(),
         });
     }
     if out.len() > MAX_GLOBAL_INDEXES {

@@ -185,6 +185,7 @@ async fn prepare(world: &mut World, plan: &Plan) -> anyhow::Result<Arc<Shared>> 
         partitions: 3,
         replication_factor: 3,
         now_ms: node.wall_ms(),
+        indexes: Vec::new(),
     };
     let Response::Table(table) = node.meta().execute(&table, deadline).await? else {
         bail!("creating a table did not answer with its number");

@@ -21,8 +21,7 @@ pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>
     if matches!(status, Some(TableStatus::Creating)) {
         return Err(errors::in_use(&request.table));
     }
-    let command =
-        Command::UpdateTable { table: table.id(), schema: None, status: Some(TableStatus::Deleting) };
+    let command = Command::table_status(table.id(), TableStatus::Deleting);
     let deadline = Instant::now() + DEADLINE;
     context
         .node
