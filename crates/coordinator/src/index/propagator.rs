@@ -15,12 +15,12 @@ use prost::Message as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use torc_cluster::topology::Topology;
 use torc_cluster::{Partition, TableId};
 use torc_model::schema::{GlobalIndex, TableSchema};
 use torc_replica::machine::change_log::{
     Backfill, ChangeRecord, Consumer, Position, read_changes, read_consumer,
 };
-use torc_replica::machine::schema;
 use torc_wire::peer::{PeerRequest, Propose, RedirectReason, RequestBody};
 use torc_wire::table::{Empty, LogAction, LogCommand, TableCommand};
 
@@ -98,7 +98,7 @@ impl Propagator<'_> {
         let topology = self.node.topology.get();
         match (standing(&topology, self.partition.table, self.index), consumer) {
             // A table without a readable schema has nothing that could be indexed.
-            (Standing::Live, _) if self.definition(&topology)?.is_none() => {}
+            (Standing::Live, _) if self.definition(&topology).is_none() => {}
             (Standing::Live, Some(consumer)) => {
                 if self.advance(&consumer).await? {
                     return Ok(());
@@ -169,9 +169,10 @@ impl Propagator<'_> {
         let mut pause = MIN_PAUSE;
         loop {
             let topology = self.node.topology.get();
-            let Some((schema, index)) = self.definition(&topology)? else { return Ok(false) };
+            let Some(schema) = self.definition(&topology) else { return Ok(false) };
+            let Some(index) = self.index_in(&schema) else { return Ok(false) };
             let wanted =
-                deliveries(&topology, &schema, &index, self.partition.group, changes).map_err(End::Broken)?;
+                deliveries(&topology, &schema, index, self.partition.group, changes).map_err(End::Broken)?;
             let sent = wanted.into_iter().map(|delivery| self.send(delivery));
             let failed = join_all(sent).await.into_iter().find_map(Result::err);
             let Some(error) = failed else { return Ok(true) };
@@ -187,18 +188,17 @@ impl Propagator<'_> {
         }
     }
 
-    /// The table's schema and the index in it, as this node has them; `None` if the index is going or gone.
-    fn definition(
-        &self,
-        topology: &torc_cluster::topology::Topology,
-    ) -> Result<Option<(TableSchema, GlobalIndex)>, End> {
+    /// The table's schema as this node has it; `None` if the index is not in it, or on its way out.
+    fn definition(&self, topology: &Topology) -> Option<Arc<TableSchema>> {
         if !matches!(standing(topology, self.partition.table, self.index), Standing::Live) {
-            return Ok(None);
+            return None;
         }
-        let Some(table) = topology.table(self.partition.table) else { return Ok(None) };
-        let Some(schema) = schema::parse(table).map_err(End::Broken)? else { return Ok(None) };
-        let index = schema.global_indexes.iter().find(|index| index.id == self.index.0).cloned();
-        Ok(index.map(|index| (schema, index)))
+        let schema = self.node.tables.schema(topology.table(self.partition.table)?)?;
+        self.index_in(&schema).is_some().then_some(schema)
+    }
+
+    fn index_in<'s>(&self, schema: &'s TableSchema) -> Option<&'s GlobalIndex> {
+        schema.global_indexes.iter().find(|index| index.id == self.index.0)
     }
 
     async fn send(&self, delivery: Delivery) -> Result<(), RouteError> {

@@ -4,7 +4,7 @@
 use super::{Inner, topology};
 use std::sync::Arc;
 use torc_cluster::topology::{Table, TableKind, Topology};
-use torc_cluster::{META_GROUP, NodeId, Partition, TableId};
+use torc_cluster::{GroupId, META_GROUP, NodeId, Partition, TableId};
 use torc_engine::WriteBatch;
 use torc_model::key::{decode_item_key, prefix_successor, space, table_prefix};
 use torc_replica::machine;
@@ -134,10 +134,16 @@ pub(super) async fn follow(node: Arc<Inner>) {
         }
         node.disk_work();
         sync(&node);
-        node.propagation.look_at(node.store.views().into_iter().map(|(group, _)| group));
+        node.propagation.look_at(indexed(&topology));
         spread(&node, &topology);
         epoch.next().await;
     }
+}
+
+/// The groups of tables that have global indexes.
+fn indexed(topology: &Topology) -> impl Iterator<Item = GroupId> {
+    let indexed = topology.tables().filter(|t| t.as_table().is_some_and(|spec| !spec.indexes.is_empty()));
+    indexed.flat_map(|table| topology.partitions(table.id)).map(|partition| partition.group)
 }
 
 /// Tells every other node of the new epoch, so that they fetch at once and not at the next heartbeat.

@@ -141,7 +141,7 @@ pub(crate) struct Inner {
     pub(crate) topology: Arc<TopologyCell>,
     pub(crate) router: Arc<Router>,
     pub(crate) meta: Arc<Meta>,
-    tables: Tables,
+    pub(crate) tables: Tables,
     buckets: OnceLock<BucketCoordinator>,
     calls: Calls,
     outbox: Outbox,

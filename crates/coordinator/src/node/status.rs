@@ -177,7 +177,8 @@ impl Node {
                 ("meta".to_string(), machine::meta::ranges())
             } else {
                 let Some(partition) = topology::partition_by_group(&topology, group) else { continue };
-                let name = topology.table(partition.table).map_or_else(String::new, |t| t.name.clone());
+                let name =
+                    topology.table(partition.table).map_or_else(String::new, |t| full_name(&topology, t));
                 (name, machine::table::ranges(&partition))
             };
             let mut status = ReplicaStatus {
@@ -204,6 +205,12 @@ impl Node {
         }
         Ok(replicas)
     }
+}
+
+/// The name of a table or bucket; of an index, with its table's before it.
+fn full_name(topology: &Topology, table: &Table) -> String {
+    let base = table.as_index().and_then(|index| topology.table(index.base));
+    base.map_or_else(|| table.name.clone(), |base| format!("{}/index/{}", base.name, table.name))
 }
 
 fn status_word(topology: &Topology, table: &Table) -> &'static str {

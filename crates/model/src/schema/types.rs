@@ -379,6 +379,17 @@ impl SettingTimes {
         *self == Self::default()
     }
 
+    /// Notes a change of throughput.
+    pub fn throughput_changed(&mut self, from: Throughput, to: Throughput, now_ms: u64) {
+        if to.read > from.read || to.write > from.write {
+            self.increase = Some(now_ms);
+        }
+        if to.read < from.read || to.write < from.write {
+            self.decreases = self.decreases_on_day_of(now_ms) + 1;
+            self.decrease = Some(now_ms);
+        }
+    }
+
     /// How often throughput was lowered on the day of `now_ms`.
     pub fn decreases_on_day_of(&self, now_ms: u64) -> u32 {
         const DAY_MS: u64 = 24 * 60 * 60 * 1000;

@@ -10,3 +10,6 @@ mod local_index;
 pub mod meta;
 pub mod schema;
 pub mod table;
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,16 @@ use torc_model::schema::{
 /// What an on-demand table can take at once, by the developer guide, unless more was asked for: units a second of reads and writes.
 const ON_DEMAND_WARM: (u64, u64) = (12_000, 4_000);
 
+/// The status of a table as it is now: it is being updated while an index is set up or taken down.
+pub(super) fn status(table: &TableRef) -> TableStatus {
+    let status = table.table.as_table().map_or(TableStatus::Active, |spec| spec.status);
+    let moving = |index: &GlobalIndex| matches!(index.state, IndexState::Creating | IndexState::Deleting);
+    match status {
+        TableStatus::Active if table.schema.global_indexes.iter().any(moving) => TableStatus::Updating,
+        status => status,
+    }
+}
+
 /// `{"member": TableDescription}`.
 pub(super) fn answer(
     context: &Context<'_>,
