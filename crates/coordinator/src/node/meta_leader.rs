@@ -71,14 +71,12 @@ fn ready_for(node: &Arc<Inner>, topology: &Topology, command: &Command) -> bool 
 
 /// A table is active once every partition, those of its indexes too, has a leader that answers.
 async fn activate(node: &Arc<Inner>, topology: &Topology, table: &Table) {
-    let mut parts = vec![table.id];
+    let mut probes = vec![all_answer(node, topology, table.id)];
     for index in table.as_table().map_or(&[][..], |spec| &spec.indexes) {
-        parts.push(index.table);
+        probes.push(all_answer(node, topology, index.table));
     }
-    for id in parts {
-        if !all_answer(node, topology, id).await {
-            return;
-        }
+    if !futures::future::join_all(probes).await.into_iter().all(|answered| answered) {
+        return;
     }
     execute(node, &Command::table_status(table.id, TableStatus::Active)).await;
 }

@@ -83,6 +83,10 @@ impl Machine for TableMachine {
         let schema = self.schemas.current().map_err(invalid)?;
         let mut batch = WriteBatch::new();
         if let Some(step) = &command.log {
+            if !command.writes.is_empty() {
+                // What the step remembers must not be lost with a write that fails.
+                return Err(invalid("a step of the change log comes alone".into()));
+            }
             self.log.step(context, &self.partition, schema, step, &mut batch).map_err(invalid)?;
         }
         let mut outcomes = Vec::with_capacity(command.writes.len());

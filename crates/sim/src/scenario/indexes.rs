@@ -120,6 +120,16 @@ pub async fn follow(world: &World, shared: &Shared) -> anyhow::Result<()> {
     }
 }
 
+/// Counts the indexes that were made and taken away.
+pub fn count(world: &World, shared: &Shared) {
+    let Some(newest) = world.processes().iter().map(|p| p.node.topology()).max_by_key(|t| t.epoch()) else {
+        return;
+    };
+    let Some(spec) = newest.table(shared.table).and_then(|table| table.as_table()) else { return };
+    world.watch.count("indexes made online", u64::from(spec.index(LATE).is_some()));
+    world.watch.count("indexes taken away", u64::from(spec.index(DOOMED).is_none()));
+}
+
 /// What is not as it should be yet.
 fn look(world: &World, shared: &Shared) -> anyhow::Result<Option<String>> {
     let processes = world.processes();

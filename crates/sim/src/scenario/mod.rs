@@ -133,6 +133,7 @@ async fn history(plan: Plan) -> anyhow::Result<Report> {
     ending::judge_items(&history)?;
     ending::judge_buckets(&bucket_history, &finals)?;
 
+    indexes::count(&world, &shared);
     for process in world.processes() {
         for lag in process.node.index_lags() {
             world.watch.count("index changes delivered", lag.delivered);
