@@ -5,6 +5,7 @@ Nothing here knows how Torc works inside: flags, ports, signals, HTTP. Processes
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import os
@@ -40,6 +41,11 @@ def free_port() -> int:
                 return port
             except OSError:
                 continue
+
+
+def basic(access_key: str) -> str:
+    """The Authorization header that shows ID:SECRET itself."""
+    return "Basic " + base64.b64encode(access_key.encode()).decode()
 
 
 def eventually(what: str, seconds: float, attempt):
@@ -121,7 +127,10 @@ class Node:
             raise AssertionError(f"{self.name} did not stop within {seconds} s of SIGTERM\n{self.log_tail()}") from None
 
     def get(self, path: str, timeout: float = 5.0) -> bytes:
-        with urllib.request.urlopen(self.url + path, timeout=timeout) as answer:
+        request = urllib.request.Request(self.url + path)
+        if keys := self.environment.get("TORC_ACCESS_KEYS"):
+            request.add_header("Authorization", basic(keys.split(",")[0]))
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
             return answer.read()
 
     def json(self, path: str, timeout: float = 5.0):

@@ -94,6 +94,11 @@ pub async fn fetch(connection: &mut Connection) -> Result<serde_json::Value> {
     let answer = connection.send("GET", "/admin/status", &[], b"").await.with_context(|| {
         format!("no answer from {address}; is a node running there? Start one with: torc start")
     })?;
+    if answer.status == 401 {
+        bail!(
+            "{address} asks for an access key: set TORC_ACCESS_KEY=ID:SECRET, one of the node's --access-keys"
+        );
+    }
     if answer.status != 200 {
         bail!("{address} answered {}: is this a Torc node?", answer.status);
     }

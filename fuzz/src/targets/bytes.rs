@@ -71,7 +71,8 @@ fn elements(input: &[u8]) {
 }
 
 fn item_seeds() -> Vec<Vec<u8>> {
-    let mut item: Item = values().into_iter().enumerate().map(|(n, value)| (format!("a{n}"), value)).collect();
+    let mut item: Item =
+        values().into_iter().enumerate().map(|(n, value)| (format!("a{n}"), value)).collect();
     item.insert("set".into(), AttributeValue::Ss(vec!["x".into(), "y".into()]));
     item.insert("numbers".into(), AttributeValue::Ns(vec![Number::from(1i64), Number::from(2i64)]));
     item.insert("blobs".into(), AttributeValue::Bs(vec![Bytes::from_static(b"z")]));

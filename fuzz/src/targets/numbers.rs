@@ -3,7 +3,23 @@
 use super::{Target, texts};
 use torc_model::Number;
 
-pub const NUMBER: Target = Target { name: "number", seeds, dictionary: &["e", "E+", "-0", ".", "0", "00000000", "99999999999999999999999999999999999999", "E-130", "E125", "E+126"], run };
+pub const NUMBER: Target = Target {
+    name: "number",
+    seeds,
+    dictionary: &[
+        "e",
+        "E+",
+        "-0",
+        ".",
+        "0",
+        "00000000",
+        "99999999999999999999999999999999999999",
+        "E-130",
+        "E125",
+        "E+126",
+    ],
+    run,
+};
 
 fn seeds() -> Vec<Vec<u8>> {
     texts(&[

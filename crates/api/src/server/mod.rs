@@ -14,7 +14,7 @@ use body::Budget;
 use bytes::Bytes;
 use http::{Method, Request, Response, header};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -42,6 +42,9 @@ const HTTP2_STREAMS: u32 = 128;
 const HEAVY_BYTES: usize = 128 << 10;
 /// Such requests at a time: each may hold many times its body while it is parsed.
 const HEAVY_REQUESTS: usize = 2;
+
+/// Answers from here on are work enough for one turn.
+const LARGE_ANSWER_BYTES: u64 = 32 << 10;
 
 /// Everything a connection needs.
 pub struct Edge {
@@ -166,7 +169,11 @@ async fn route(shared: &Shared, request: Request<Incoming>) -> Response<Body_> {
         // A signature would cover the body, which comes in a stream: gRPC has the key itself only.
         return match edge.dynamodb.keys().verify_basic(request.headers()) {
             Ok(()) => kv::grpc::call(shared.grpc.clone(), request).await,
-            Err(error) => kv::grpc::unauthenticated(&error.message),
+            Err(error) => {
+                // Some clients take a stream that ends before they have sent theirs for a failure of the connection.
+                let _ = shared.budget.read(request.into_body()).await;
+                kv::grpc::unauthenticated(&error.message)
+            }
         };
     }
     let (parts, body) = request.into_parts();
@@ -180,11 +187,16 @@ async fn route(shared: &Shared, request: Request<Incoming>) -> Response<Body_> {
     let heavy =
         dynamodb && (body.bytes.len() > HEAVY_BYTES || parts.headers.contains_key(header::CONTENT_ENCODING));
     let request = Request::from_parts(parts, body.bytes.clone());
-    full(if heavy {
+    let response = if heavy {
         apart(shared, answer(shared, dynamodb, request)).await
     } else {
         answer(shared, dynamodb, request).await
-    })
+    };
+    if response.body().size_hint().lower() > LARGE_ANSWER_BYTES {
+        // hyper goes on with the connection's next request at once, up to sixteen times: the others get their turn first.
+        tokio::task::yield_now().await;
+    }
+    full(response)
 }
 
 /// Runs a request that may take long to unpack and parse where it does not hold up others: the thread hands its other tasks away first.

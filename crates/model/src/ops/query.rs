@@ -142,9 +142,14 @@ pub(super) fn resolve_index<'s>(
         let default = if has_projection { Select::Specific } else { Select::AllAttributes };
         return Ok((None, select.unwrap_or(default)));
     };
-    let index = schema.index(name).ok_or_else(|| {
+    let index = schema.index(name).filter(|index| !index.is_leaving()).ok_or_else(|| {
         ApiError::validation(format!("The table does not have the specified index: {name}"))
     })?;
+    if index.is_filling() {
+        return Err(ApiError::validation(format!(
+            "Cannot read from backfilling global secondary index: {name}"
+        )));
+    }
     if index.is_global() && consistent {
         return Err(ApiError::validation("Consistent reads are not supported on global secondary indexes"));
     }

@@ -29,7 +29,9 @@ fn schema() -> TableSchema {
         }],
         global_indexes: vec![GlobalIndex {
             name: "global".into(),
-            id: 8,
+            id: 0,
+            state: IndexState::Active,
+            times: SettingTimes::default(),
             key: key("g", None),
             projection: Projection { kind: ProjectionType::Include, non_key_attributes: vec!["x".into()] },
             throughput: Some(Throughput { read: 1, write: 2 }),

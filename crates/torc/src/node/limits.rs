@@ -1,4 +1,4 @@
-//! What the operating system allows this process.
+//! What the operating system allows this process, and what it gives back.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -15,3 +15,25 @@ pub fn raise_files() -> usize {
     let files = if raised.is_ok() { most } else { limit.current.unwrap_or(FEW_FILES) };
     usize::try_from(files).unwrap_or(usize::MAX)
 }
+
+/// Memory from here on is asked of the system for itself and returned to it when freed.
+#[cfg(target_env = "gnu")]
+const OWN_MAPPING_BYTES: i32 = 256 << 10;
+
+/// Keeps large buffers out of the allocator's heaps. glibc raises the size from which it does so each time a larger buffer is freed; a burst
+/// of large requests would then leave heaps full of holes that are never returned.
+#[cfg(target_env = "gnu")]
+pub fn return_large_buffers() {
+    /// `M_MMAP_THRESHOLD` of `malloc.h`.
+    const MMAP_THRESHOLD: i32 = -3;
+    unsafe extern "C" {
+        safe fn mallopt(parameter: i32, value: i32) -> i32;
+    }
+    if mallopt(MMAP_THRESHOLD, OWN_MAPPING_BYTES) == 0 {
+        tracing::debug!("the allocator keeps its own threshold");
+    }
+}
+
+/// Other allocators have no such habit.
+#[cfg(not(target_env = "gnu"))]
+pub fn return_large_buffers() {}

@@ -69,6 +69,7 @@ pub fn run(args: StartArgs) -> anyhow::Result<()> {
 
 async fn serve_node(args: StartArgs) -> anyhow::Result<()> {
     let clock = SystemClock::start();
+    limits::return_large_buffers();
     check_exposure(&args)?;
     let client_listener = bind(args.listen, "--listen").await?;
     let cluster_listener = bind(args.cluster, "--cluster").await?;
