@@ -46,7 +46,7 @@ STAGES = [
     (3.5, ("ReturnValues can only be", "Return values set to invalid value")),
     (3.7, ("Item size has exceeded",)),
     (5, ("does not match the schema", "The number of conditions on the keys", "Type mismatch for key", "One of the required keys", "Missing the key", "cannot contain an empty", "Index Key", "Index Key",
-        "Size of hashkey", "Aggregated size of all range", "Size limit exceeded", "Hash primary key values must", "The table does not have the specified index", "starting key", "Exclusive Start Key", "Query condition missed", "Query key condition",
+        "Size of hashkey", "Aggregated size of all range", "Invalid operator used in KeyCondition", "Condition parameter type does not", "Size limit exceeded", "Hash primary key values must", "The table does not have the specified index", "starting key", "Exclusive Start Key", "Query condition missed", "Query key condition",
         "Conditions can be of length", "Condition parameter type", "Filter Expression can only", "does not project", "not supported for global", "Consistent reads are not", "Key attributes must be scalars",
         "Cannot update attribute", "Invalid attribute value type", "item keys contains duplicates", "Requested resource not found", "non-existent table", "QueryFilter can only contain", "not an indexable operation",
         "Invalid operator used in KeyCondition", "KeyConditionExpressions cannot", "This attribute is part of the key", "Attempted conditional")),
@@ -380,7 +380,7 @@ def same_stage(c):
     sets = "Invalid attribute type name found"
     if sets in c.message and sets in c.their_message:
         return "the names of the types come in the order of a Java hash set, which differs between versions of Java"
-    page = ("does not project one or more filter attributes", "can only contain non-primary key attributes", "starting key", "Exclusive Start Key", "not an indexable operation", "Key attributes must be scalars", "KeyConditionExpressions cannot", "Size of hashkey", "Aggregated size of all range", "is not supported for global secondary index",
+    page = ("does not project one or more filter attributes", "can only contain non-primary key attributes", "starting key", "Exclusive Start Key", "not an indexable operation", "Key attributes must be scalars", "KeyConditionExpressions cannot", "Size of hashkey", "Aggregated size of all range", "Invalid operator used in KeyCondition", "Condition parameter type does not", "is not supported for global secondary index",
         "Consistent reads are not", "Consistent read cannot be")
     if c.operation in ("Query", "Scan") and any(text in c.message for text in page) and any(text in c.their_message for text in page):
         return "two faults of a query or scan that the table's schema tells: which is told first is not documented"
