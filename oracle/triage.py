@@ -382,7 +382,7 @@ def same_stage(c):
         return "the names of the types come in the order of a Java hash set, which differs between versions of Java"
     page = ("does not project one or more filter attributes", "can only contain non-primary key attributes", "starting key", "Exclusive Start Key", "not an indexable operation", "Key attributes must be scalars", "KeyConditionExpressions cannot", "Size of hashkey", "Aggregated size of all range", "Invalid operator used in KeyCondition", "Condition parameter type does not", "is not supported for global secondary index",
         "Consistent reads are not", "Consistent read cannot be")
-    if c.operation in ("Query", "Scan") and any(text in c.message for text in page) and any(text in c.their_message for text in page):
+    if c.operation in ("Query", "Scan", "Walk") and any(text in c.message for text in page) and any(text in c.their_message for text in page):
         return "two faults of a query or scan that the table's schema tells: which is told first is not documented"
     keys = ("Type mismatch for key", "cannot contain an empty", "Missing the key")
     if any(text in c.message for text in keys) and any(text in c.their_message for text in keys):
