@@ -21,19 +21,56 @@ BROKEN_UPDATES = [
 ]
 
 
-class Expressions(Values):
-    """Needs `self.names` and `self.values`, new for each request."""
+def places(value, at=()):
+    """Each path inside a value, with its type and value."""
+    (kind, inner), = value.items()
+    if at:
+        yield at, kind, value
+    if kind in ("M", "L"):
+        for name, below in inner.items() if kind == "M" else enumerate(inner):
+            yield from places(below, at + (name,))
 
-    def name(self):
-        name = self.rng.choice(NAMES)
+
+class Expressions(Values):
+    """Needs `self.names` and `self.values`, new for each request, and `self.current`: what the item that the request is about is
+    believed to be, or an empty one."""
+
+    # Attributes that an action of the update acts on already, and whether such an action is being made.
+    taken, in_update = frozenset(), False
+
+    def spelled(self, name):
         if name in PLACED or self.rng.random() < 0.2:
             placeholder = "#" + name.replace("-", "_").replace("ü", "u")
-            if self.rng.random() < 0.99:
+            if self.rng.random() < 0.995:
                 self.names[placeholder] = name
             return placeholder
         return name
 
-    def path(self):
+    def name(self):
+        return self.spelled(self.rng.choice(NAMES))
+
+    def there(self, kinds=None):
+        """The path of something that is in the item, and its value; (None, None) if there is none of those types."""
+        found = [(at, value) for at, kind, value in places({"M": self.current}) if (not kinds or kind in kinds) and at[0] in NAMES and at[0] not in self.taken]
+        # Deep ones as often as all the shallow ones.
+        deep = [one for one in found if len(one[0]) > 1]
+        if not found:
+            return None, None
+        at, value = self.rng.choice(deep if deep and self.rng.random() < 0.6 else found)
+        if self.in_update and self.rng.random() < 0.8:
+            self.taken.add(at[0])
+        return "".join(f"[{one}]" if isinstance(one, int) else ("." if place else "") + self.spelled(one) for place, one in enumerate(at) if isinstance(one, int) or one in NAMES), value
+
+    def path(self, kinds=None):
+        if self.rng.random() < 0.6:
+            path, value = self.there(kinds)
+            if path:
+                (kind, _), = value.items()
+                if kind == "M" and self.rng.random() < 0.3:
+                    return f"{path}.{self.name()}"
+                if kind == "L" and self.rng.random() < 0.3:
+                    return f"{path}[{self.rng.randint(0, 4)}]"
+                return path
         path = self.name()
         while self.rng.random() < 0.25:
             path += self.rng.choice([f"[{self.rng.randint(0, 3)}]", "." + self.name()])
@@ -75,6 +112,13 @@ class Expressions(Values):
                 f"a = {literal}" + "".join(f" OR {'x' * 250}{at} = {literal}" for at in range(rng.choice([14, 16]))),
             ])
         choice = rng.randint(0, 11 if depth < 3 else 8)
+        if choice == 0 or (depth == 0 and rng.random() < 0.3):
+            # One that is likely to hold.
+            path, value = self.there()
+            if path:
+                return rng.choice([lambda: f"{path} = {self.literal(value)}", lambda: f"attribute_exists({path})", lambda: f"attribute_type({path}, {self.literal({'S': next(iter(value))})})",
+                    lambda: f"NOT {path} <> {self.literal(value)}", lambda: f"{path} IN ({self.literal()}, {self.literal(value)})", lambda: f"contains({path}, {self.literal()})",
+                    lambda: f"size({path}) >= {self.literal({'N': '0'})}", lambda: f"{path} <= {self.literal(value)}"])()
         if choice <= 2:
             return f"{self.operand()} {rng.choice(COMPARATORS)} {self.operand()}"
         if choice == 3:
@@ -96,8 +140,12 @@ class Expressions(Values):
             return f"({self.condition(depth + 1)})"
         return f"{self.condition(depth + 1)} {rng.choice(['AND', 'OR', 'and', 'or'])} {self.condition(depth + 1)}"
 
-    def set_operand(self, depth=0):
+    def set_operand(self, depth=0, number=False):
         rng = self.rng
+        if number and rng.random() < 0.7:
+            # Arithmetic that can succeed.
+            one = {"N": rng.choice(["1", "-2.5", "1e3"])}
+            return rng.choice([lambda: self.path("N"), lambda: self.literal(one), lambda: f"if_not_exists({self.path('N')}, {self.literal(one)})"])()
         choice = rng.randint(0, 4 if depth < 2 else 2)
         if choice == 0:
             return self.path()
@@ -107,13 +155,13 @@ class Expressions(Values):
             return self.literal({"N": self.number()})
         if choice == 3:
             return f"if_not_exists({self.path()}, {self.literal() if rng.random() < 0.7 else self.set_operand(depth + 1)})"
-        lists = [self.path, lambda: self.literal({"L": [self.value(2)]}), lambda: f"if_not_exists({self.path()}, {self.literal({'L': []})})", self.literal]
+        lists = [lambda: self.path("L"), lambda: self.path("L"), lambda: self.literal({"L": [self.value(2)]}), lambda: f"if_not_exists({self.path()}, {self.literal({'L': []})})", self.literal]
         return f"list_append({rng.choice(lists)()}, {rng.choice(lists)()})"
 
     def set_value(self):
         if self.rng.random() < 0.7:
             return self.set_operand()
-        return f"{self.set_operand()} {self.rng.choice('+-')} {self.set_operand()}"
+        return f"{self.set_operand(0, True)} {self.rng.choice('+-')} {self.set_operand(0, True)}"
 
     def update(self):
         rng = self.rng
@@ -123,18 +171,30 @@ class Expressions(Values):
                 self.literal(rng.choice([None, {"L": [{"S": "a"}]}, {"N": "1"}, {"SS": ["a"]}]))
             return text
         clauses = []
+        self.taken = set()
         for clause in rng.sample(["SET", "REMOVE", "ADD", "DELETE"], rng.choice([1, 1, 1, 2])):
             actions = []
             for _ in range(rng.choice([1, 1, 2, 3])):
-                path = self.path()
-                if clause == "SET":
-                    actions.append(f"{path} = {self.set_value()}")
-                elif clause == "REMOVE":
-                    actions.append(path)
-                else:
-                    actions.append(f"{path} {self.literal(self.added(clause) if rng.random() < 0.85 else None)}")
+                # Most actions keep out of each other's way: the attributes that they act on are taken.
+                self.in_update = True
+                action = self.adding(clause) if clause in ("ADD", "DELETE") else self.path()
+                self.in_update, taken, self.taken = False, self.taken, set()
+                actions.append(f"{action} = {self.set_value()}" if clause == "SET" else action)
+                self.taken = taken
             clauses.append(f"{clause} {', '.join(actions)}")
+        self.taken = set()
         return " ".join(clauses)
+
+    def adding(self, clause):
+        """An action of ADD or DELETE, often of the type that is there."""
+        path = None
+        if self.rng.random() < 0.7:
+            path, value = self.there(("N", "SS", "NS", "BS") if clause == "ADD" else ("SS", "NS", "BS"))
+        if path:
+            (kind, _), = value.items()
+            fit = {"N": {"N": self.rng.choice(["1", "-0.5", "1e10"])}, "SS": {"SS": self.rng.sample(STRINGS, 2)}, "NS": {"NS": ["1", "10", "-1"]}, "BS": {"BS": self.rng.sample(BINARIES, 2)}}[kind]
+            return f"{path} {self.literal(value if clause == 'DELETE' and self.rng.random() < 0.4 else fit)}"
+        return f"{self.path()} {self.literal(self.added(clause) if self.rng.random() < 0.85 else None)}"
 
     def added(self, clause):
         rng = self.rng

@@ -1,5 +1,7 @@
 """Requests of the data operations."""
 
+import json
+
 from expressions import COMPARATORS
 from legacy import Legacy
 
@@ -7,16 +9,24 @@ SELECTS = ["COUNT", "ALL_ATTRIBUTES", "ALL_PROJECTED_ATTRIBUTES", "SPECIFIC_ATTR
 
 
 class Table:
-    """A table of the run. `keys` are (name, type); `indexes` are (name, sort attribute, its type, projection)."""
+    """A table of the run. `keys` are (name, type); `indexes` are (name, sort attribute, its type, projection), the local ones;
+    `global_indexes` are (name, keys, projection)."""
 
-    def __init__(self, name, keys, indexes=()):
-        self.name, self.keys, self.indexes = name, keys, indexes
+    def __init__(self, name, keys, indexes=(), global_indexes=()):
+        self.name, self.keys, self.indexes, self.global_indexes = name, keys, indexes, global_indexes
+
+    def indexed(self):
+        """The attributes of index keys that are not of the table's key, with their types."""
+        out = {key: kind for _, key, kind, _ in self.indexes}
+        for _, keys, _ in self.global_indexes:
+            out.update(keys)
+        return {name: kind for name, kind in out.items() if name not in dict(self.keys)}
 
     def creation(self):
         def schema(keys):
             return [{"AttributeName": key, "KeyType": role} for key, role in zip(keys, ["HASH", "RANGE"])]
 
-        attributes = list(self.keys) + [(key, kind) for _, key, kind, _ in self.indexes]
+        attributes = list(self.keys) + list(self.indexed().items())
         out = {
             "TableName": self.name,
             "BillingMode": "PAY_PER_REQUEST",
@@ -27,6 +37,10 @@ class Table:
             out["LocalSecondaryIndexes"] = [
                 {"IndexName": index, "KeySchema": schema([self.keys[0][0], key]), "Projection": projection}
                 for index, key, _, projection in self.indexes
+            ]
+        if self.global_indexes:
+            out["GlobalSecondaryIndexes"] = [
+                {"IndexName": index, "KeySchema": schema([name for name, _ in keys]), "Projection": projection} for index, keys, projection in self.global_indexes
             ]
         return out
 
@@ -51,11 +65,43 @@ class Items(Legacy):
                 lambda: key.update(p=self.value()), lambda: key.clear(), lambda: key.update({table.keys[-1][0]: self.value()})])()
         return key
 
+    def believed(self, table, key=None):
+        """What the item is believed to be; without a key, any of the table."""
+        every = self.seen.get(table.name, {})
+        if key is None:
+            return self.rng.choice(list(every.values())) if every else {}
+        return every.get(self.identity(table, key), {})
+
+    @staticmethod
+    def identity(table, item):
+        return json.dumps([item.get(name) for name, _ in table.keys])
+
+    def about(self, table):
+        """A key, and `current` set to what is believed to be there."""
+        key = self.key(table)
+        if self.rng.random() < 0.5:
+            some = self.believed(table)
+            key = {name: some[name] for name, _ in table.keys} if some else key
+        self.current = self.believed(table, key)
+        return key
+
+    def note(self, table, operation, body, answer):
+        """Takes note of what DynamoDB Local answered."""
+        every = self.seen.setdefault(table.name, {})
+        if operation == "PutItem":
+            every[self.identity(table, body["Item"])] = body["Item"]
+        elif operation == "DeleteItem":
+            every.pop(self.identity(table, body["Key"]), None)
+        elif operation == "UpdateItem" and body.get("ReturnValues") == "ALL_NEW" and "Attributes" in answer:
+            every[self.identity(table, body["Key"])] = answer["Attributes"]
+        elif operation == "GetItem" and not {"ProjectionExpression", "AttributesToGet"} & set(body) and "Item" in answer:
+            every[self.identity(table, body["Key"])] = answer["Item"]
+
     def item(self, table):
-        item = self.key(table)
-        indexed = {key: kind for _, key, kind, _ in table.indexes}
+        item = self.about(table)
+        indexed = table.indexed()
         for name in self.rng.sample(self.attributes, self.rng.randint(0, 5)):
-            value = self.value()
+            value = self.document() if self.rng.random() < 0.15 else self.value()
             if name in indexed and self.rng.random() < 0.97:
                 value = self.key_value(indexed[name], name)
             item[name] = value
@@ -86,13 +132,13 @@ class Items(Legacy):
         return self.guarded(body)
 
     def DeleteItem(self, table):
-        body = {"TableName": table.name, "Key": self.key(table)}
+        body = {"TableName": table.name, "Key": self.about(table)}
         if self.rng.random() < 0.5:
             body["ReturnValues"] = self.rng.choice(["ALL_OLD", "ALL_OLD", "NONE", "UPDATED_OLD"])
         return self.guarded(body)
 
     def UpdateItem(self, table):
-        body = {"TableName": table.name, "Key": self.key(table)}
+        body = {"TableName": table.name, "Key": self.about(table)}
         if self.rng.random() < 0.97:
             body["UpdateExpression"] = self.update()
         if self.rng.random() < 0.7:
@@ -100,7 +146,7 @@ class Items(Legacy):
         return self.guarded(body)
 
     def GetItem(self, table):
-        body = {"TableName": table.name, "Key": self.key(table), "ConsistentRead": self.rng.random() < 0.7}
+        body = {"TableName": table.name, "Key": self.about(table), "ConsistentRead": self.rng.random() < 0.7}
         if self.rng.random() < 0.5:
             body["ProjectionExpression"] = self.projection()
         return body
@@ -108,13 +154,19 @@ class Items(Legacy):
     def Query(self, table):
         rng = self.rng
         body = {"TableName": table.name, "ConsistentRead": rng.random() < 0.7}
+        self.current = self.believed(table)
         sort = table.keys[1] if len(table.keys) > 1 else None
         if table.indexes and rng.random() < 0.5:
             body["IndexName"], name, kind, _ = rng.choice(table.indexes)
             sort = (name, kind)
+        partition, kind = table.keys[0]
+        if table.global_indexes and rng.random() < 0.6:
+            body["IndexName"], keys, _ = rng.choice(table.global_indexes)
+            if rng.random() < 0.95:
+                body["ConsistentRead"] = False
+            (partition, kind), sort = keys[0], keys[1] if len(keys) > 1 else None
         if rng.random() < 0.005:
             body["IndexName"] = rng.choice(["none", "a", "a b"])
-        partition, kind = table.keys[0]
         expression = [partition, "=", self.literal(self.key_value(kind, partition))]
         if rng.random() < 0.1:
             expression.reverse()
@@ -155,6 +207,10 @@ class Items(Legacy):
         for name, attribute, kind, _ in table.indexes:
             if body.get("IndexName") == name:
                 key.setdefault(attribute, self.key_value(kind, attribute))
+        for name, keys, _ in table.global_indexes:
+            if body.get("IndexName") == name:
+                for attribute, kind in keys:
+                    key.setdefault(attribute, self.key_value(kind, attribute))
         if rng.random() < 0.4:
             name = rng.choice(list(key) or ["p"])
             rng.choice([
@@ -166,8 +222,11 @@ class Items(Legacy):
     def Scan(self, table):
         rng = self.rng
         body = {"TableName": table.name, "ConsistentRead": rng.random() < 0.7}
+        self.current = self.believed(table)
         if table.indexes and rng.random() < 0.3:
             body["IndexName"] = rng.choice(table.indexes)[0]
+        if table.global_indexes and rng.random() < 0.4:
+            body["IndexName"], body["ConsistentRead"] = rng.choice(table.global_indexes)[0], rng.random() < 0.05
         self.what(body)
         if rng.random() < 0.03:
             body["Segment"], body["TotalSegments"] = rng.choice([(0, 1), (1, 1), (-1, 2), (0, 0), (0, 1000001), (1000000, 1000000), (5, 2)])

@@ -33,7 +33,7 @@ class Legacy(Expressions):
         return self.operator({"TableName": table.name, "Item": self.item(table), "Expected": self.legacy_conditions(True)})
 
     def legacy_DeleteItem(self, table):
-        return self.operator({"TableName": table.name, "Key": self.key(table), "Expected": self.legacy_conditions(True)})
+        return self.operator({"TableName": table.name, "Key": self.about(table), "Expected": self.legacy_conditions(True)})
 
     def legacy_UpdateItem(self, table):
         rng = self.rng
@@ -44,7 +44,7 @@ class Legacy(Expressions):
             if action != "DELETE" or rng.random() < 0.4:
                 update["Value"] = rng.choice([self.value(), {"N": "2"}, {"SS": ["a", "b"]}, {"L": [{"N": "1"}]}])
             updates[name] = update
-        body = {"TableName": table.name, "Key": self.key(table), "AttributeUpdates": updates}
+        body = {"TableName": table.name, "Key": self.about(table), "AttributeUpdates": updates}
         if rng.random() < 0.6:
             body["ReturnValues"] = rng.choice(["ALL_OLD", "ALL_NEW", "UPDATED_OLD", "UPDATED_NEW"])
         if rng.random() < 0.3:
@@ -53,7 +53,7 @@ class Legacy(Expressions):
         return body
 
     def legacy_GetItem(self, table):
-        return {"TableName": table.name, "Key": self.key(table), "ConsistentRead": True, "AttributesToGet": self.rng.choices(NAMES, k=2)}
+        return {"TableName": table.name, "Key": self.about(table), "ConsistentRead": True, "AttributesToGet": self.rng.choices(NAMES, k=2)}
 
     def legacy_Query(self, table):
         rng = self.rng

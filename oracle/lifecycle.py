@@ -8,7 +8,7 @@ class Lifecycle:
 
     def __init__(self, rng, prefix):
         self.rng, self.prefix = rng, prefix
-        self.all = [f"{prefix}t{at}" for at in range(4)]
+        self.all = [f"{prefix}t{at}" for at in range(5)]
         self.known = set()
 
     def request(self):
@@ -26,7 +26,7 @@ class Lifecycle:
     def name(self):
         rng = self.rng
         if rng.random() < 0.04:
-            return rng.choice(["", "a", "ab", "a b", "a" * 255, "a" * 256, "ü" * 5, self.prefix + "none", "abc$", "a/b"])
+            return rng.choice(["", "a", "ab", "a b", "a" * 256, "ü" * 5, "abc$", "a/b"])
         if self.known and rng.random() < 0.7:
             return rng.choice(sorted(self.known))
         return rng.choice(self.all)
@@ -175,6 +175,10 @@ class Lifecycle:
             return
         for side in (source, target):
             side.call("UpdateTable", {"TableName": name, "DeletionProtectionEnabled": False})
-            side.call("DeleteTable", {"TableName": name})
-            settle(side, name)
+            for _ in range(3):
+                # DynamoDB Local may fail now and then.
+                side.call("DeleteTable", {"TableName": name})
+                settle(side, name)
+                if side.call("DescribeTable", {"TableName": name})[0] != 200:
+                    break
         self.known.discard(name)

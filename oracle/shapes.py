@@ -42,7 +42,7 @@ REQUESTS = {
     "UpdateTimeToLive": {"TableName": TEXT, "TimeToLiveSpecification": {"Enabled": FLAG, "AttributeName": TEXT}},
     "DescribeTimeToLive": {"TableName": TEXT},
 }
-REQUESTS["Walk"] = REQUESTS["Scan"]
+REQUESTS["Walk"] = dict(REQUESTS["Query"], **REQUESTS["Scan"])
 
 
 def misfit(operation, body):

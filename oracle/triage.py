@@ -1,6 +1,7 @@
 """Where Torc and DynamoDB Local differ on purpose, and what settles it. DynamoDB itself has the last word: its API reference and
 developer guide, the service model in botocore, and its answers as they are published there."""
 
+import json
 import re
 from collections import namedtuple
 
@@ -13,6 +14,14 @@ LIFECYCLE = ("CreateTable", "UpdateTable", "DescribeTable", "DeleteTable", "List
 
 def reason(operation, body, ours, theirs):
     """Why the difference is none, or None."""
+    if ours[0] == theirs[0] == 200 and body.get("ReturnItemCollectionMetrics") == "SIZE":
+        answer = {name: value for name, value in ours[3].items() if name != "ItemCollectionMetrics"}
+        if answer != ours[3] and answer == theirs[3]:
+            return "item collection metrics (API reference, ItemCollectionMetrics): DynamoDB Local has none"
+        ours = (*ours[:3], answer)
+    if ours[0] not in (200, 400):
+        # Whatever DynamoDB Local says, Torc must not fail.
+        return None
     case = Case(operation, body, *ours, *theirs)
     for rule in RULES:
         text = rule(case)
@@ -24,6 +33,7 @@ def reason(operation, body, ours, theirs):
 # The order of checks, as crates/model/src/ops/mod.rs has it. What DynamoDB Local says comes from the same code as the service's
 # for expressions, but is called in another order and for some operations not at all.
 STAGES = [
+    (5, ("item keys contains duplicates",)),
     (1, ("Can not use both expression and non-expression", "can only be specified when using expressions")),
     (2, ("The TotalSegments parameter is", "The Segment parameter is", "when choosing to get", "ALL_PROJECTED_ATTRIBUTES can be used", "Either the KeyConditions or", "Too many items requested",
         "Limit must be greater", "segment must also be specified", "If total segments is specified")),
@@ -36,10 +46,10 @@ STAGES = [
     (3.5, ("ReturnValues can only be", "Return values set to invalid value")),
     (3.7, ("Item size has exceeded",)),
     (5, ("does not match the schema", "The number of conditions on the keys", "Type mismatch for key", "One of the required keys", "Missing the key", "cannot contain an empty", "Index Key", "Index Key",
-        "Size of hashkey", "Aggregated size of all range", "Size limit exceeded", "Hash primary key values must", "The table does not have the specified index", "starting key", "Exclusive Start Key", "Query condition missed", "Query key condition",
+        "Size of hashkey", "Aggregated size of all range", "Invalid operator used in KeyCondition", "Condition parameter type does not", "Size limit exceeded", "Hash primary key values must", "The table does not have the specified index", "starting key", "Exclusive Start Key", "Query condition missed", "Query key condition",
         "Conditions can be of length", "Condition parameter type", "Filter Expression can only", "does not project", "not supported for global", "Consistent reads are not", "Key attributes must be scalars",
         "Cannot update attribute", "Invalid attribute value type", "item keys contains duplicates", "Requested resource not found", "non-existent table", "QueryFilter can only contain", "not an indexable operation",
-        "Invalid operator used in KeyCondition", "This attribute is part of the key", "Attempted conditional")),
+        "Invalid operator used in KeyCondition", "KeyConditionExpressions cannot", "This attribute is part of the key", "Attempted conditional")),
     (6, ("The conditional request failed", "The document path provided in the update", "An operand in the update expression", "refers to an attribute that does not exist", "Type mismatch for attribute to update",
         "Updates on index keys", "secondary index key to unsupported", "secondary index key beyond", "Item size to update", "index key to a value that is not supported")),
 ]
@@ -112,8 +122,22 @@ def lifecycle(c):
     return None
 
 
+def deeper(c):
+    if c.operation == "UpdateItem" and c.status == 400 and "Nesting Levels have exceeded" in c.message and c.their_status == 200:
+        return "documents are nested 32 levels deep at most (developer guide, Quotas), however they came to be; DynamoDB Local does not look after updates"
+    return None
+
+
 def looser(c):
     """What DynamoDB Local refuses to do to a table, against the documents."""
+    if c.operation == "ListTables" and c.status == c.their_status == 200:
+        ours, theirs = dict(c.answer), dict(c.their_answer)
+        if ours.pop("LastEvaluatedTableName", None) is None and theirs.pop("LastEvaluatedTableName", None) and ours == theirs:
+            return "the last page of ListTables has no LastEvaluatedTableName (API reference, ListTables); DynamoDB Local gives one to every full page"
+    if c.operation in ("UpdateTable", "DescribeTable") and c.status == c.their_status == 200 and "DeletionProtectionEnabled" not in c.body:
+        (name, ours), = c.answer.items()
+        if ours["DeletionProtectionEnabled"] and {name: dict(ours, DeletionProtectionEnabled=False)} == c.their_answer:
+            return "an update of something else leaves deletion protection as it is; DynamoDB Local takes it away"
     if c.operation == "UpdateTable" and c.status == 200:
         if c.their_message == "Nothing to update" and "TableClass" in c.body:
             return "setting the class of a table is an update (API reference, UpdateTable); DynamoDB Local has no classes"
@@ -151,6 +175,8 @@ def start_key(c):
     ours = (invalid, "The provided starting key is outside query boundaries")
     if c.body.get("ExclusiveStartKey") is not None and c.message.startswith(ours) and any(text in c.their_message for text in local):
         return "start key with several faults: the service tells shape before partition before sort key, and names the fault otherwise"
+    if c.message.startswith(invalid) and "has exceeded" in c.message and c.their_status == 200:
+        return "start key longer than any key can be: refused as such keys are everywhere; DynamoDB Local goes on from there"
     if c.body.get("ExclusiveStartKey") is not None and c.status == 200 and "does not match the range key predicate" in c.their_message:
         if c.answer["ScannedCount"] == 0:
             return "a page may have ended at the last key of the range (LastEvaluatedKey, API reference): it is no fault to go on from there"
@@ -172,7 +198,7 @@ def index_key(c):
 
 def nothing_deleted(c):
     if c.status == 200 and c.their_message == "Updates on index keys must be of the same data type as the key attribute":
-        updates = c.body.get("AttributeUpdates", {})
+        updates = (c.body.get("AttributeUpdates") or {})
         if any(one.get("Action") == "DELETE" and "Value" in one for one in updates.values()):
             return "deleting from a set that is not there leaves the index key as it was; DynamoDB Local refuses for the value's type"
     return None
@@ -188,10 +214,93 @@ def capacity(c):
         return None
     if asked == "NONE" and mine is None:
         return "capacity that nobody asked for: DynamoDB Local gives that of deletions all the same"
+    if c.operation in ("Query", "Scan") and c.answer["ScannedCount"] == 0 and local["CapacityUnits"] == 0 and mine["CapacityUnits"] in (0.5, 1):
+        return "reading what does not exist is charged (developer guide, Read consistency and capacity units); DynamoDB Local does not"
+    if c.operation == "Query" and "IndexName" in c.body and "#" in (c.body.get("ProjectionExpression") or "") and mine["CapacityUnits"] < local["CapacityUnits"]:
+        return "an index that holds all that the projection names is enough; DynamoDB Local takes placeholders for attributes that it does not hold"
+    if c.operation == "Scan" and "IndexName" in c.body and mine["CapacityUnits"] < local["CapacityUnits"]:
+        return "reading an index is charged by the size of its entries (developer guide, Local secondary indexes, Read capacity units); DynamoDB Local takes that of the items"
+    if c.operation == "Scan" and "IndexName" in c.body and mine["CapacityUnits"] > local["CapacityUnits"]:
+        return "what an index does not hold is fetched from the table and charged (developer guide, Local secondary indexes, Read capacity units); DynamoDB Local does not charge scans for it"
     if c.operation == "BatchGetItem":
         return "reading what does not exist is charged (developer guide, Read consistency and capacity units); DynamoDB Local does not"
     if c.operation == "BatchWriteItem":
         return "deleting what does not exist is one unit a write (developer guide, Write capacity units); DynamoDB Local adds them up otherwise"
+    return None
+
+
+def updated(c):
+    """`UPDATED_OLD` and `UPDATED_NEW` of a path that leads into an attribute."""
+    if c.operation != "UpdateItem" or c.status != 200 or c.their_status != 200 or not str(c.body.get("ReturnValues")).startswith("UPDATED_"):
+        return None
+    ours, theirs = dict(c.answer), dict(c.their_answer)
+    mine, local = ours.pop("Attributes", {}), theirs.pop("Attributes", {})
+    if ours == theirs and within({"M": mine}, {"M": local}):
+        return "UPDATED_OLD and UPDATED_NEW are 'only the updated attributes' (API reference, UpdateItem, ReturnValues): of a nested path what it leads to, DynamoDB Local gives all of the attribute"
+    return None
+
+
+def plain(value):
+    """A scalar so that equal ones compare equal; other values, which a broken request may have in their place, as they are."""
+    if isinstance(value, dict) and set(value) == {"N"}:
+        return float(value["N"])
+    return str(value)
+
+
+def within(part, whole):
+    """Whether `part` is `whole` with members of its maps and elements of its lists left out."""
+    (kind, inner), = part.items()
+    if kind not in whole or kind not in ("M", "L"):
+        return part == whole
+    if kind == "M":
+        return all(name in whole["M"] and within(value, whole["M"][name]) for name, value in inner.items())
+    rest = iter(whole["L"])
+    return all(any(within(one, other) for other in rest) for one in inner)
+
+
+def ties(c):
+    """Rows of an index with the same index key."""
+    if c.operation != "Query" or "IndexName" not in c.body or c.status != 200 or c.their_status != 200 or "ScannedCount" not in c.answer:
+        return None
+    ours, theirs = dict(c.answer), dict(c.their_answer)
+    mine, local = ours.pop("Items", []), theirs.pop("Items", [])
+    index = {"all": "l", "some": "c", "keys": "n", "gsorted": "n", "gturned": "p", "gsome": "r"}.get(c.body["IndexName"])
+    start = c.body.get("ExclusiveStartKey")
+    if start:
+        # Which of the rows with the index key of the start come after it. A filter or projection hides whether it is they.
+        hidden = {"FilterExpression", "QueryFilter", "ProjectionExpression", "AttributesToGet", "Select"} & set(c.body)
+        if hidden or any(one.get(index) == start.get(index) for one in mine + local):
+            return "where a page begins among rows with the same index key: their order is not promised (developer guide, Local secondary indexes)"
+    end = theirs.get("LastEvaluatedKey")
+    mine_end = ours.pop("LastEvaluatedKey", None)
+    theirs.pop("LastEvaluatedKey", None)
+    if end and mine_end and ours == theirs and end.get(index) == mine_end.get(index):
+        # The page ends among them.
+        other = [one for one in mine if one not in local] + [one for one in local if one not in mine]
+        hidden = {"ProjectionExpression", "AttributesToGet", "Select"} & set(c.body)
+        if hidden or all(one.get(index) == end.get(index) for one in other):
+            return "where a page ends among rows with the same index key: their order is not promised (developer guide, Local secondary indexes)"
+    if end != mine_end:
+        return None
+    spelled = lambda items: sorted(json.dumps(one, sort_keys=True) for one in items)
+    if ours == theirs and spelled(mine) == spelled(local) and [one.get(index) for one in mine] == [one.get(index) for one in local]:
+        return "rows of an index with the same index key: their order is not promised (developer guide, Local secondary indexes)"
+    return None
+
+
+def last_page(c):
+    """A query of a table without sort keys reads one item at most."""
+    if c.operation != "Query" or c.status != 200 or c.their_status != 200 or c.body.get("Limit") != c.answer["ScannedCount"]:
+        return None
+    ours, theirs = dict(c.answer), dict(c.their_answer)
+    key = ours.pop("LastEvaluatedKey", {})
+    if ours != theirs:
+        return None
+    values = [plain(value) for value in (c.body.get("ExpressionAttributeValues") or {}).values()]
+    values += [plain(value) for one in (c.body.get("KeyConditions") or {}).values() for value in one.get("AttributeValueList") or []]
+    # The key that the page ends with is that of the whole partition, or a bound of the range.
+    if set(key) == {"p"} or any(plain(value) in values for name, value in key.items() if name != "p"):
+        return "a page that ends at its Limit has a LastEvaluatedKey, more or not (API reference, Query, LastEvaluatedKey); DynamoDB Local leaves it out where the last key is the last that the query can read"
     return None
 
 
@@ -204,6 +313,14 @@ WORDS = [
     ("Supplied AttributeValue is empty", "The supplied Item contains a null AttributeValue"),
     ("The parameter cannot be converted to a numeric value", "A value provided cannot be converted into a number"),
     ("Empty attribute name for key", "because \"val\" is null for key"),
+    ("The Segment parameter is", "Cannot specify the"),
+    ("The Segment parameter is", "Must specify the"),
+    ("The Segment parameter is", "ALL_PROJECTED_ATTRIBUTES can be"),
+    ("The TotalSegments parameter is", "Cannot specify the"),
+    ("The TotalSegments parameter is", "Must specify the"),
+    ("The TotalSegments parameter is", "ALL_PROJECTED_ATTRIBUTES can be"),
+    ("more than one datatypes set", "The batch write request list for a table cannot be null or empty"),
+    ("ExpressionAttributeNames contains invalid value", "ExpressionAttributeValues contains invalid value"),
     ("The Segment parameter is", "segment must also be specified"),
     ("The TotalSegments parameter is", "total segment must also be specified"),
     ("The Segment parameter is zero-based", "at 'segment' failed to satisfy constraint"),
@@ -214,23 +331,27 @@ WORDS = [
     ("Empty attribute name for key", "contains invalid value: null for key"),
     ("The supplied Item contains a null AttributeValue", "The supplied Item contains a null AttributeValue: "),
     ("Attempting to store more than 38 significant digits", "only supports precision up to 38 digits"),
+    ("Consistent reads are not supported on global secondary indexes", "Consistent read cannot be true when"),
+    ("Requested resource not found", "item keys contains duplicates"),
     ("may not contain null values", "The supplied Item contains a null AttributeValue"),
 ]
 
 
 def worded(c):
     """Both refuse for the same fault in other words."""
+    if c.status != 400 or c.their_status != 400:
+        return None
     for ours, theirs in WORDS:
-        if ours in c.message and theirs in c.their_message:
+        if ours in c.message and theirs in c.their_message and c.kind in (c.their_kind, "ResourceNotFoundException"):
             return "the same fault in the words of the service: " + theirs
-    if c.message.removeprefix("1 validation error detected: ") == c.their_message:
+    if c.kind == c.their_kind and c.message.removeprefix("1 validation error detected: ") == c.their_message:
         return "the same fault in the words of the service: Select and projection"
     size = "Expression size has exceeded the maximum allowed size;"
     if c.message.endswith(size) and size in c.their_message:
         return "expression that is too long: the service stopped telling its size (as seen in aws/aws-sdk-java-v2 issue 4597), DynamoDB Local tells it"
-    overlap = "Two document paths overlap with each other"
-    if overlap in c.message and overlap in c.their_message and c.message.split("path two")[0] == c.their_message.split("path two")[0]:
-        return "overlapping paths: DynamoDB Local names another path as the second"
+    clash = re.compile("Two document paths (overlap|conflict) with each other")
+    if clash.search(c.message) and clash.search(c.their_message) and c.message.split("path two")[0] == c.their_message.split("path two")[0]:
+        return "overlapping or conflicting paths: DynamoDB Local names another path as the second"
     listed = re.compile(r" ?\[[^\]]*\]|\.(?= for key|$)")
     if "contains duplicates" in c.message and listed.sub("", c.message) == listed.sub("", c.their_message):
         return "members twice in a set: the service lists the members, DynamoDB Local not always"
@@ -244,7 +365,7 @@ def same_stage(c):
     """Both refuse, each for another fault of the same kind, whose order is that of a Java hash map or not documented."""
     if c.status != 400 or c.their_status != 400:
         return None
-    legacy = ("ComparisonOperator", "ConditionalOperator can only", "Value must be provided when Exists", "action is not supported", "DELETE action with value", "for Attribute:",
+    legacy = ("ComparisonOperator", "ConditionalOperator can", "Duplicate value in attribute name", "Condition parameter type does not match", "Value must be provided when Exists", "action is not supported", "DELETE action with value", "for Attribute:",
         "contains duplicates", "BETWEEN condition was provided a range", "AttributeValues inside AttributeValueList must be of same type", "Supplied AttributeValue is empty",
         "Updates on index keys must be", "Type mismatch for attribute to update", "Only DELETE action", "not an indexable operation", "Query key condition not supported")
     if any(text in c.message for text in legacy) and any(text in c.their_message for text in legacy):
@@ -253,24 +374,32 @@ def same_stage(c):
         if text in c.message and text in c.their_message:
             return "two faults of one kind: which attribute is told first, or the order of a list of names, is that of a Java hash map"
     both = ("The document path provided in the update expression is invalid for update", "An operand in the update expression has an incorrect data type",
-        "refers to an attribute that does not exist in the item", "Number overflow", "Number underflow", "Attempting to store more than 38")
+        "refers to an attribute that does not exist in the item", "Number overflow", "Number underflow", "Attempting to store more than 38", "only supports precision")
     if any(text in c.message for text in both) and any(text in c.their_message for text in both):
         return "two faulty actions in one update: which is told first is not documented"
     sets = "Invalid attribute type name found"
     if sets in c.message and sets in c.their_message:
         return "the names of the types come in the order of a Java hash set, which differs between versions of Java"
-    page = ("does not project one or more filter attributes", "can only contain non-primary key attributes", "starting key", "Exclusive Start Key", "not an indexable operation")
-    if c.operation == "Query" and any(text in c.message for text in page) and any(text in c.their_message for text in page):
-        return "two faults of a query that the table's schema tells: which is told first is not documented"
+    page = ("does not project one or more filter attributes", "can only contain non-primary key attributes", "starting key", "Exclusive Start Key", "not an indexable operation", "Key attributes must be scalars", "KeyConditionExpressions cannot", "Size of hashkey", "Aggregated size of all range", "Invalid operator used in KeyCondition", "Condition parameter type does not", "is not supported for global secondary index",
+        "Consistent reads are not", "Consistent read cannot be")
+    if c.operation in ("Query", "Scan", "Walk") and any(text in c.message for text in page) and any(text in c.their_message for text in page):
+        return "two faults of a query or scan that the table's schema tells: which is told first is not documented"
+    keys = ("Type mismatch for key", "cannot contain an empty", "Missing the key")
+    if any(text in c.message for text in keys) and any(text in c.their_message for text in keys):
+        return "two faulty attributes of one key: which is told first is not documented"
+    if "Batch" in c.operation and stage(c.status, c.kind, c.message) == stage(c.their_status, c.their_kind, c.their_message) == 5:
+        return "two faulty keys or paths in a batch: which is told first is not documented"
     if stage(c.status, c.kind, c.message) == stage(c.their_status, c.their_kind, c.their_message) == 3:
         return "two values that are none: which is told first is that of a Java hash map"
     return None
 
 
 def java(c):
+    if "١" in c.message:
+        return "numbers are made of ASCII digits (developer guide, Numbers); DynamoDB Local takes those of other scripts"
     if c.their_kind == "InternalFailure":
         return "DynamoDB Local fails with 500"
     return None
 
 
-RULES = [java, types, constraints, lifecycle, looser, missing_table, key_shape, start_key, index_key, nothing_deleted, capacity, worded, same_stage, earlier]
+RULES = [java, types, constraints, lifecycle, deeper, looser, missing_table, key_shape, start_key, index_key, nothing_deleted, capacity, updated, ties, last_page, worded, same_stage, earlier]

@@ -30,6 +30,12 @@ def nested(levels, inner, rng):
 class Values:
     """Needs `self.rng`."""
 
+    def document(self):
+        """A map with something of every kind in it, for paths that lead deep."""
+        rng = self.rng
+        inner = {"a": {"N": rng.choice(NUMBERS)}, "b": {"L": [self.value(2) for _ in range(rng.randint(1, 4))]}, "c": {"SS": rng.sample(STRINGS, 2)}, "name": {"M": {"a": self.scalar("S"), "n": {"NS": ["1", "2"]}}}}
+        return {"M": inner} if rng.random() < 0.7 else {"L": [{"M": inner}, {"L": [{"N": "1"}, self.scalar("S")]}]}
+
     def number(self):
         choice = self.rng.random()
         if choice < 0.75:

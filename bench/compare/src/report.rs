@@ -15,11 +15,12 @@ fn median(rows: &[&Row], of: impl Fn(&Row) -> f64) -> f64 {
     }
 }
 
-/// A Markdown table with a row for each workload, value size and engine. `ratio` is Torc's rate over the engine's.
+/// A Markdown table with a row for each workload, value size and engine: Torc's rate over the engine's, and Torc's processor time for an
+/// operation over the engine's, which a busy machine disturbs less.
 pub fn table(rows: &[Row]) -> String {
     let mut out = String::from(
-        "| workload | value | engine | runs | ops/s | torc is | cpu us/op | written / user | space / live | rss MiB | p50 us | p99 us | p99.9 us | max ms | others' cpu |\n\
-         | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
+        "| workload | value | engine | runs | ops/s | torc is | cpu us/op | torc's cpu is | written / user | space / live | rss MiB | p50 us | p99 us | p99.9 us | max ms | others' cpu |\n\
+         | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
     );
     let mut groups: Vec<((&str, usize), BTreeMap<usize, Vec<&Row>>)> = Vec::new();
     let engines: Vec<&str> = rows.iter().fold(Vec::new(), |mut seen, r| {
@@ -39,8 +40,10 @@ pub fn table(rows: &[Row]) -> String {
     }
     for ((workload, value), cells) in &groups {
         let rate = |rows: &[&Row]| median(rows, |r| r.ops_per_s);
+        let cpu = |rows: &[&Row]| median(rows, |r| r.spent.cpu_s * 1e6 / r.ops.max(1) as f64);
         let good = |rows: &[&Row]| rows.iter().filter(|r| r.failed.is_none()).count();
-        let torc = engines.iter().position(|e| *e == "torc").and_then(|i| cells.get(&i)).map(|c| rate(c));
+        let torc =
+            engines.iter().position(|e| *e == "torc").and_then(|i| cells.get(&i)).map(|c| (rate(c), cpu(c)));
         for (&engine, all) in cells {
             let rows: Vec<&Row> = all.iter().copied().filter(|r| r.failed.is_none()).collect();
             let name = engines[engine];
@@ -50,19 +53,21 @@ pub fn table(rows: &[Row]) -> String {
                 continue;
             }
             let m = |of: &dyn Fn(&Row) -> f64| median(&rows, of);
-            let ratio = match torc {
-                Some(torc) if name != "torc" => format!("{:.2}x", torc / rate(&rows)),
-                _ => String::new(),
+            let (ratio, cpu_ratio) = match torc {
+                Some((r, c)) if name != "torc" => {
+                    (format!("{:.2}x", r / rate(&rows)), format!("{:.2}x", c / cpu(&rows)))
+                }
+                _ => (String::new(), String::new()),
             };
             let per = |a: f64, b: f64| if b > 0.0 { format!("{:.2}", a / b) } else { String::new() };
             let written = per(m(&|r| r.spent.write_bytes as f64), m(&|r| r.user_bytes as f64));
             let space = per(m(&|r| r.data_bytes as f64), m(&|r| r.live_bytes as f64));
             let _ = writeln!(
                 out,
-                "| {workload} | {value} | {name} | {} | {:.0} | {ratio} | {:.2} | {written} | {space} | {:.0} | {:.1} | {:.1} | {:.1} | {:.1} | {:.0} % |",
+                "| {workload} | {value} | {name} | {} | {:.0} | {ratio} | {:.2} | {cpu_ratio} | {written} | {space} | {:.0} | {:.1} | {:.1} | {:.1} | {:.1} | {:.0} % |",
                 rows.len(),
                 rate(&rows),
-                m(&|r| r.spent.cpu_s * 1e6 / r.ops.max(1) as f64),
+                cpu(&rows),
                 m(&|r| r.rss as f64 / (1 << 20) as f64),
                 m(&|r| r.p50_ns as f64 / 1e3),
                 m(&|r| r.p99_ns as f64 / 1e3),

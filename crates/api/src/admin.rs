@@ -6,7 +6,9 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 use torc_cluster::NodeId;
 use torc_cluster::gossip::Liveness;
+use torc_coordinator::index::IndexLag;
 use torc_coordinator::node::Node;
+use torc_coordinator::node::status::TableSummary;
 
 /// Whether a path is served without authentication: what load balancers and supervisors ask.
 pub fn is_open(path: &str) -> bool {
@@ -28,6 +30,7 @@ pub async fn handle(node: &Node, request: Request<Bytes>) -> Response<Full<Bytes
             &json!({"status": "not ready", "message": "some partitions of this node have no known leader"}),
         ),
         "/admin/status" => answer(StatusCode::OK, &status(node)),
+        "/admin/indexes" => answer(StatusCode::OK, &indexes(node)),
         "/admin/replicas" => match digests_wanted(request.uri().query()) {
             Ok(digests) => replicas(node, digests).await,
             Err(message) => answer(StatusCode::BAD_REQUEST, &json!({"message": message})),
@@ -77,24 +80,33 @@ fn status(node: &Node) -> Value {
             })
         })
         .collect();
+    let partitions = |t: &TableSummary| -> Vec<Value> {
+        let rows = t.partitions.iter().map(|p| {
+            json!({
+                "group": p.group.0,
+                "start": format!("{:016x}", p.start),
+                "end": format!("{:016x}", p.end),
+                "replicas": numbers(&p.replicas),
+                "leader": number(p.leader),
+            })
+        });
+        rows.collect()
+    };
     let tables = |kind: &str| -> Vec<Value> {
         let of_kind = status.tables.iter().filter(|t| t.kind == kind);
         of_kind
             .map(|t| {
-                let partitions: Vec<Value> = t
-                    .partitions
+                let mut row = json!({"id": t.id.0, "name": t.name, "status": t.status, "partitions": partitions(t)});
+                let indexes: Vec<Value> = status
+                    .tables
                     .iter()
-                    .map(|p| {
-                        json!({
-                            "group": p.group.0,
-                            "start": format!("{:016x}", p.start),
-                            "end": format!("{:016x}", p.end),
-                            "replicas": numbers(&p.replicas),
-                            "leader": number(p.leader),
-                        })
-                    })
+                    .filter(|index| index.base == Some(t.id))
+                    .map(|i| json!({"id": i.id.0, "name": i.name, "status": i.status, "partitions": partitions(i)}))
                     .collect();
-                json!({"id": t.id.0, "name": t.name, "status": t.status, "partitions": partitions})
+                if let Some(members) = row.as_object_mut().filter(|_| !indexes.is_empty()) {
+                    members.insert("indexes".into(), indexes.into());
+                }
+                row
             })
             .collect()
     };
@@ -108,6 +120,26 @@ fn status(node: &Node) -> Value {
         "tables": tables("table"),
         "buckets": tables("bucket"),
     })
+}
+
+/// How far the partitions that this node leads are ahead of the global indexes of their tables.
+fn indexes(node: &Node) -> Value {
+    let topology = node.topology();
+    let row = |lag: IndexLag| {
+        let index = topology.table(lag.index);
+        let base = index.and_then(|index| topology.table(index.as_index()?.base));
+        json!({
+            "table": base.map(|table| table.name.as_str()),
+            "index": index.map(|index| index.name.as_str()),
+            "group": lag.group.0,
+            "lag_ms": lag.lag_ms,
+            "under_way": lag.under_way,
+            "delivered": lag.delivered,
+            "failures": lag.failures,
+            "backfilling": lag.backfilling,
+        })
+    };
+    node.index_lags().into_iter().map(row).collect()
 }
 
 /// Whether `/admin/replicas?digest=…` asks for digests, the default.

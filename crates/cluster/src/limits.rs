@@ -10,7 +10,9 @@ pub const MAX_ADDRESS_BYTES: usize = 255;
 pub const MAX_ZONE_BYTES: usize = 64;
 /// Longest name of a table or bucket, bytes.
 pub const MAX_NAME_BYTES: usize = 255;
-/// Most tables and buckets together.
+/// Most global secondary indexes of a table.
+pub const MAX_INDEXES: usize = 64;
+/// Most tables, indexes and buckets together.
 pub const MAX_TABLES: usize = 10_000;
 /// Most partitions of one table or bucket.
 pub const MAX_PARTITIONS: u32 = 16_384;

@@ -6,8 +6,9 @@
 use proptest::prelude::*;
 use std::fmt::Write as _;
 use torc_cluster::{
-    BucketConfig, BucketPolicy, Change, Command, CrdtKind, Epoch, GroupId, Level, NodeId, Response, TableId,
-    TableStatus, Topology, check_invariants, placement_warnings, reconcile,
+    BucketConfig, BucketPolicy, Change, Command, CrdtKind, Epoch, GroupId, IndexChange, IndexStatus, Level,
+    NodeId, Response, TableId, TableKind, TableStatus, Topology, check_invariants, placement_warnings,
+    reconcile,
 };
 
 /// Runs one command as the meta group's apply does and checks what must hold after each.
@@ -123,17 +124,24 @@ mod golden {
                 "node {} {} {} {} x{} {:02x}",
                 n.info.id, n.info.addr, n.info.api_addr, n.info.zone, n.info.weight, n.uuid[0]
             ),
-            Change::UpsertTable(t) => match (t.as_table(), t.as_bucket()) {
-                (Some(spec), _) => format!(
-                    "table {} {} {} rf{} {}",
-                    t.id,
-                    t.name,
-                    spec.status.as_str(),
-                    spec.replication_factor,
-                    String::from_utf8_lossy(&spec.schema)
-                ),
-                (_, Some(config)) => format!("bucket {} {} {config:?}", t.id, t.name),
-                _ => unreachable!("a table is one or the other"),
+            Change::UpsertTable(t) => match &t.kind {
+                TableKind::Table(spec) => {
+                    let indexes =
+                        spec.indexes.iter().map(|i| format!(" {}={}:{:?}", i.name, i.table, i.status));
+                    format!(
+                        "table {} {} {} rf{} {}{}",
+                        t.id,
+                        t.name,
+                        spec.status.as_str(),
+                        spec.replication_factor,
+                        String::from_utf8_lossy(&spec.schema),
+                        indexes.collect::<String>()
+                    )
+                }
+                TableKind::Bucket(config) => format!("bucket {} {} {config:?}", t.id, t.name),
+                TableKind::Index(spec) => {
+                    format!("index {} {} of {} rf{}", t.id, t.name, spec.base, spec.replication_factor)
+                }
             },
             Change::UpsertPartition(p) => {
                 format!(
@@ -188,12 +196,33 @@ mod golden {
                 partitions: number("partitions", 1) as u32,
                 replication_factor: number("rf", 3) as u32,
                 now_ms: number("now", 0),
+                indexes: text("indexes").split(',').filter(|n| !n.is_empty()).map(String::from).collect(),
             },
             "update-table" => Command::UpdateTable {
                 table: TableId(number("id", 0)),
+                version: arg("version").map(|v| v.parse().unwrap()),
                 schema: arg("schema").map(|s| s.as_bytes().to_vec()),
                 status: arg("status").map(status),
+                index: None,
             },
+            "create-index" | "drop-index" | "set-index" => {
+                let name = text("name");
+                let index = match (verb, arg("status")) {
+                    ("create-index", _) => {
+                        let partitions = number("partitions", 1) as u32;
+                        IndexChange::Create { name, partitions, now_ms: 0 }
+                    }
+                    ("drop-index", _) => IndexChange::Drop { name },
+                    (_, Some("BACKFILLING")) => {
+                        IndexChange::Status { name, status: IndexStatus::Backfilling }
+                    }
+                    (_, Some("ACTIVE")) => IndexChange::Status { name, status: IndexStatus::Active },
+                    (_, Some("DELETING")) => IndexChange::Status { name, status: IndexStatus::Deleting },
+                    (_, other) => panic!("no index status {other:?}"),
+                };
+                let (table, version) = (TableId(number("id", 0)), arg("version").map(|v| v.parse().unwrap()));
+                Command::UpdateTable { table, version, schema: None, status: None, index: Some(index) }
+            }
             "drop-table" => Command::DropTable { table: TableId(number("id", 0)) },
             "create-bucket" => Command::CreateBucket {
                 name: text("name"),
@@ -225,6 +254,25 @@ fn any_status() -> impl Strategy<Value = TableStatus> {
     ]
 }
 
+fn any_index_change() -> impl Strategy<Value = IndexChange> {
+    let name = "[xy]{1,2}";
+    let status = prop_oneof![
+        Just(IndexStatus::Creating),
+        Just(IndexStatus::Backfilling),
+        Just(IndexStatus::Active),
+        Just(IndexStatus::Deleting)
+    ];
+    prop_oneof![
+        (name, 0u32..4, any::<u64>()).prop_map(|(name, partitions, now_ms)| IndexChange::Create {
+            name,
+            partitions,
+            now_ms
+        }),
+        (name, status).prop_map(|(name, status)| IndexChange::Status { name, status }),
+        name.prop_map(|name| IndexChange::Drop { name }),
+    ]
+}
+
 fn any_level() -> impl Strategy<Value = Level> {
     prop_oneof![Just(Level::One), Just(Level::Quorum), Just(Level::All), (1u32..5).prop_map(Level::Count)]
 }
@@ -250,12 +298,16 @@ fn any_command() -> impl Strategy<Value = Command> {
         6 => (0u8..8, 0u8..10, 0u8..4, 0u32..4).prop_map(|(uuid, addr, zone, weight)| Command::RegisterNode {
             addr: format!("h{addr}:1"), api_addr: String::new(), zone: format!("z{zone}"), weight, uuid: [uuid; 16],
         }),
-        3 => (name, prop::collection::vec(any::<u8>(), 0..8), any_status(), 0u32..9, 0u32..9, any::<u64>()).prop_map(
-            |(name, schema, status, partitions, replication_factor, now_ms)| Command::CreateTable {
-                name, schema, status, partitions, replication_factor, now_ms
+        3 => (name, prop::collection::vec(any::<u8>(), 0..8), any_status(), 0u32..9, 0u32..9, any::<u64>(),
+            prop::collection::vec("[xy]{1,2}", 0..3)).prop_map(
+            |(name, schema, status, partitions, replication_factor, now_ms, indexes)| Command::CreateTable {
+                name, schema, status, partitions, replication_factor, now_ms, indexes
             }),
-        2 => (0u64..9, prop::option::of(prop::collection::vec(any::<u8>(), 0..8)), prop::option::of(any_status())).prop_map(
-            |(table, schema, status)| Command::UpdateTable { table: TableId(table), schema, status }),
+        2 => (0u64..9, prop::option::of(0u64..3), prop::option::of(prop::collection::vec(any::<u8>(), 0..8)),
+            prop::option::of(any_status()), prop::option::of(any_index_change())).prop_map(
+            |(table, version, schema, status, index)| Command::UpdateTable {
+                table: TableId(table), version, schema, status, index
+            }),
         1 => (0u64..9).prop_map(|id| Command::DropTable { table: TableId(id) }),
         3 => (name, 0u32..9, any_level(), any_level(), any_policy(), 0u32..9, any::<u64>()).prop_map(
             |(name, n, read, write, policy, partitions, now_ms)| Command::CreateBucket {
@@ -407,6 +459,7 @@ fn create(name: &str, partitions: u32, replication_factor: u32) -> Command {
         partitions,
         replication_factor,
         now_ms: 0,
+        indexes: Vec::new(),
     }
 }
 

@@ -5,6 +5,7 @@
 //! socket or a file, read a clock, or draw randomness of its own, so that the simulation runs exactly this code.
 
 pub mod bucket;
+pub mod index;
 pub mod node;
 pub mod peers;
 pub mod ports;

@@ -123,3 +123,14 @@ fn a_sibling_is_dropped() {
     }
     .check();
 }
+
+#[test]
+fn a_watermark_is_ignored() {
+    Case {
+        faults: &["crash", "partition", "weather", "disk"],
+        planted: node(PlantedBugs { forget_watermarks: true, ..PlantedBugs::default() }),
+        seeds: 15,
+        found_by: &["index"],
+    }
+    .check();
+}

@@ -14,6 +14,69 @@ pub struct TableCommand {
     /// The coordinator's wall clock, milliseconds since the Unix epoch; stamped on what is written.
     #[prost(uint64, tag = "2")]
     pub timestamp_ms: u64,
+    /// What the partition's own leader does about its change log; not for coordinators.
+    #[prost(message, optional, tag = "3")]
+    pub log: Option<LogCommand>,
+}
+
+/// A step of a consumer of the change log.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct LogCommand {
+    /// The consumer: number of an index.
+    #[prost(uint64, tag = "1")]
+    pub consumer: u64,
+    /// What to do.
+    #[prost(oneof = "LogAction", tags = "2, 3, 4, 5")]
+    pub action: Option<LogAction>,
+}
+
+/// The steps of a consumer.
+#[derive(Clone, Copy, PartialEq, prost::Oneof)]
+pub enum LogAction {
+    /// From here on changes are logged for it, and the items there are to be backfilled.
+    #[prost(message, tag = "2")]
+    Register(Empty),
+    /// Log the next few of the items that were there.
+    #[prost(message, tag = "3")]
+    Backfill(Empty),
+    /// It has passed everything up to this position.
+    #[prost(uint64, tag = "4")]
+    Checkpoint(u64),
+    /// It is gone.
+    #[prost(message, tag = "5")]
+    Remove(Empty),
+}
+
+/// No parameters.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct Empty {}
+
+/// Rows of a global secondary index, for one of its partitions: what became of them in the changes of one partition of the table.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct IndexCommand {
+    /// The group of the table's partition.
+    #[prost(uint64, tag = "1")]
+    pub source: u64,
+    /// The position in that partition's change log up to which this index partition has everything, once it has these rows.
+    #[prost(uint64, tag = "2")]
+    pub through: u64,
+    /// The rows, at most one for each key.
+    #[prost(message, repeated, tag = "3")]
+    pub rows: Vec<IndexRow>,
+}
+
+/// One row as it is after a change.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct IndexRow {
+    /// Its storage key.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub key: Bytes,
+    /// Its record; absent when the row is gone.
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    pub record: Option<Bytes>,
+    /// The position of the change.
+    #[prost(uint64, tag = "3")]
+    pub position: u64,
 }
 
 /// One write.
@@ -111,6 +174,20 @@ pub struct ItemOutcome {
     /// What the write cost in each local index that it changed, if anybody asked.
     #[prost(message, repeated, tag = "6")]
     pub local_indexes: Vec<IndexCharge>,
+    /// What it will cost in each global index that it changes, if anybody asked.
+    #[prost(message, repeated, tag = "7")]
+    pub global_indexes: Vec<GlobalIndexCharge>,
+}
+
+/// Write units of one global index.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct GlobalIndexCharge {
+    /// The index's number.
+    #[prost(uint64, tag = "1")]
+    pub index: u64,
+    /// Write units.
+    #[prost(uint32, tag = "2")]
+    pub units: u32,
 }
 
 /// Write units spent on one local index.

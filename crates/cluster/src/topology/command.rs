@@ -1,7 +1,7 @@
 //! What may be asked of the topology, what it answers, and why it refuses.
 
 use super::{command_record, record::sixteen};
-use crate::{BucketConfig, DecodeError, GroupId, NodeId, TableId, TableStatus};
+use crate::{BucketConfig, DecodeError, GroupId, IndexStatus, NodeId, TableId, TableStatus};
 
 /// A request to the topology. Logged by the meta group and evaluated in log order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub enum Command {
         /// Identity of its data folder: the same one gets the same number.
         uuid: [u8; 16],
     },
-    /// Creates a table of items and places its partitions.
+    /// Creates a table of items, with its global secondary indexes, and places their partitions.
     CreateTable {
         /// Unique among tables.
         name: String,
@@ -40,17 +40,23 @@ pub enum Command {
         replication_factor: u32,
         /// The asking node's clock, milliseconds since the Unix epoch.
         now_ms: u64,
+        /// Names of its indexes. Each gets as many partitions and copies as the table.
+        indexes: Vec<String>,
     },
-    /// Changes a table's schema, status or both.
+    /// Changes a table's schema, status or indexes. A table that becomes active takes the indexes that it was created with along.
     UpdateTable {
         /// The table.
         table: TableId,
+        /// The version of the record that the change was made of: refused if it is another by now. `None` changes whatever is there.
+        version: Option<u64>,
         /// The new schema, if it changes.
         schema: Option<Vec<u8>>,
         /// The new status, if it changes.
         status: Option<TableStatus>,
+        /// What becomes of an index.
+        index: Option<IndexChange>,
     },
-    /// Removes a table and its partitions.
+    /// Removes a table, its indexes, and their partitions.
     DropTable {
         /// The table.
         table: TableId,
@@ -82,6 +88,32 @@ pub enum Command {
     SetMetaMembers {
         /// The nodes.
         members: Vec<NodeId>,
+    },
+}
+
+/// What becomes of one global secondary index of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IndexChange {
+    /// It is made, and its partitions are placed.
+    Create {
+        /// Unique among the table's indexes.
+        name: String,
+        /// Partitions to start with.
+        partitions: u32,
+        /// The asking node's clock, milliseconds since the Unix epoch.
+        now_ms: u64,
+    },
+    /// It goes on in its life.
+    Status {
+        /// Which.
+        name: String,
+        /// Its next state.
+        status: IndexStatus,
+    },
+    /// It is removed, with its partitions.
+    Drop {
+        /// Which.
+        name: String,
     },
 }
 
@@ -138,6 +170,25 @@ pub enum TopologyError {
         /// Where it was to go.
         to: TableStatus,
     },
+    /// The table's record was changed since the version that the change was made of.
+    #[error("{0} was changed meanwhile: read it and change it again")]
+    Changed(TableId),
+    /// No such index of that table.
+    #[error("{table} has no index {name}")]
+    NoSuchIndex {
+        /// The table.
+        table: TableId,
+        /// The name.
+        name: String,
+    },
+    /// An index cannot go from its state to that one.
+    #[error("an index cannot go from {from:?} to {to:?}")]
+    BadIndexTransition {
+        /// Where it is.
+        from: IndexStatus,
+        /// Where it was to go.
+        to: IndexStatus,
+    },
     /// A value is out of its range.
     #[error("{what} must be {bounds}")]
     OutOfRange {
@@ -172,6 +223,9 @@ impl TopologyError {
             TopologyError::AddressInUse { .. } => "AddressInUse",
             TopologyError::NoNodes => "NoNodes",
             TopologyError::BadTransition { .. } => "BadTransition",
+            TopologyError::Changed(_) => "Changed",
+            TopologyError::NoSuchIndex { .. } => "NoSuchIndex",
+            TopologyError::BadIndexTransition { .. } => "BadIndexTransition",
             TopologyError::OutOfRange { .. } => "OutOfRange",
             TopologyError::Duplicate(_) => "Duplicate",
             TopologyError::Limit { .. } => "Limit",
@@ -180,6 +234,17 @@ impl TopologyError {
 }
 
 impl Command {
+    /// The change of a table's status alone.
+    pub fn table_status(table: TableId, status: TableStatus) -> Self {
+        Command::UpdateTable { table, version: None, schema: None, status: Some(status), index: None }
+    }
+
+    /// The change of one index's status alone.
+    pub fn index_status(table: TableId, name: &str, status: IndexStatus) -> Self {
+        let index = IndexChange::Status { name: name.to_owned(), status };
+        Command::UpdateTable { table, version: None, schema: None, status: None, index: Some(index) }
+    }
+
     /// The bytes of the command, for the log and for the way to the meta leader. Layout: docs/formats/topology.md.
     pub fn encode(&self) -> Vec<u8> {
         command_record::encode(self)

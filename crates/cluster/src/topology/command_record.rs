@@ -1,8 +1,8 @@
 //! The protobuf shape of a command, written by hand. Field numbers are the format: never reuse one.
 
 use super::change::RECORD_VERSION;
-use super::command::{Command, uuid_from};
-use super::record::{BucketMessage, sixteen, status_code, status_from};
+use super::command::{Command, IndexChange, uuid_from};
+use super::record::{BucketMessage, index_status_code, index_status_from, sixteen, status_code, status_from};
 use crate::{DecodeError, GroupId, NodeId, TableId};
 use prost::Message as _;
 
@@ -72,6 +72,8 @@ struct CreateTable {
     replication_factor: u32,
     #[prost(uint64, tag = "6")]
     now_ms: u64,
+    #[prost(string, repeated, tag = "7")]
+    indexes: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -82,6 +84,68 @@ struct UpdateTable {
     schema: Option<Vec<u8>>,
     #[prost(uint32, optional, tag = "3")]
     status: Option<u32>,
+    #[prost(uint64, optional, tag = "4")]
+    version: Option<u64>,
+    #[prost(oneof = "Index", tags = "5, 6, 7")]
+    index: Option<Index>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+enum Index {
+    #[prost(message, tag = "5")]
+    Create(CreateIndex),
+    #[prost(message, tag = "6")]
+    Status(SetIndexStatus),
+    #[prost(string, tag = "7")]
+    Drop(String),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct CreateIndex {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(uint32, tag = "2")]
+    partitions: u32,
+    #[prost(uint64, tag = "3")]
+    now_ms: u64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct SetIndexStatus {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(uint32, tag = "2")]
+    status: u32,
+}
+
+impl From<IndexChange> for Index {
+    fn from(change: IndexChange) -> Self {
+        match change {
+            IndexChange::Create { name, partitions, now_ms } => {
+                Index::Create(CreateIndex { name, partitions, now_ms })
+            }
+            IndexChange::Status { name, status } => {
+                Index::Status(SetIndexStatus { name, status: index_status_code(status) })
+            }
+            IndexChange::Drop { name } => Index::Drop(name),
+        }
+    }
+}
+
+impl TryFrom<Index> for IndexChange {
+    type Error = DecodeError;
+
+    fn try_from(record: Index) -> Result<Self, DecodeError> {
+        Ok(match record {
+            Index::Create(CreateIndex { name, partitions, now_ms }) => {
+                IndexChange::Create { name, partitions, now_ms }
+            }
+            Index::Status(SetIndexStatus { name, status }) => {
+                IndexChange::Status { name, status: index_status_from(status)? }
+            }
+            Index::Drop(name) => IndexChange::Drop { name },
+        })
+    }
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -119,13 +183,25 @@ pub(super) fn encode(command: &Command) -> Vec<u8> {
         Command::RegisterNode { addr, api_addr, zone, weight, uuid } => {
             Body::RegisterNode(RegisterNode { addr, api_addr, zone, weight, uuid: uuid.to_vec() })
         }
-        Command::CreateTable { name, schema, status, partitions, replication_factor, now_ms } => {
+        Command::CreateTable { name, schema, status, partitions, replication_factor, now_ms, indexes } => {
             let status = status_code(status);
-            Body::CreateTable(CreateTable { name, schema, status, partitions, replication_factor, now_ms })
+            Body::CreateTable(CreateTable {
+                name,
+                schema,
+                status,
+                partitions,
+                replication_factor,
+                now_ms,
+                indexes,
+            })
         }
-        Command::UpdateTable { table, schema, status } => {
-            Body::UpdateTable(UpdateTable { table: table.0, schema, status: status.map(status_code) })
-        }
+        Command::UpdateTable { table, version, schema, status, index } => Body::UpdateTable(UpdateTable {
+            table: table.0,
+            schema,
+            status: status.map(status_code),
+            version,
+            index: index.map(Index::from),
+        }),
         Command::DropTable { table } => Body::DropTable(table.0),
         Command::CreateBucket { name, config, partitions, now_ms } => {
             Body::CreateBucket(CreateBucket { name, config: Some((&config).into()), partitions, now_ms })
@@ -155,14 +231,17 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Command, DecodeError> {
         Body::RegisterNode(RegisterNode { addr, api_addr, zone, weight, uuid }) => {
             Command::RegisterNode { addr, api_addr, zone, weight, uuid: uuid_from(&uuid)? }
         }
-        Body::CreateTable(CreateTable { name, schema, status, partitions, replication_factor, now_ms }) => {
+        Body::CreateTable(body) => {
+            let CreateTable { name, schema, status, partitions, replication_factor, now_ms, indexes } = body;
             let status = status_from(status)?;
-            Command::CreateTable { name, schema, status, partitions, replication_factor, now_ms }
+            Command::CreateTable { name, schema, status, partitions, replication_factor, now_ms, indexes }
         }
         Body::UpdateTable(body) => Command::UpdateTable {
             table: TableId(body.table),
+            version: body.version,
             schema: body.schema,
             status: body.status.map(status_from).transpose()?,
+            index: body.index.map(IndexChange::try_from).transpose()?,
         },
         Body::DropTable(table) => Command::DropTable { table: TableId(table) },
         Body::CreateBucket(CreateBucket { name, config, partitions, now_ms }) => {

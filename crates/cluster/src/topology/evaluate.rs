@@ -1,15 +1,16 @@
 //! From a command to changes: pure, and the one place where a command's values are checked.
 
 use super::change::{Change, Settings};
-use super::command::{Command, Response, TopologyError};
+use super::command::{Command, IndexChange, Response, TopologyError};
 use super::{NodeRecord, Topology};
 use crate::limits::{
-    MAX_ADDRESS_BYTES, MAX_META_MEMBERS, MAX_NAME_BYTES, MAX_NODES, MAX_PARTITIONS, MAX_REPLICAS,
-    MAX_SCHEMA_BYTES, MAX_TABLES, MAX_WEIGHT, MAX_ZONE_BYTES,
+    MAX_ADDRESS_BYTES, MAX_INDEXES, MAX_META_MEMBERS, MAX_NAME_BYTES, MAX_NODES, MAX_PARTITIONS,
+    MAX_REPLICAS, MAX_SCHEMA_BYTES, MAX_TABLES, MAX_WEIGHT, MAX_ZONE_BYTES,
 };
+use crate::ring::Ring;
 use crate::{
-    BucketConfig, Epoch, GroupId, Level, NodeId, NodeInfo, Partition, Table, TableId, TableKind, TableSpec,
-    TableStatus, TokenRange,
+    BucketConfig, Epoch, GroupId, IndexEntry, IndexSpec, IndexStatus, Level, NodeId, NodeInfo, Partition,
+    Table, TableId, TableKind, TableSpec, TableStatus, TokenRange,
 };
 
 type Outcome = Result<(Vec<Change>, Response), TopologyError>;
@@ -36,22 +37,26 @@ impl Topology {
                 };
                 self.register_node(info, *uuid)
             }
-            Command::CreateTable { name, schema, status, partitions, replication_factor, now_ms } => {
-                let spec = TableSpec {
-                    schema: schema.clone(),
-                    status: *status,
-                    replication_factor: *replication_factor,
-                };
-                self.create(name, TableKind::Table(spec), *partitions, *now_ms)
+            Command::CreateTable {
+                name,
+                schema,
+                status,
+                partitions,
+                replication_factor,
+                now_ms,
+                indexes,
+            } => {
+                let spec = TableSpec::new(schema.clone(), *status, *replication_factor);
+                self.create(name, TableKind::Table(spec), *partitions, *now_ms, indexes)
             }
-            Command::UpdateTable { table, schema, status } => {
-                self.update_table(*table, schema.as_deref(), *status)
+            Command::UpdateTable { table, version, schema, status, index } => {
+                self.update_table(*table, *version, schema.as_deref(), *status, index.as_ref())
             }
             Command::DropTable { table } => {
                 self.drop_table(*table, |kind| matches!(kind, TableKind::Table(_)))
             }
             Command::CreateBucket { name, config, partitions, now_ms } => {
-                self.create(name, TableKind::Bucket(*config), *partitions, *now_ms)
+                self.create(name, TableKind::Bucket(*config), *partitions, *now_ms, &[])
             }
             Command::DropBucket { bucket } => {
                 self.drop_table(*bucket, |kind| matches!(kind, TableKind::Bucket(_)))
@@ -104,7 +109,14 @@ impl Topology {
         ))
     }
 
-    fn create(&self, name: &str, kind: TableKind, partitions: u32, now_ms: u64) -> Outcome {
+    fn create(
+        &self,
+        name: &str,
+        mut kind: TableKind,
+        partitions: u32,
+        now_ms: u64,
+        indexes: &[String],
+    ) -> Outcome {
         check_name(name)?;
         check_range("the number of partitions", partitions, 1, MAX_PARTITIONS)?;
         let (replicas, taken) = match &kind {
@@ -120,46 +132,46 @@ impl Topology {
                 check_bucket(config)?;
                 (config.n, self.bucket_by_name(name).map(|_| format!("bucket {name}")))
             }
+            TableKind::Index(_) => return Err(out_of_range("the kind", "a table or a bucket")),
         };
         if let Some(taken) = taken {
             return Err(TopologyError::Exists(taken));
         }
-        check_limit("tables and buckets", self.tables().len(), MAX_TABLES)?;
-        let ring = self.ring();
-        if ring.is_empty() {
-            return Err(TopologyError::NoNodes);
+        check_limit("tables and buckets", self.tables().len() + indexes.len(), MAX_TABLES)?;
+        let mut placing = Placing::new(self)?;
+        let id = placing.next_table();
+        let mut made = Vec::new();
+        if let TableKind::Table(spec) = &mut kind {
+            let status = match spec.status {
+                TableStatus::Creating => IndexStatus::Creating,
+                _ => IndexStatus::Active,
+            };
+            for index in indexes {
+                placing.index(id, spec, index, partitions, now_ms, status, &mut made)?;
+            }
         }
-        let mut settings = self.settings().clone();
-        let id = TableId(settings.next_table);
-        settings.next_table += 1;
-        let first_group = settings.next_group;
-        settings.next_group += u64::from(partitions);
-
-        let ranges = equal_ranges(partitions);
-        let positions: Vec<u64> =
-            ranges.iter().map(|range| ring.partition_position(id, range.start)).collect();
-        let placed = ring.place(&positions, replicas as usize);
-        let table = Table { id, name: name.to_owned(), created_ms: now_ms, kind };
-        let mut changes = vec![Change::Settings(settings), Change::UpsertTable(table)];
-        changes.extend((first_group..).zip(ranges.into_iter().zip(placed)).map(
-            |(group, (range, replicas))| {
-                Change::UpsertPartition(Partition {
-                    group: GroupId(group),
-                    table: id,
-                    range,
-                    initial: replicas.clone(),
-                    replicas,
-                    changed: Epoch(0),
-                })
-            },
-        ));
+        let mut changes = Vec::new();
+        placing.partitions(id, partitions, replicas, &mut changes);
+        changes.insert(0, Change::UpsertTable(Table { id, name: name.to_owned(), created_ms: now_ms, kind }));
+        changes.extend(made);
+        changes.insert(0, Change::Settings(placing.settings));
         Ok((changes, Response::Table(id)))
     }
 
-    fn update_table(&self, id: TableId, schema: Option<&[u8]>, status: Option<TableStatus>) -> Outcome {
+    fn update_table(
+        &self,
+        id: TableId,
+        version: Option<u64>,
+        schema: Option<&[u8]>,
+        status: Option<TableStatus>,
+        index: Option<&IndexChange>,
+    ) -> Outcome {
         let old = self.table(id).ok_or(TopologyError::NoSuchTable(id))?;
         let mut table = Table::clone(old);
         let TableKind::Table(spec) = &mut table.kind else { return Err(TopologyError::NoSuchTable(id)) };
+        if version.is_some_and(|version| version != spec.version) {
+            return Err(TopologyError::Changed(id));
+        }
         if let Some(schema) = schema {
             check_schema(schema)?;
             spec.schema = schema.to_vec();
@@ -168,22 +180,79 @@ impl Topology {
             if !spec.status.may_become(to) {
                 return Err(TopologyError::BadTransition { from: spec.status, to });
             }
+            if spec.status == TableStatus::Creating && to == TableStatus::Active {
+                for index in &mut spec.indexes {
+                    index.status = IndexStatus::Active;
+                }
+            }
             spec.status = to;
         }
-        let changes = if table == **old { Vec::new() } else { vec![Change::UpsertTable(table)] };
+        let mut changes = Vec::new();
+        if let Some(change) = index {
+            self.change_index(id, spec, change, &mut changes)?;
+        }
+        if table != **old {
+            if let TableKind::Table(spec) = &mut table.kind {
+                spec.version += 1;
+            }
+            changes.push(Change::UpsertTable(table));
+        }
         Ok((changes, Response::Done))
     }
 
-    fn drop_table(&self, id: TableId, is_kind: impl Fn(&TableKind) -> bool) -> Outcome {
-        if !self.table(id).is_some_and(|table| is_kind(&table.kind)) {
-            return Err(TopologyError::NoSuchTable(id));
+    fn change_index(
+        &self,
+        table: TableId,
+        spec: &mut TableSpec,
+        change: &IndexChange,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), TopologyError> {
+        let missing = |name: &String| TopologyError::NoSuchIndex { table, name: name.clone() };
+        match change {
+            IndexChange::Create { name, partitions, now_ms } => {
+                check_range("the number of partitions", *partitions, 1, MAX_PARTITIONS)?;
+                check_limit("tables and buckets", self.tables().len(), MAX_TABLES)?;
+                let mut placing = Placing::new(self)?;
+                let mut made = Vec::new();
+                placing.index(table, spec, name, *partitions, *now_ms, IndexStatus::Creating, &mut made)?;
+                changes.push(Change::Settings(placing.settings));
+                changes.extend(made);
+            }
+            IndexChange::Status { name, status: to } => {
+                let found = spec.indexes.iter_mut().find(|index| index.name == *name);
+                let entry = found.ok_or_else(|| missing(name))?;
+                if !entry.status.may_become(*to) {
+                    return Err(TopologyError::BadIndexTransition { from: entry.status, to: *to });
+                }
+                entry.status = *to;
+            }
+            IndexChange::Drop { name } => {
+                let at = spec.indexes.iter().position(|index| index.name == *name);
+                let entry = spec.indexes.remove(at.ok_or_else(|| missing(name))?);
+                self.remove(entry.table, changes);
+            }
         }
-        let partitions = self.partitions(id).iter();
-        let mut changes: Vec<Change> = partitions
-            .map(|partition| Change::DeletePartition { table: id, group: partition.group })
-            .collect();
-        changes.push(Change::DeleteTable(id));
+        Ok(())
+    }
+
+    fn drop_table(&self, id: TableId, is_kind: impl Fn(&TableKind) -> bool) -> Outcome {
+        let found = self.table(id).filter(|table| is_kind(&table.kind));
+        let table = found.ok_or(TopologyError::NoSuchTable(id))?;
+        let mut changes = Vec::new();
+        for index in table.as_table().map_or(&[][..], |spec| &spec.indexes) {
+            self.remove(index.table, &mut changes);
+        }
+        self.remove(id, &mut changes);
         Ok((changes, Response::Done))
+    }
+
+    /// The end of a table, bucket or index, and of its partitions.
+    fn remove(&self, id: TableId, changes: &mut Vec<Change>) {
+        let partitions = self.partitions(id).iter();
+        changes.extend(
+            partitions.map(|partition| Change::DeletePartition { table: id, group: partition.group }),
+        );
+        changes.push(Change::DeleteTable(id));
     }
 
     fn set_replicas(&self, group: GroupId, replicas: &[NodeId]) -> Outcome {
@@ -223,6 +292,75 @@ impl Topology {
                 return Err(TopologyError::Duplicate(id));
             }
         }
+        Ok(())
+    }
+}
+
+/// Hands out numbers and places partitions.
+struct Placing {
+    settings: Settings,
+    ring: Ring,
+}
+
+impl Placing {
+    fn new(topology: &Topology) -> Result<Self, TopologyError> {
+        let ring = topology.ring();
+        if ring.is_empty() {
+            return Err(TopologyError::NoNodes);
+        }
+        Ok(Self { settings: topology.settings().clone(), ring })
+    }
+
+    fn next_table(&mut self) -> TableId {
+        let id = TableId(self.settings.next_table);
+        self.settings.next_table += 1;
+        id
+    }
+
+    fn partitions(&mut self, table: TableId, count: u32, replicas: u32, changes: &mut Vec<Change>) {
+        let first_group = self.settings.next_group;
+        self.settings.next_group += u64::from(count);
+        let ranges = equal_ranges(count);
+        let positions: Vec<u64> =
+            ranges.iter().map(|range| self.ring.partition_position(table, range.start)).collect();
+        let placed = self.ring.place(&positions, replicas as usize);
+        changes.extend((first_group..).zip(ranges.into_iter().zip(placed)).map(
+            |(group, (range, replicas))| {
+                Change::UpsertPartition(Partition {
+                    group: GroupId(group),
+                    table,
+                    range,
+                    initial: replicas.clone(),
+                    replicas,
+                    changed: Epoch(0),
+                })
+            },
+        ));
+    }
+
+    /// Adds an index to its table's record, and makes its own.
+    #[allow(clippy::too_many_arguments)]
+    fn index(
+        &mut self,
+        base: TableId,
+        spec: &mut TableSpec,
+        name: &str,
+        partitions: u32,
+        now_ms: u64,
+        status: IndexStatus,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), TopologyError> {
+        check_name(name)?;
+        if spec.index(name).is_some() {
+            return Err(TopologyError::Exists(format!("index {name}")));
+        }
+        check_limit("indexes of a table", spec.indexes.len(), MAX_INDEXES)?;
+        let id = self.next_table();
+        let replication_factor = spec.replication_factor;
+        spec.indexes.push(IndexEntry { name: name.to_owned(), table: id, status });
+        let kind = TableKind::Index(IndexSpec { base, replication_factor });
+        changes.push(Change::UpsertTable(Table { id, name: name.to_owned(), created_ms: now_ms, kind }));
+        self.partitions(id, partitions, replication_factor, changes);
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Topology;
 use crate::limits::{MAX_META_MEMBERS, MAX_REPLICAS};
-use crate::{GroupId, NodeId, Settings, TableId, TableKind};
+use crate::{GroupId, IndexSpec, NodeId, Settings, TableId, TableKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -111,10 +111,20 @@ fn check_tables(topology: &Topology, fail: &mut impl FnMut(String)) {
             fail(format!("{id} was never handed out"));
         }
         let by_name = match table.kind {
-            TableKind::Table(_) => topology.table_by_name(&table.name),
-            TableKind::Bucket(_) => topology.bucket_by_name(&table.name),
+            TableKind::Table(_) => topology.table_by_name(&table.name).map(|found| found.id),
+            TableKind::Bucket(_) => topology.bucket_by_name(&table.name).map(|found| found.id),
+            TableKind::Index(IndexSpec { base, .. }) => {
+                let spec = topology.table(base).and_then(|base| base.as_table());
+                spec.and_then(|spec| spec.index(&table.name)).map(|entry| entry.table)
+            }
         };
-        if by_name.map(|found| found.id) != Some(id) {
+        for entry in table.as_table().map_or(&[][..], |spec| &spec.indexes) {
+            let base = topology.table(entry.table).and_then(|index| index.as_index()).map(|spec| spec.base);
+            if base != Some(id) {
+                fail(format!("{id} lists {}, which is no index of it", entry.table));
+            }
+        }
+        if by_name != Some(id) {
             fail(format!("{id} is not found by its name {}", table.name));
         }
         // `Some(t)`: tokens below t are covered. `None`: all are.

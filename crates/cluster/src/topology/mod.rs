@@ -15,10 +15,13 @@ mod table;
 pub mod types;
 
 pub use change::{Change, DecodeError, Settings};
-pub use command::{Command, Response, TopologyError};
+pub use command::{Command, IndexChange, Response, TopologyError};
 pub use invariants::{Violation, check_invariants, placement_warnings};
 pub use reconcile::reconcile;
-pub use table::{BucketConfig, BucketPolicy, CrdtKind, Level, Table, TableKind, TableSpec, TableStatus};
+pub use table::{
+    BucketConfig, BucketPolicy, CrdtKind, IndexEntry, IndexSpec, IndexStatus, Level, Table, TableKind,
+    TableSpec, TableStatus,
+};
 pub use types::*;
 
 use crate::ring::Ring;
@@ -212,16 +215,20 @@ impl Topology {
         }
     }
 
-    fn names_mut(&mut self, kind: &TableKind) -> &mut BTreeMap<String, TableId> {
-        Arc::make_mut(match kind {
-            TableKind::Table(_) => &mut self.table_names,
-            TableKind::Bucket(_) => &mut self.bucket_names,
-        })
+    /// The names that a kind shares; indexes have none.
+    fn names_mut(&mut self, kind: &TableKind) -> Option<&mut BTreeMap<String, TableId>> {
+        match kind {
+            TableKind::Table(_) => Some(Arc::make_mut(&mut self.table_names)),
+            TableKind::Bucket(_) => Some(Arc::make_mut(&mut self.bucket_names)),
+            TableKind::Index(_) => None,
+        }
     }
 
     fn put_table(&mut self, table: Table) {
         self.forget_name(table.id);
-        self.names_mut(&table.kind).insert(table.name.clone(), table.id);
+        if let Some(names) = self.names_mut(&table.kind) {
+            names.insert(table.name.clone(), table.id);
+        }
         Arc::make_mut(&mut self.tables).insert(table.id, Arc::new(table));
     }
 
@@ -231,8 +238,10 @@ impl Topology {
     }
 
     fn forget_name(&mut self, id: TableId) {
-        if let Some(old) = self.tables.get(&id).cloned() {
-            self.names_mut(&old.kind).remove(&old.name);
+        if let Some(old) = self.tables.get(&id).cloned()
+            && let Some(names) = self.names_mut(&old.kind)
+        {
+            names.remove(&old.name);
         }
     }
 

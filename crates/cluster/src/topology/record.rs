@@ -2,8 +2,8 @@
 
 use super::change::{Change, DecodeError, Settings};
 use crate::{
-    BucketConfig, BucketPolicy, CrdtKind, Epoch, GroupId, Level, NodeId, NodeInfo, NodeRecord, Partition,
-    Table, TableId, TableKind, TableSpec, TableStatus, TokenRange,
+    BucketConfig, BucketPolicy, CrdtKind, Epoch, GroupId, IndexEntry, IndexSpec, IndexStatus, Level, NodeId,
+    NodeInfo, NodeRecord, Partition, Table, TableId, TableKind, TableSpec, TableStatus, TokenRange,
 };
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -76,6 +76,16 @@ pub(super) struct TableMessage {
     table: Option<TableSpecMessage>,
     #[prost(message, optional, tag = "5")]
     bucket: Option<BucketMessage>,
+    #[prost(message, optional, tag = "6")]
+    index: Option<IndexMessage>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct IndexMessage {
+    #[prost(uint64, tag = "1")]
+    base: u64,
+    #[prost(uint32, tag = "2")]
+    replication_factor: u32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -86,6 +96,20 @@ pub(super) struct TableSpecMessage {
     status: u32,
     #[prost(uint32, tag = "3")]
     replication_factor: u32,
+    #[prost(uint64, tag = "4")]
+    version: u64,
+    #[prost(message, repeated, tag = "5")]
+    indexes: Vec<IndexEntryMessage>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct IndexEntryMessage {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(uint64, tag = "2")]
+    table: u64,
+    #[prost(uint32, tag = "3")]
+    status: u32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -223,9 +247,13 @@ impl TryFrom<NodeMessage> for NodeRecord {
 
 impl From<&Table> for TableMessage {
     fn from(table: &Table) -> Self {
-        let (spec, bucket) = match &table.kind {
-            TableKind::Table(spec) => (Some(spec.into()), None),
-            TableKind::Bucket(config) => (None, Some(config.into())),
+        let (spec, bucket, index) = match &table.kind {
+            TableKind::Table(spec) => (Some(spec.into()), None, None),
+            TableKind::Bucket(config) => (None, Some(config.into()), None),
+            TableKind::Index(index) => {
+                let (base, replication_factor) = (index.base.0, index.replication_factor);
+                (None, None, Some(IndexMessage { base, replication_factor }))
+            }
         };
         TableMessage {
             id: table.id.0,
@@ -233,6 +261,7 @@ impl From<&Table> for TableMessage {
             created_ms: table.created_ms,
             table: spec,
             bucket,
+            index,
         }
     }
 }
@@ -241,9 +270,12 @@ impl TryFrom<TableMessage> for Table {
     type Error = DecodeError;
 
     fn try_from(record: TableMessage) -> Result<Self, DecodeError> {
-        let kind = match (record.table, record.bucket) {
-            (Some(spec), None) => TableKind::Table(spec.try_into()?),
-            (None, Some(bucket)) => TableKind::Bucket(bucket.try_into()?),
+        let kind = match (record.table, record.bucket, record.index) {
+            (Some(spec), None, None) => TableKind::Table(spec.try_into()?),
+            (None, Some(bucket), None) => TableKind::Bucket(bucket.try_into()?),
+            (None, None, Some(IndexMessage { base, replication_factor })) => {
+                TableKind::Index(IndexSpec { base: TableId(base), replication_factor })
+            }
             _ => return Err(DecodeError::Value("table kind")),
         };
         Ok(Table { id: TableId(record.id), name: record.name, created_ms: record.created_ms, kind })
@@ -256,6 +288,8 @@ impl From<&TableSpec> for TableSpecMessage {
             schema: spec.schema.clone(),
             status: status_code(spec.status),
             replication_factor: spec.replication_factor,
+            version: spec.version,
+            indexes: spec.indexes.iter().map(IndexEntryMessage::from).collect(),
         }
     }
 }
@@ -268,6 +302,30 @@ impl TryFrom<TableSpecMessage> for TableSpec {
             schema: record.schema,
             status: status_from(record.status)?,
             replication_factor: record.replication_factor,
+            version: record.version,
+            indexes: record.indexes.into_iter().map(IndexEntry::try_from).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl From<&IndexEntry> for IndexEntryMessage {
+    fn from(entry: &IndexEntry) -> Self {
+        IndexEntryMessage {
+            name: entry.name.clone(),
+            table: entry.table.0,
+            status: index_status_code(entry.status),
+        }
+    }
+}
+
+impl TryFrom<IndexEntryMessage> for IndexEntry {
+    type Error = DecodeError;
+
+    fn try_from(record: IndexEntryMessage) -> Result<Self, DecodeError> {
+        Ok(IndexEntry {
+            name: record.name,
+            table: TableId(record.table),
+            status: index_status_from(record.status)?,
         })
     }
 }
@@ -348,6 +406,25 @@ pub(super) fn status_from(code: u32) -> Result<TableStatus, DecodeError> {
         3 => TableStatus::Updating,
         4 => TableStatus::Deleting,
         _ => return Err(DecodeError::Value("table status")),
+    })
+}
+
+pub(super) fn index_status_code(status: IndexStatus) -> u32 {
+    match status {
+        IndexStatus::Creating => 1,
+        IndexStatus::Backfilling => 2,
+        IndexStatus::Active => 3,
+        IndexStatus::Deleting => 4,
+    }
+}
+
+pub(super) fn index_status_from(code: u32) -> Result<IndexStatus, DecodeError> {
+    Ok(match code {
+        1 => IndexStatus::Creating,
+        2 => IndexStatus::Backfilling,
+        3 => IndexStatus::Active,
+        4 => IndexStatus::Deleting,
+        _ => return Err(DecodeError::Value("index status")),
     })
 }
 

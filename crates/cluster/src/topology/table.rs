@@ -22,6 +22,9 @@ pub enum TableKind {
     Table(TableSpec),
     /// A bucket of opaque values kept by quorums.
     Bucket(BucketConfig),
+    /// The rows of a global secondary index of a table, one consensus group per partition. It has no name of its own: it is found through its
+    /// table's [`TableSpec::indexes`].
+    Index(IndexSpec),
 }
 
 /// What the topology knows of a table of items.
@@ -31,6 +34,71 @@ pub struct TableSpec {
     pub schema: Vec<u8>,
     /// Where it is in its life.
     pub status: TableStatus,
+    /// Copies of each partition.
+    pub replication_factor: u32,
+    /// Counts the changes of this record, so that whoever reads the schema, changes it and writes it back can tell that it was changed in between.
+    pub version: u64,
+    /// Its global secondary indexes, in the order of their creation.
+    pub indexes: Vec<IndexEntry>,
+}
+
+impl TableSpec {
+    /// A table that was never changed and has no indexes.
+    pub fn new(schema: Vec<u8>, status: TableStatus, replication_factor: u32) -> Self {
+        Self { schema, status, replication_factor, version: 0, indexes: Vec::new() }
+    }
+
+    /// The index of that name.
+    pub fn index(&self, name: &str) -> Option<&IndexEntry> {
+        self.indexes.iter().find(|index| index.name == name)
+    }
+}
+
+/// A global secondary index, as its table lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexEntry {
+    /// Unique among the table's indexes.
+    pub name: String,
+    /// Under which number its rows are kept.
+    pub table: TableId,
+    /// Where it is in its life.
+    pub status: IndexStatus,
+}
+
+/// The life of a global secondary index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum IndexStatus {
+    /// Its partitions are being set up. From here on the table's partitions log what it needs.
+    Creating,
+    /// The rows of the items that were there before are being written.
+    Backfilling,
+    /// Serving.
+    Active,
+    /// On its way out. Nothing leads back from here.
+    Deleting,
+}
+
+impl IndexStatus {
+    /// Whether the state may follow this one.
+    pub fn may_become(self, next: IndexStatus) -> bool {
+        self == next || (self < next && self != IndexStatus::Deleting)
+    }
+
+    /// The word on the wire: a backfill is part of the creation.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            IndexStatus::Creating | IndexStatus::Backfilling => "CREATING",
+            IndexStatus::Active => "ACTIVE",
+            IndexStatus::Deleting => "DELETING",
+        }
+    }
+}
+
+/// What the topology knows of the rows of an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct IndexSpec {
+    /// The table that it indexes.
+    pub base: TableId,
     /// Copies of each partition.
     pub replication_factor: u32,
 }
@@ -151,22 +219,36 @@ impl Table {
         match &self.kind {
             TableKind::Table(spec) => spec.replication_factor,
             TableKind::Bucket(config) => config.n,
+            TableKind::Index(spec) => spec.replication_factor,
         }
     }
 
-    /// The table's part, `None` for a bucket.
+    /// Whether each of its partitions is a consensus group.
+    pub fn is_consensus(&self) -> bool {
+        !matches!(self.kind, TableKind::Bucket(_))
+    }
+
+    /// The table's part, `None` for a bucket or an index.
     pub fn as_table(&self) -> Option<&TableSpec> {
         match &self.kind {
             TableKind::Table(spec) => Some(spec),
-            TableKind::Bucket(_) => None,
+            TableKind::Bucket(_) | TableKind::Index(_) => None,
         }
     }
 
-    /// The bucket's configuration, `None` for a table.
+    /// The bucket's configuration, `None` for a table or an index.
     pub fn as_bucket(&self) -> Option<&BucketConfig> {
         match &self.kind {
-            TableKind::Table(_) => None,
             TableKind::Bucket(config) => Some(config),
+            TableKind::Table(_) | TableKind::Index(_) => None,
+        }
+    }
+
+    /// The index's part, `None` for a table or a bucket.
+    pub fn as_index(&self) -> Option<&IndexSpec> {
+        match &self.kind {
+            TableKind::Index(spec) => Some(spec),
+            TableKind::Table(_) | TableKind::Bucket(_) => None,
         }
     }
 }

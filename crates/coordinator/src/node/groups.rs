@@ -3,7 +3,7 @@
 
 use super::{Inner, topology};
 use std::sync::Arc;
-use torc_cluster::topology::{TableKind, Topology};
+use torc_cluster::topology::{Table, TableKind, Topology};
 use torc_cluster::{GroupId, META_GROUP, NodeId, Partition, TableId};
 use torc_engine::WriteBatch;
 use torc_model::key::{decode_item_key, prefix_successor, space, table_prefix};
@@ -16,6 +16,7 @@ pub(super) fn leave(node: &Arc<Inner>, group: GroupId) {
     let me = node.identity().node;
     let wanted = |p: &Arc<Partition>| p.replicas.contains(&me);
     if group != META_GROUP && !node.topology.get().partition_by_group(group).is_some_and(wanted) {
+        node.propagation.forget(group);
         node.store.send(Input::DropGroup { group, ranges: Vec::new() });
     }
 }
@@ -54,10 +55,10 @@ pub(super) fn sync(node: &Arc<Inner>) {
     }
     node.store.send(Input::SetMembers { group: META_GROUP, replicas: meta.replicas });
     for partition in topology.all_partitions() {
-        let consensus =
-            topology.table(partition.table).is_some_and(|t| matches!(t.kind, TableKind::Table(_)));
-        if consensus && partition.replicas.contains(&me) {
-            create(node, partition);
+        let table = topology.table(partition.table);
+        let consensus = table.is_some_and(|t| t.is_consensus());
+        if let Some(table) = table.filter(|_| consensus && partition.replicas.contains(&me)) {
+            create(node, table, partition);
         }
         if consensus {
             let replicas = partition.replicas.clone();
@@ -66,18 +67,34 @@ pub(super) fn sync(node: &Arc<Inner>) {
     }
     for (group, _) in node.store.views() {
         if group != META_GROUP && topology.partition_by_group(group).is_none() {
+            node.propagation.forget(group);
             node.store.send(Input::DropGroup { group, ranges: Vec::new() });
         }
     }
 }
 
-fn create(node: &Arc<Inner>, partition: &Partition) {
-    let (weak, table) = (Arc::downgrade(node), partition.table);
-    let schema = Box::new(move || weak.upgrade()?.topology.get().table(table).cloned());
+fn create(node: &Arc<Inner>, table: &Table, partition: &Partition) {
+    let machine = match table.kind {
+        TableKind::Index(_) => {
+            machine::index::machine(partition.clone(), node.config.planted.forget_watermarks)
+        }
+        _ => {
+            let (weak, id) = (Arc::downgrade(node), partition.table);
+            let schema = Box::new(move || weak.upgrade()?.topology.get().table(id).cloned());
+            let signal = node.propagation.signal(partition.group);
+            let changed = Box::new(move || {
+                signal.modify(|changes| {
+                    *changes += 1;
+                    true
+                })
+            });
+            machine::table::machine(partition.clone(), schema, changed)
+        }
+    };
     node.store.send(Input::CreateGroup(Box::new(GroupSpec {
         group: partition.group,
         ranges: machine::table::ranges(partition),
-        machine: machine::table::machine(partition.clone(), schema),
+        machine,
         initial: partition.initial.clone(),
         replicas: partition.replicas.clone(),
     })));
@@ -98,8 +115,10 @@ pub(super) fn sweep(node: &Arc<Inner>, store: &Store) -> Result<(), torc_engine:
         if group == META_GROUP {
             let meta = topology::meta_partition(&topology);
             create_meta(node, meta.initial, meta.replicas);
-        } else if let Some(partition) = partition.filter(|_| !dropped) {
-            create(node, partition);
+        } else if let Some(partition) = partition.filter(|_| !dropped)
+            && let Some(table) = topology.table(partition.table)
+        {
+            create(node, table, partition);
         } else {
             node.store.send(Input::DropGroup { group, ranges: Vec::new() });
         }
@@ -137,9 +156,16 @@ pub(super) async fn follow(node: Arc<Inner>) {
         }
         node.disk_work();
         sync(&node);
+        node.propagation.look_at(indexed(&topology));
         spread(&node, &topology);
         epoch.next().await;
     }
+}
+
+/// The groups of tables that have global indexes.
+fn indexed(topology: &Topology) -> impl Iterator<Item = GroupId> {
+    let indexed = topology.tables().filter(|t| t.as_table().is_some_and(|spec| !spec.indexes.is_empty()));
+    indexed.flat_map(|table| topology.partitions(table.id)).map(|partition| partition.group)
 }
 
 /// Tells every other node of the new epoch, so that they fetch at once and not at the next heartbeat.

@@ -1,14 +1,16 @@
 //! What the leader of the meta group does beside answering: it walks the cluster towards what the topology says it should be.
 
 use super::Inner;
+use super::index_life;
 use crate::tables::route::{Repeat, Target};
+use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use torc_cluster::topology::{Command, Table, TableStatus, Topology, reconcile};
-use torc_cluster::{META_GROUP, Partition};
-use torc_wire::peer::{PeerRequest, Read, RequestBody};
+use torc_cluster::{META_GROUP, Partition, TableId};
+use torc_wire::peer::{PeerRequest, Read, RequestBody, ResponseBody};
 
 /// How often the leader looks when nothing has changed.
 const PERIOD: Duration = Duration::from_millis(500);
@@ -41,7 +43,11 @@ async fn round(node: &Arc<Inner>) {
         match spec.status {
             TableStatus::Creating => activate(node, &topology, table).await,
             TableStatus::Deleting => execute(node, &Command::DropTable { table: table.id }).await,
-            TableStatus::Active | TableStatus::Updating => {}
+            TableStatus::Active | TableStatus::Updating => {
+                for command in index_life::steps(node, &topology, table.id, spec).await {
+                    execute(node, &command).await;
+                }
+            }
         }
     }
 }
@@ -63,19 +69,31 @@ fn ready_for(node: &Arc<Inner>, topology: &Topology, command: &Command) -> bool 
     }
 }
 
-/// A table is active once every partition has a leader that answers.
+/// A table is active once every partition, those of its indexes too, has a leader that answers.
 async fn activate(node: &Arc<Inner>, topology: &Topology, table: &Table) {
-    let probes = topology.partitions(table.id).iter().map(|p| probe(node, p));
-    let answered = futures::future::join_all(probes).await;
-    if answered.iter().all(|ok| *ok) {
-        let command =
-            Command::UpdateTable { table: table.id, schema: None, status: Some(TableStatus::Active) };
-        execute(node, &command).await;
+    let mut probes = vec![all_answer(node, topology, table.id)];
+    for index in table.as_table().map_or(&[][..], |spec| &spec.indexes) {
+        probes.push(all_answer(node, topology, index.table));
     }
+    if !futures::future::join_all(probes).await.into_iter().all(|answered| answered) {
+        return;
+    }
+    execute(node, &Command::table_status(table.id, TableStatus::Active)).await;
+}
+
+/// Whether every partition has a leader that answers.
+pub(super) async fn all_answer(node: &Arc<Inner>, topology: &Topology, table: TableId) -> bool {
+    let probes = topology.partitions(table).iter().map(|p| probe(node, p));
+    futures::future::join_all(probes).await.iter().all(|ok| *ok)
 }
 
 async fn probe(node: &Arc<Inner>, partition: &Partition) -> bool {
     let key = torc_replica::machine::table::first_key(partition);
+    read(node, partition, key).await.is_some()
+}
+
+/// Reads a key of a partition from its leader; `None` if nobody answers.
+pub(super) async fn read(node: &Arc<Inner>, partition: &Partition, key: Bytes) -> Option<Option<Bytes>> {
     let make = |p: &Partition, epoch: torc_cluster::Epoch| PeerRequest {
         body: Some(RequestBody::Read(Read {
             group: p.group.0,
@@ -85,7 +103,12 @@ async fn probe(node: &Arc<Inner>, partition: &Partition) -> bool {
         })),
     };
     let deadline = Instant::now() + STEP_DEADLINE;
-    node.router.to_leader(Target::Group(partition.group), Repeat::Safe, deadline, make).await.is_ok()
+    let target = Target::Group(partition.group);
+    let response = node.router.to_leader(target, Repeat::Safe, deadline, make).await.ok()?;
+    match response.body {
+        Some(ResponseBody::Value(value)) => Some(value.value),
+        _ => None,
+    }
 }
 
 async fn execute(node: &Arc<Inner>, command: &Command) {

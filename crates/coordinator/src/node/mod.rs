@@ -10,6 +10,7 @@ mod frames;
 mod gossip_task;
 pub mod groups;
 pub mod identity;
+mod index_life;
 mod join;
 mod liveness;
 pub mod meta;
@@ -24,6 +25,7 @@ pub mod tasks;
 pub mod topology;
 
 use crate::bucket::BucketCoordinator;
+use crate::index::Propagation;
 use crate::ports::{Class, Clock, DiskPacer, Transport};
 use crate::signal::Signal;
 use crate::tables::Tables;
@@ -139,7 +141,7 @@ pub(crate) struct Inner {
     pub(crate) topology: Arc<TopologyCell>,
     pub(crate) router: Arc<Router>,
     pub(crate) meta: Arc<Meta>,
-    tables: Tables,
+    pub(crate) tables: Tables,
     buckets: OnceLock<BucketCoordinator>,
     calls: Calls,
     outbox: Outbox,
@@ -148,6 +150,7 @@ pub(crate) struct Inner {
     gossip: GossipQueue,
     pub(crate) liveness: Liveness,
     pub(crate) durable: Durable,
+    pub(crate) propagation: Propagation,
     pub(crate) tasks: Tasks,
     behind: Signal<Epoch>,
     disk: Notify,
@@ -214,6 +217,7 @@ impl Node {
                 gossip: gossip_queue,
                 liveness: Liveness::new(ports.clock.clone()),
                 durable,
+                propagation: Propagation::default(),
                 tasks: Tasks::default(),
                 behind: Signal::new(Epoch(0)),
                 disk: Notify::new(),
@@ -286,6 +290,7 @@ impl Node {
         inner.tasks.spawn(groups::follow(inner.clone()));
         inner.tasks.spawn(catch_up(inner.clone()));
         inner.tasks.spawn(meta_leader::run(inner.clone()));
+        inner.tasks.spawn(crate::index::run(inner.clone()));
         if inner.topology.get().cluster_id() == 0 {
             self.found(&mut rng).await?;
         }
@@ -404,6 +409,32 @@ impl Node {
 impl Inner {
     pub(crate) fn identity(&self) -> Identity {
         *self.identity.lock()
+    }
+
+    /// This node's number; 0 until it has joined.
+    fn peer_number(&self) -> NodeId {
+        NodeId(self.number.load(Ordering::Relaxed))
+    }
+
+    /// What a group that lives here knows of itself.
+    pub(crate) fn view(&self, group: GroupId) -> Option<Arc<torc_replica::store::GroupView>> {
+        self.store.view(group)
+    }
+
+    /// Proposes a command to a group that this node leads.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub(crate) async fn propose(&self, group: GroupId, command: Bytes) -> Result<(), RedirectReason> {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        self.store.propose(group, command, store_task::ReplyTo::Local(sender));
+        match receiver.await {
+            Ok(ResponseBody::Proposed(_)) => Ok(()),
+            Ok(ResponseBody::Redirect(redirect)) => {
+                Err(RedirectReason::try_from(redirect.reason).unwrap_or(RedirectReason::Unknown))
+            }
+            Ok(_) | Err(_) => Err(RedirectReason::Unknown),
+        }
     }
 
     async fn save_identity(&self) -> Result<(), NodeError> {

@@ -1,8 +1,9 @@
 //! What a node tells of itself and of the cluster as it sees it.
 
 use super::{Node, topology};
+use crate::index::IndexLag;
 use torc_cluster::gossip::Liveness;
-use torc_cluster::topology::TableKind;
+use torc_cluster::topology::{Table, TableKind, Topology};
 use torc_cluster::{GroupId, META_GROUP, NodeId, NodeInfo, TableId};
 use torc_engine::Engine;
 use torc_replica::machine;
@@ -49,8 +50,10 @@ pub struct TableSummary {
     pub id: TableId,
     /// Its name.
     pub name: String,
-    /// `table` or `bucket`.
+    /// `table`, `bucket` or `index`.
     pub kind: &'static str,
+    /// Of an index, its table.
+    pub base: Option<TableId>,
     /// `CREATING`, `ACTIVE` …
     pub status: &'static str,
     /// Its partitions.
@@ -105,11 +108,13 @@ impl Node {
         let tables = topology.tables().map(|table| TableSummary {
             id: table.id,
             name: table.name.clone(),
-            kind: match table.kind {
+            kind: match &table.kind {
                 TableKind::Table(_) => "table",
                 TableKind::Bucket(_) => "bucket",
+                TableKind::Index(_) => "index",
             },
-            status: table.as_table().map_or("ACTIVE", |spec| spec.status.as_str()),
+            base: table.as_index().map(|index| index.base),
+            status: status_word(&topology, table),
             partitions: topology
                 .partitions(table.id)
                 .iter()
@@ -152,8 +157,15 @@ impl Node {
             && (!topology.meta_members().contains(&self.id()) || self.leader_of(META_GROUP).is_some())
             && topology
                 .partitions_on(self.id())
-                .filter(|p| topology.table(p.table).is_some_and(|t| t.as_table().is_some()))
+                .filter(|p| topology.table(p.table).is_some_and(|t| t.is_consensus()))
                 .all(|p| self.leader_of(p.group).is_some())
+    }
+
+    /// How far the partitions that this node leads are ahead of the indexes of their tables.
+    pub fn index_lags(&self) -> Vec<IndexLag> {
+        let mut lags = self.inner.propagation.lags(self.wall_ms());
+        lags.retain(|lag| self.inner.store.view(lag.group).is_some_and(|view| view.is_leader()));
+        lags
     }
 
     /// The replicas on this node; with `digests`, each with a hash of what it holds, for which all of it is read.
@@ -165,7 +177,8 @@ impl Node {
                 ("meta".to_string(), machine::meta::ranges())
             } else {
                 let Some(partition) = topology::partition_by_group(&topology, group) else { continue };
-                let name = topology.table(partition.table).map_or_else(String::new, |t| t.name.clone());
+                let name =
+                    topology.table(partition.table).map_or_else(String::new, |t| full_name(&topology, t));
                 (name, machine::table::ranges(&partition))
             };
             let mut status = ReplicaStatus {
@@ -191,6 +204,23 @@ impl Node {
             replicas.push(status);
         }
         Ok(replicas)
+    }
+}
+
+/// The name of a table or bucket; of an index, with its table's before it.
+fn full_name(topology: &Topology, table: &Table) -> String {
+    let base = table.as_index().and_then(|index| topology.table(index.base));
+    base.map_or_else(|| table.name.clone(), |base| format!("{}/index/{}", base.name, table.name))
+}
+
+fn status_word(topology: &Topology, table: &Table) -> &'static str {
+    match &table.kind {
+        TableKind::Table(spec) => spec.status.as_str(),
+        TableKind::Bucket(_) => "ACTIVE",
+        TableKind::Index(index) => {
+            let spec = topology.table(index.base).and_then(|base| base.as_table());
+            spec.and_then(|spec| spec.index(&table.name)).map_or("DELETING", |entry| entry.status.as_str())
+        }
     }
 }
 

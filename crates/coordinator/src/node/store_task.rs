@@ -185,8 +185,12 @@ fn turn(node: &Arc<Inner>, store: &mut Store) -> bool {
     if outputs.groups_changed {
         *node.store.views.write() = store.views();
     }
+    let me = node.peer_number();
     for (group, leader) in outputs.leaders {
         node.router.learn_leader(group, leader);
+        if leader == me {
+            node.propagation.look_at([group]);
+        }
     }
     for event in outputs.events {
         match event {

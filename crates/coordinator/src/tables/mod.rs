@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use torc_cluster::topology::{Table, TableKind};
+use torc_cluster::topology::Table;
 use torc_cluster::{Epoch, GroupId, TableId};
 use torc_model::schema::TableSchema;
 use torc_wire::peer::{Propose, Range, Read, RequestBody, ResponseBody, Rows};
@@ -117,15 +117,17 @@ impl Tables {
 
     /// The parsed schema of a table record.
     pub fn schema(&self, table: &Arc<Table>) -> Option<Arc<TableSchema>> {
-        let TableKind::Table(spec) = &table.kind else { return None };
+        table.as_table()?;
         let mut schemas = self.inner.schemas.lock();
         if let Some((record, schema)) = schemas.get(&table.id)
             && Arc::ptr_eq(record, table)
         {
             return Some(schema.clone());
         }
-        match TableSchema::from_json(&spec.schema) {
-            Ok(schema) => {
+        match torc_replica::machine::schema::parse(table) {
+            // Made below the API: nothing that could be asked by a schema.
+            Ok(None) => None,
+            Ok(Some(schema)) => {
                 let schema = Arc::new(schema);
                 schemas.insert(table.id, (table.clone(), schema.clone()));
                 Some(schema)
@@ -249,7 +251,7 @@ impl Tables {
         writes: Vec<ItemWrite>,
     ) -> Result<Vec<ItemOutcome>, RouteError> {
         let count = writes.len();
-        let command = TableCommand { writes, timestamp_ms: self.inner.clock.wall_ms() };
+        let command = TableCommand { writes, timestamp_ms: self.inner.clock.wall_ms(), log: None };
         let command = Bytes::from(command.encode_to_vec());
         let make = |partition: &torc_cluster::Partition, epoch: Epoch| torc_wire::peer::PeerRequest {
             body: Some(RequestBody::Propose(Propose {

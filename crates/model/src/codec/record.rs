@@ -12,7 +12,7 @@ pub const RECORD_VERSION: u8 = 1;
 pub struct RecordHeader {
     /// When the item was last written: hybrid logical clock, milliseconds in the upper 48 bits.
     pub timestamp: u64,
-    /// How often the item was written since it came to be, from 1.
+    /// The place of the write that left the item among all writes of its partition: it rises with every write, also across a deletion.
     pub version: u64,
     /// The item's size by DynamoDB's rules, so that a read is accounted without decoding.
     pub item_size: u64,

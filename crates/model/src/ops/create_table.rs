@@ -9,8 +9,8 @@ use crate::limits::{
     MAX_THROUGHPUT_UNITS,
 };
 use crate::schema::{
-    AttributeDefinition, BillingMode, GlobalIndex, KeyDefinition, LocalIndex, OnDemandThroughput, Projection,
-    ProjectionType, SettingTimes, SseSpecification, TableSchema, Throughput, WarmThroughput,
+    AttributeDefinition, BillingMode, GlobalIndex, IndexState, KeyDefinition, LocalIndex, OnDemandThroughput,
+    Projection, ProjectionType, SettingTimes, SseSpecification, TableSchema, Throughput, WarmThroughput,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -79,7 +79,7 @@ fn invalid<T>(fault: impl std::fmt::Display) -> Result<T, ApiError> {
     Err(ApiError::invalid_parameter(fault))
 }
 
-fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+pub(super) fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     format!("[{}]", names.into_iter().collect::<Vec<_>>().join(", "))
 }
 
@@ -114,6 +114,9 @@ impl Raw {
     fn validate(self, name: String) -> Result<TableSchema, ApiError> {
         let billing = spec::billing_mode(self.billing.as_deref());
         let throughput = self.table_throughput(billing)?;
+        if billing == BillingMode::Provisioned && self.on_demand.is_some() {
+            return invalid("OnDemandThroughput cannot be specified when BillingMode is PROVISIONED");
+        }
         let tags = tags(self.tags.unwrap_or_default())?;
         let definitions = definitions(self.definitions.unwrap_or_default())?;
         let has_indexes = self.local.is_some() || self.global.is_some();
@@ -122,17 +125,8 @@ impl Raw {
         let mut names = BTreeSet::new();
         let local = local_indexes(self.local, &key, &mut keys, &mut names)?;
         let global = global_indexes(self.global, billing, &mut keys, &mut names)?;
-        let projected: usize = local
-            .iter()
-            .map(|index| &index.projection)
-            .chain(global.iter().map(|index| &index.projection))
-            .map(|projection| projection.non_key_attributes.len())
-            .sum();
-        if projected > MAX_PROJECTED_ATTRIBUTES {
-            return invalid(format_args!(
-                "Number of NonKeyAttributes across all secondary indexes exceeds per-table limit of {MAX_PROJECTED_ATTRIBUTES}"
-            ));
-        }
+        let projections = local.iter().map(|index| &index.projection);
+        non_key_attributes_in_bounds(projections.chain(global.iter().map(|index| &index.projection)))?;
         keys.check_all_used(has_indexes)?;
         Ok(TableSchema {
             name,
@@ -167,6 +161,20 @@ impl Raw {
             (BillingMode::Provisioned, Some(units)) => bounded(units, None),
         }
     }
+}
+
+/// # Errors
+/// `ValidationException` when the indexes of a table name too many attributes.
+pub(super) fn non_key_attributes_in_bounds<'a>(
+    projections: impl Iterator<Item = &'a Projection>,
+) -> Result<(), ApiError> {
+    let projected: usize = projections.map(|projection| projection.non_key_attributes.len()).sum();
+    if projected > MAX_PROJECTED_ATTRIBUTES {
+        return invalid(format_args!(
+            "Number of NonKeyAttributes across all secondary indexes exceeds per-table limit of {MAX_PROJECTED_ATTRIBUTES}"
+        ));
+    }
+    Ok(())
 }
 
 /// Units in range; `index` is the index that they are for.
@@ -224,9 +232,9 @@ fn definitions(raw: Vec<spec::RawDefinition>) -> Result<Vec<AttributeDefinition>
 }
 
 /// Resolves key schemas by the attribute definitions, and remembers which of those were used.
-struct Keys<'a> {
-    definitions: &'a [AttributeDefinition],
-    used: BTreeSet<String>,
+pub(super) struct Keys<'a> {
+    pub definitions: &'a [AttributeDefinition],
+    pub used: BTreeSet<String>,
 }
 
 impl Keys<'_> {
@@ -284,7 +292,7 @@ impl Keys<'_> {
         Ok(KeyDefinition { partition: attributes, sort })
     }
 
-    fn check_all_used(&self, has_indexes: bool) -> Result<(), ApiError> {
+    pub fn check_all_used(&self, has_indexes: bool) -> Result<(), ApiError> {
         if self.used.len() == self.definitions.len() {
             return Ok(());
         }
@@ -394,30 +402,9 @@ fn global_indexes(
     }
     let mut out = Vec::with_capacity(raw.len());
     for index in raw {
-        let name = index.name.unwrap_or_default();
-        let throughput = match (billing, index.throughput) {
-            (BillingMode::Provisioned, None) => {
-                return invalid(format_args!("ProvisionedThroughput is not specified for index: {name}"));
-            }
-            (BillingMode::PayPerRequest, Some(_)) => {
-                return invalid(format_args!(
-                    "ProvisionedThroughput should not be specified for index: {name} when BillingMode is PAY_PER_REQUEST"
-                ));
-            }
-            (_, units) => units.map(|units| bounded(units, Some(&name))).transpose()?,
-        };
-        let key = keys.define_global(index.keys.as_deref().unwrap_or_default())?;
-        let projection = projection(index.projection.unwrap_or_default())?;
-        unique(names, &name)?;
-        out.push(GlobalIndex {
-            name,
-            id: 0,
-            key,
-            projection,
-            throughput,
-            on_demand: index.on_demand,
-            warm: warm(index.warm),
-        });
+        let index = global_index(index, billing, keys)?;
+        unique(names, &index.name)?;
+        out.push(index);
     }
     if out.len() > MAX_GLOBAL_INDEXES {
         return invalid(format_args!(
@@ -425,6 +412,39 @@ fn global_indexes(
         ));
     }
     Ok(out)
+}
+
+/// A global index as a request defines it.
+pub(super) fn global_index(
+    raw: RawIndex,
+    billing: BillingMode,
+    keys: &mut Keys<'_>,
+) -> Result<GlobalIndex, ApiError> {
+    let name = raw.name.unwrap_or_default();
+    let throughput = match (billing, raw.throughput) {
+        (BillingMode::Provisioned, None) => {
+            return invalid(format_args!("ProvisionedThroughput is not specified for index: {name}"));
+        }
+        (BillingMode::PayPerRequest, Some(_)) => {
+            return invalid(format_args!(
+                "ProvisionedThroughput should not be specified for index: {name} when BillingMode is PAY_PER_REQUEST"
+            ));
+        }
+        (_, units) => units.map(|units| bounded(units, Some(&name))).transpose()?,
+    };
+    let key = keys.define_global(raw.keys.as_deref().unwrap_or_default())?;
+    let projection = projection(raw.projection.unwrap_or_default())?;
+    Ok(GlobalIndex {
+        name,
+        id: 0,
+        state: IndexState::Active,
+        key,
+        projection,
+        throughput,
+        on_demand: raw.on_demand,
+        warm: warm(raw.warm),
+        times: SettingTimes::default(),
+    })
 }
 
 fn stream(raw: Option<spec::RawStream>) -> Result<Option<crate::schema::StreamViewType>, ApiError> {

@@ -32,6 +32,7 @@ mod start_key;
 mod table_spec;
 mod tagging;
 mod time_to_live;
+mod update_indexes;
 mod update_item;
 mod update_table;
 
@@ -51,6 +52,7 @@ pub use scan::{Scan, ScanPlan};
 pub use start_key::StartKey;
 pub use tagging::{ListTagsOfResource, Resource, TagResource, UntagResource};
 pub use time_to_live::{DescribeTimeToLive, UpdateTimeToLive};
+pub use update_indexes::IndexStep;
 pub use update_item::UpdateItem;
 pub use update_table::UpdateTable;
 

@@ -9,21 +9,21 @@ use crate::schema::{
 };
 
 /// `KeySchemaElement`.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct RawKeyElement {
     pub name: Option<String>,
     pub role: Option<String>,
 }
 
 /// `AttributeDefinition`.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct RawDefinition {
     pub name: Option<String>,
     pub kind: Option<String>,
 }
 
 /// `Projection`.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct RawProjection {
     pub kind: Option<String>,
     pub attributes: Option<Vec<String>>,
@@ -37,7 +37,7 @@ pub(super) struct RawThroughput {
 }
 
 /// `LocalSecondaryIndex` or `GlobalSecondaryIndex`.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct RawIndex {
     pub name: Option<String>,
     pub keys: Option<Vec<RawKeyElement>>,

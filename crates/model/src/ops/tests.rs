@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::key::{self, SortCondition};
+use crate::schema::IndexState;
 use crate::schema::{BillingMode, TableSchema};
 use crate::{ApiError, AttributeValue, ErrorCode};
 
@@ -451,6 +452,18 @@ fn query_plans() {
         ),
         (
             format!(
+                r#""IndexName":"global","KeyConditionExpression":"g = :p","ProjectionExpression":"n1, l, Abc.x, l, pk",{one}"#
+            ),
+            "One or more parameter values were invalid: Global secondary index global does not project [Abc, n1, l]",
+        ),
+        (
+            format!(
+                r#""IndexName":"global","KeyConditionExpression":"g = :p","FilterExpression":"l = n1 OR Abc = l",{one}"#
+            ),
+            "One or more parameter values were invalid: Secondary index global does not project one or more filter attributes: [Abc, n1, l]",
+        ),
+        (
+            format!(
                 r#""IndexName":"global","Select":"ALL_ATTRIBUTES","KeyConditionExpression":"g = :p",{one}"#
             ),
             "One or more parameter values were invalid: Select type ALL_ATTRIBUTES is not supported for global secondary index global because its projection type is not ALL",
@@ -593,6 +606,11 @@ fn scan() {
             "The provided starting key is invalid",
         ),
         (r#"{"TableName":"abc","ExclusiveStartKey":{"pk":{"S":"a"},"sk":{"N":"1"}}}"#, ""),
+        (r#"{"TableName":"abc","IndexName":"global","FilterExpression":"attribute_not_exists(l)"}"#, ""),
+        (
+            r#"{"TableName":"abc","IndexName":"global","ProjectionExpression":"l"}"#,
+            "One or more parameter values were invalid: Global secondary index global does not project [l]",
+        ),
     ] {
         let scan = Scan::parse(body.as_bytes()).unwrap();
         assert_eq!(
@@ -1117,7 +1135,7 @@ fn update_table() {
     for (step, message) in steps {
         let update = UpdateTable::parse(format!("{{{t},{step}}}").as_bytes()).unwrap();
         match update.apply(&schema, day + 7) {
-            Ok(new) => {
+            Ok((new, _)) => {
                 assert_eq!("", message, "{step}");
                 schema = new;
             }
@@ -1327,4 +1345,178 @@ fn paths_into_keys_are_refused() {
     );
     check("Query", format!(r#"{query},"ProjectionExpression":"y""#), "");
     check("Scan", r#""TableName":"abc","ProjectionExpression":"l.a""#.into(), &scalars("IndexKey: l"));
+}
+
+#[test]
+fn a_batch_may_name_a_table_by_name_and_by_arn() {
+    let arn = "arn:aws:dynamodb:us-east-1:000000000000:table/Things";
+    let write = |key: &str| format!(r#"{{"DeleteRequest":{{"Key":{{"p":{{"S":"{key}"}}}}}}}}"#);
+    let body = format!(r#"{{"RequestItems":{{"Things":[{}],"{arn}":[{}]}}}}"#, write("a"), write("b"));
+    let batch = BatchWriteItem::parse(body.as_bytes()).unwrap();
+    assert_eq!(batch.tables["Things"].writes.len(), 2);
+    let keys = r#"{"Keys":[{"p":{"S":"a"}}]}"#;
+    let body = format!(r#"{{"RequestItems":{{"Things":{keys},"{arn}":{keys}}}}}"#);
+    let error = BatchGetItem::parse(body.as_bytes()).unwrap_err();
+    assert_eq!(
+        error.message,
+        "One or more parameter values were invalid: RequestItems names the same table twice"
+    );
+}
+
+#[test]
+fn a_ceiling_of_requests_is_for_tables_on_demand() {
+    let table = |mode: &str| {
+        format!(
+            r#""TableName":"Things","BillingMode":{mode},"OnDemandThroughput":{{"MaxReadRequestUnits":5}},"AttributeDefinitions":[{{"AttributeName":"p","AttributeType":"S"}}],"KeySchema":[{{"AttributeName":"p","KeyType":"HASH"}}]"#
+        )
+    };
+    let provisioned =
+        r#""PROVISIONED","ProvisionedThroughput":{"ReadCapacityUnits":1,"WriteCapacityUnits":1}"#;
+    check(
+        "CreateTable",
+        &[
+            (table("\"PAY_PER_REQUEST\"").as_str(), ""),
+            (
+                table(provisioned).as_str(),
+                "One or more parameter values were invalid: OnDemandThroughput cannot be specified when BillingMode is PROVISIONED",
+            ),
+        ],
+    );
+    let repeated = r#""TableName":"Things","BillingMode":"PAY_PER_REQUEST","AttributeDefinitions":[{"AttributeName":"p","AttributeType":"S"},{"AttributeName":"r","AttributeType":"S"}],"KeySchema":[{"AttributeName":"p","KeyType":"HASH"},{"AttributeName":"r","KeyType":"RANGE"}],"LocalSecondaryIndexes":[{"IndexName":"all","KeySchema":[{"AttributeName":"p","KeyType":"HASH"},{"AttributeName":"r","KeyType":"RANGE"}],"Projection":{"ProjectionType":"INCLUDE","NonKeyAttributes":["a","a"]}}]"#;
+    check("CreateTable", &[(repeated, "Cannot have two attributes with the same name")]);
+}
+
+#[test]
+fn update_indexes() {
+    let create = r#"{"TableName":"abc","AttributeDefinitions":[{"AttributeName":"p","AttributeType":"S"},{"AttributeName":"g","AttributeType":"S"}],
+        "KeySchema":[{"AttributeName":"p","KeyType":"HASH"}],"ProvisionedThroughput":{"ReadCapacityUnits":5,"WriteCapacityUnits":5},
+        "GlobalSecondaryIndexes":[{"IndexName":"old","KeySchema":[{"AttributeName":"g","KeyType":"HASH"}],
+            "Projection":{"ProjectionType":"INCLUDE","NonKeyAttributes":["x"]},
+            "ProvisionedThroughput":{"ReadCapacityUnits":1,"WriteCapacityUnits":1}}]}"#;
+    let schema = CreateTable::parse(create.as_bytes()).unwrap().schema;
+    let definitions = |names: &[(&str, &str)]| {
+        let one = |(n, t): &(&str, &str)| format!(r#"{{"AttributeName":"{n}","AttributeType":"{t}"}}"#);
+        format!(r#""AttributeDefinitions":[{}]"#, names.iter().map(one).collect::<Vec<_>>().join(","))
+    };
+    let tp = r#""ProvisionedThroughput":{"ReadCapacityUnits":1,"WriteCapacityUnits":1}"#;
+    let create = |name: &str, keys: &str, more: &str| {
+        let keys: Vec<String> = keys
+            .split(' ')
+            .map(|key| key.split_once(':').unwrap())
+            .map(|(name, role)| format!(r#"{{"AttributeName":"{name}","KeyType":"{role}"}}"#))
+            .collect();
+        format!(
+            r#"{{"Create":{{"IndexName":"{name}","KeySchema":[{}],"Projection":{{"ProjectionType":"ALL"}}{more}}}}}"#,
+            keys.join(",")
+        )
+    };
+    let delete = |name: &str| format!(r#"{{"Delete":{{"IndexName":"{name}"}}}}"#);
+    let update = |name: &str, more: &str| format!(r#"{{"Update":{{"IndexName":"{name}"{more}}}}}"#);
+    let with_tp = format!(",{tp}");
+    let invalid = |text: &str| format!("One or more parameter values were invalid: {text}");
+    let h = definitions(&[("h", "S")]);
+    let limit =
+        "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table";
+    for (with, updates, code, message) in [
+        (&h, vec![create("new", "h:HASH", &with_tp)], "", String::new()),
+        (&h, vec![create("new", "h:HASH p:RANGE", &with_tp)], "", String::new()),
+        (
+            &definitions(&[("h", "S"), ("i", "N"), ("j", "B")]),
+            vec![create("new", "h:HASH i:HASH j:RANGE p:RANGE", &with_tp)],
+            "",
+            String::new(),
+        ),
+        (&h, vec![create("new", "h:HASH", "")], "Validation", invalid("ProvisionedThroughput is not specified for index: new")),
+        (
+            &definitions(&[("z", "S")]),
+            vec![create("new", "h:HASH", &with_tp)],
+            "Validation",
+            invalid("Some index key attributes are not defined in AttributeDefinitions. Keys: [h], AttributeDefinitions: [p, g, z]"),
+        ),
+        (
+            &definitions(&[("h", "S"), ("z", "S")]),
+            vec![create("new", "h:HASH", &with_tp)],
+            "Validation",
+            invalid("Some AttributeDefinitions are not used. AttributeDefinitions: [p, g, h, z], keys used: [g, h, p]"),
+        ),
+        (&h, vec![create("old", "h:HASH", &with_tp)], "Validation", "Attempting to create an index which already exists".into()),
+        (&h, vec![create("new", "h:HASH", &with_tp), delete("old")], "LimitExceeded", limit.into()),
+        (
+            &h,
+            vec![create("new", "h:HASH", &with_tp), delete("new")],
+            "Validation",
+            invalid("Only one global secondary index update per index is allowed simultaneously. Index: new"),
+        ),
+        (&h, vec![delete("nope")], "ResourceNotFound", "Requested resource not found".into()),
+        (&h, vec![delete("old")], "", String::new()),
+        (&h, vec![update("nope", &with_tp)], "ResourceNotFound", "Requested resource not found".into()),
+        (
+            &h,
+            vec![update("old", &with_tp)],
+            "Validation",
+            "The provisioned throughput for the index old will not change. The requested value equals the current value. Current ReadCapacityUnits provisioned for the index: 1. Requested ReadCapacityUnits: 1. Current WriteCapacityUnits provisioned for the index: 1. Requested WriteCapacityUnits: 1. Refer to the Amazon DynamoDB Developer Guide for current limits and how to request higher limits.".into(),
+        ),
+        (&h, vec![update("old", &with_tp.replace(":1", ":2")), create("new", "h:HASH", &with_tp)], "", String::new()),
+    ] {
+        let body = format!(
+            r#"{{"TableName":"abc",{with},"GlobalSecondaryIndexUpdates":[{}]}}"#,
+            updates.join(",")
+        );
+        let result = UpdateTable::parse(body.as_bytes()).and_then(|update| update.apply(&schema, 1));
+        match result {
+            Ok((new, step)) => {
+                assert_eq!(message, "", "{body}");
+                let name = |name: &str| name.to_string();
+                let deletes = updates[0] == delete("old");
+                let expected = if deletes { IndexStep::Delete(name("old")) } else { IndexStep::Create(name("new")) };
+                assert_eq!(step, Some(expected), "{body}");
+                assert_eq!(new.global_indexes.len(), if deletes { 1 } else { 2 });
+            }
+            Err(error) => {
+                assert_eq!(error.message, message, "{body}");
+                assert_eq!(format!("{:?}", error.code), code, "{body}");
+            }
+        }
+    }
+}
+
+#[test]
+fn indexes_on_their_way_hold_others_up() {
+    let create = r#"{"TableName":"abc","AttributeDefinitions":[{"AttributeName":"p","AttributeType":"S"}],
+        "KeySchema":[{"AttributeName":"p","KeyType":"HASH"}],"BillingMode":"PAY_PER_REQUEST",
+        "GlobalSecondaryIndexes":[{"IndexName":"one","KeySchema":[{"AttributeName":"p","KeyType":"HASH"}],"Projection":{"ProjectionType":"ALL"}}]}"#;
+    let mut schema = CreateTable::parse(create.as_bytes()).unwrap().schema;
+    let delete = r#""GlobalSecondaryIndexUpdates":[{"Delete":{"IndexName":"one"}}]"#;
+    let new = r#""AttributeDefinitions":[{"AttributeName":"p","AttributeType":"S"}],"GlobalSecondaryIndexUpdates":[{"Create":{"IndexName":"two","KeySchema":[{"AttributeName":"p","KeyType":"HASH"}],"Projection":{"ProjectionType":"ALL"}}}]"#;
+    let other = r#""TableClass":"STANDARD""#;
+    let busy = "Attempt to change a resource which is still in use: ";
+    let limit =
+        "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table";
+    for (state, expected) in [
+        (IndexState::Active, ["", "", ""].map(String::from)),
+        (
+            IndexState::Creating,
+            [
+                format!("{busy}Index is being created: one"),
+                limit.into(),
+                format!("{busy}Table is being updated: abc"),
+            ],
+        ),
+        (IndexState::Backfilling, [String::new(), limit.into(), String::new()]),
+        (
+            IndexState::Deleting,
+            [
+                format!("{busy}Index is being deleted: one"),
+                limit.into(),
+                format!("{busy}Table is being updated: abc"),
+            ],
+        ),
+    ] {
+        schema.global_indexes[0].state = state;
+        for (step, message) in [delete, new, other].iter().zip(expected) {
+            let update = UpdateTable::parse(format!(r#"{{"TableName":"abc",{step}}}"#).as_bytes()).unwrap();
+            let refused = update.apply(&schema, 1).err().map(|error| error.message).unwrap_or_default();
+            assert_eq!(refused, message, "{state:?} {step}");
+        }
+    }
 }

@@ -3,7 +3,8 @@
 use super::constraints::{Constraints, control_table};
 use super::create_table::{bounded, sse, warm};
 use super::params::{read_body, string};
-use super::table_spec::{self as spec, RawThroughput};
+use super::table_spec::{self as spec, RawDefinition, RawThroughput};
+use super::update_indexes::{self, IndexStep, IndexUpdate, RawUpdate};
 use crate::ApiError;
 use crate::schema::{
     BillingMode, OnDemandThroughput, SseSpecification, StreamViewType, TableClass, TableSchema, Throughput,
@@ -15,6 +16,8 @@ use crate::schema::{
 pub struct UpdateTable {
     /// The table's name.
     pub table: String,
+    definitions: Option<Vec<RawDefinition>>,
+    indexes: Vec<IndexUpdate>,
     billing: Option<BillingMode>,
     throughput: Option<RawThroughput>,
     stream: Option<Option<StreamViewType>>,
@@ -30,7 +33,8 @@ struct Raw {
     table_name: Option<String>,
     billing: Option<String>,
     throughput: Option<RawThroughput>,
-    index_updates: Option<usize>,
+    definitions: Option<Vec<RawDefinition>>,
+    index_updates: Option<Vec<RawUpdate>>,
     stream: Option<spec::RawStream>,
     sse: Option<spec::RawSse>,
     replica_updates: Option<usize>,
@@ -54,7 +58,7 @@ impl UpdateTable {
     /// Reads and validates a body.
     ///
     /// # Errors
-    /// `SerializationException` or `ValidationException`; also for changes of indexes and replicas, which Torc does not make yet.
+    /// `SerializationException` or `ValidationException`, also for changes of replicas, which Torc does not make; `LimitExceededException`.
     pub fn parse(body: &[u8]) -> Result<Self, ApiError> {
         let mut raw = Raw::default();
         read_body(body, "UpdateTableInput", |reader, name| {
@@ -62,7 +66,8 @@ impl UpdateTable {
                 "TableName" => raw.table_name = string(reader)?,
                 "BillingMode" => raw.billing = string(reader)?,
                 "ProvisionedThroughput" => raw.throughput = spec::throughput(reader)?,
-                "GlobalSecondaryIndexUpdates" => raw.index_updates = length(reader)?,
+                "AttributeDefinitions" => raw.definitions = spec::definitions(reader)?,
+                "GlobalSecondaryIndexUpdates" => raw.index_updates = update_indexes::read(reader)?,
                 "StreamSpecification" => raw.stream = spec::stream(reader)?,
                 "SSESpecification" => raw.sse = spec::sse(reader)?,
                 "ReplicaUpdates" => raw.replica_updates = length(reader)?,
@@ -79,13 +84,26 @@ impl UpdateTable {
         raw.validate(table)
     }
 
-    /// The schema after the update; the old one is left as it is. `now_ms` is noted as the time of the change.
+    /// The schema after the update, and the index that begins or ends with it; the old schema is left as it is. `now_ms` is noted as the time of
+    /// the change.
     ///
     /// # Errors
-    /// `ValidationException` for what does not fit the table as it is.
-    pub fn apply(&self, old: &TableSchema, now_ms: u64) -> Result<TableSchema, ApiError> {
+    /// `ValidationException` for what does not fit the table as it is, `ResourceInUseException` or `LimitExceededException` while another index is
+    /// on its way in or out, `ResourceNotFoundException` for an index that is not there.
+    pub fn apply(
+        &self,
+        old: &TableSchema,
+        now_ms: u64,
+    ) -> Result<(TableSchema, Option<IndexStep>), ApiError> {
         let mut new = old.clone();
+        if self.indexes.is_empty() {
+            update_indexes::check_idle(old)?;
+        }
         self.apply_billing(&mut new, now_ms)?;
+        let step = update_indexes::apply(&self.indexes, self.definitions.as_deref(), &mut new, now_ms)?;
+        if old.billing != new.billing {
+            update_indexes::check_billing(&mut new)?;
+        }
         match self.stream {
             None => {}
             Some(Some(_)) if old.stream.is_some() => {
@@ -121,7 +139,7 @@ impl UpdateTable {
         if let Some(warm) = self.warm {
             new.warm = Some(warm);
         }
-        Ok(new)
+        Ok((new, step))
     }
 
     fn apply_billing(&self, schema: &mut TableSchema, now_ms: u64) -> Result<(), ApiError> {
@@ -168,13 +186,7 @@ fn change_throughput(schema: &mut TableSchema, wanted: Throughput, now_ms: u64) 
             current.read, wanted.read, current.write, wanted.write
         )));
     }
-    if wanted.read > current.read || wanted.write > current.write {
-        schema.times.increase = Some(now_ms);
-    }
-    if wanted.read < current.read || wanted.write < current.write {
-        schema.times.decreases = schema.times.decreases_on_day_of(now_ms) + 1;
-        schema.times.decrease = Some(now_ms);
-    }
+    schema.times.throughput_changed(current, wanted, now_ms);
     Ok(())
 }
 
@@ -182,6 +194,10 @@ impl Raw {
     fn check_constraints(&self, name: &str) -> Result<(), ApiError> {
         let mut c = Constraints::default();
         c.name(name, "tableName");
+        if self.definitions.is_some() {
+            spec::check_definitions(&mut c, self.definitions.as_deref(), "attributeDefinitions");
+        }
+        update_indexes::check_constraints(&mut c, self.index_updates.as_deref().unwrap_or_default());
         c.one_of(self.billing.as_deref(), "billingMode", &spec::BILLING_MODES);
         spec::check_throughput(&mut c, self.throughput, "provisionedThroughput");
         if let Some(stream) = &self.stream {
@@ -199,11 +215,6 @@ impl Raw {
     }
 
     fn validate(self, table: String) -> Result<UpdateTable, ApiError> {
-        if self.index_updates.is_some_and(|updates| updates > 0) {
-            return Err(ApiError::validation(
-                "Torc does not serve global secondary indexes yet: GlobalSecondaryIndexUpdates cannot be carried out",
-            ));
-        }
         if self.replica_updates.is_some() {
             return Err(ApiError::validation(
                 "Torc keeps its copies in one cluster: ReplicaUpdates, which make tables global, cannot be carried out",
@@ -211,6 +222,8 @@ impl Raw {
         }
         let update = UpdateTable {
             table,
+            definitions: self.definitions,
+            indexes: update_indexes::validate(self.index_updates.unwrap_or_default())?,
             billing: self.billing.as_deref().map(|name| spec::billing_mode(Some(name))),
             throughput: self.throughput,
             stream: self.stream.map(stream).transpose()?,
@@ -222,6 +235,9 @@ impl Raw {
         };
         let nothing = UpdateTable {
             table: update.table.clone(),
+            // Definitions alone change nothing.
+            definitions: update.definitions.clone(),
+            indexes: Vec::new(),
             billing: None,
             throughput: None,
             stream: None,

@@ -169,6 +169,17 @@ impl KeyDefinition {
         Ok(())
     }
 
+    /// Whether `item` has all attributes of the key, of their types, neither empty nor too long.
+    pub fn fits(&self, item: &Item) -> bool {
+        self.roles().all(|(attribute, is_sort)| {
+            let limit = if is_sort { MAX_SORT_KEY_BYTES } else { MAX_PARTITION_KEY_BYTES };
+            item.get(&attribute.name).is_some_and(|value| {
+                attribute.kind.admits(value)
+                    && measured(value).is_none_or(|(length, _)| (1..=limit).contains(&length))
+            })
+        })
+    }
+
     /// The encoding of the key attributes in `item`; others are passed over.
     ///
     /// # Errors
@@ -239,11 +250,12 @@ impl TableSchema {
         concerns: impl Fn(&str) -> bool,
     ) -> Result<(), ApiError> {
         // Of several indexes over one attribute, the first by name is blamed.
-        let mut indexes: Vec<IndexRef<'_>> = self.indexes().collect();
+        let mut indexes: Vec<IndexRef<'_>> = self.indexes().filter(|index| !index.is_leaving()).collect();
         indexes.sort_unstable_by_key(|index| index.name());
         for index in indexes {
             for (attribute, is_sort) in index.key().roles() {
-                if self.key.contains(&attribute.name) || !concerns(&attribute.name) {
+                // Those of the table's own key are looked at too: in the index they may be the sort key, which is shorter.
+                if !concerns(&attribute.name) {
                     continue;
                 }
                 if let Some(value) = item.get(&attribute.name) {

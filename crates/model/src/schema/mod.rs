@@ -11,9 +11,9 @@ pub use keys::{EncodedKey, PrimaryKey};
 pub(crate) use names::has_name_characters;
 pub use names::{TableReference, is_valid_name, parse_table_reference};
 pub use types::{
-    AttributeDefinition, BillingMode, GlobalIndex, IndexRef, KeyAttribute, KeyDefinition, LocalIndex,
-    OnDemandThroughput, Projection, ProjectionType, ScalarType, SchemaError, SettingTimes, SseSpecification,
-    StreamViewType, TableClass, TableSchema, Throughput, TimeToLive, WarmThroughput,
+    AttributeDefinition, BillingMode, GlobalIndex, IndexRef, IndexState, KeyAttribute, KeyDefinition,
+    LocalIndex, OnDemandThroughput, Projection, ProjectionType, ScalarType, SchemaError, SettingTimes,
+    SseSpecification, StreamViewType, TableClass, TableSchema, Throughput, TimeToLive, WarmThroughput,
 };
 
 #[cfg(test)]

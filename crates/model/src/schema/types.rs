@@ -166,9 +166,12 @@ pub struct LocalIndex {
 pub struct GlobalIndex {
     /// Its name.
     pub name: String,
-    /// The id its rows are stored under; 0 until the topology assigns one.
-    #[serde(default)]
+    /// The id its rows are stored under. Not stored here: the topology has it, and fills it in.
+    #[serde(skip)]
     pub id: u64,
+    /// Where it is in its life. Not stored here either.
+    #[serde(skip)]
+    pub state: IndexState,
     /// Its key.
     pub key: KeyDefinition,
     /// What it copies.
@@ -182,6 +185,30 @@ pub struct GlobalIndex {
     /// When it was set.
     #[serde(default)]
     pub warm: Option<WarmThroughput>,
+    /// When its throughput changed.
+    #[serde(default, skip_serializing_if = "SettingTimes::is_empty")]
+    pub times: SettingTimes,
+}
+
+impl GlobalIndex {
+    /// Whether an item has a row in it: it has all attributes of the index's key, of their types, and such that they can be keys.
+    pub fn admits(&self, item: &crate::Item) -> bool {
+        self.key.fits(item)
+    }
+}
+
+/// Where a global secondary index is in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IndexState {
+    /// Its partitions are being set up.
+    Creating,
+    /// The items that were there before it get their rows.
+    Backfilling,
+    /// Serving.
+    #[default]
+    Active,
+    /// On its way out: it is described, and nothing else.
+    Deleting,
 }
 
 /// `BillingMode`.
@@ -352,6 +379,17 @@ impl SettingTimes {
         *self == Self::default()
     }
 
+    /// Notes a change of throughput.
+    pub fn throughput_changed(&mut self, from: Throughput, to: Throughput, now_ms: u64) {
+        if to.read > from.read || to.write > from.write {
+            self.increase = Some(now_ms);
+        }
+        if to.read < from.read || to.write < from.write {
+            self.decreases = self.decreases_on_day_of(now_ms) + 1;
+            self.decrease = Some(now_ms);
+        }
+    }
+
     /// How often throughput was lowered on the day of `now_ms`.
     pub fn decreases_on_day_of(&self, now_ms: u64) -> u32 {
         const DAY_MS: u64 = 24 * 60 * 60 * 1000;
@@ -397,6 +435,17 @@ impl<'a> IndexRef<'a> {
             IndexRef::Local(index) => &index.projection,
             IndexRef::Global(index) => &index.projection,
         }
+    }
+
+    /// True for an index that is being deleted.
+    pub fn is_leaving(self) -> bool {
+        matches!(self, IndexRef::Global(index) if index.state == IndexState::Deleting)
+    }
+
+    /// True for an index that does not have all its rows yet.
+    pub fn is_filling(self) -> bool {
+        let filling = [IndexState::Creating, IndexState::Backfilling];
+        matches!(self, IndexRef::Global(index) if filling.contains(&index.state))
     }
 
     /// True for a global index.

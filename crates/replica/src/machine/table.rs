@@ -1,7 +1,8 @@
-//! The machine of a table partition: items under their storage keys, and the rows of their local indexes.
+//! The machine of a table partition: items under their storage keys, the rows of their local indexes, and the change log.
 
-use super::local_index;
+use super::change_log::{ChangeKind, ChangeLog, ChangeRecord, Position, change_key};
 use super::schema::{SchemaSource, Schemas};
+use super::{global_index, local_index};
 use crate::store::{EvalCtx, Evaluation, KeyRange, Machine, ProposeError};
 use bytes::Bytes;
 use prost::Message as _;
@@ -13,12 +14,21 @@ use torc_model::key::{ItemKey, decode_item_key, prefix_successor, space, table_p
 use torc_model::schema::TableSchema;
 use torc_model::{ApiError, ErrorCode, Item, codec, size};
 use torc_wire::table::{
-    ItemAction, ItemError, ItemOutcome, ItemWrite, PutAction, TableCommand, TableOutcome, UpdateAction,
+    GlobalIndexCharge, ItemAction, ItemError, ItemOutcome, ItemWrite, PutAction, TableCommand, TableOutcome,
+    UpdateAction,
 };
 
+/// Told of each batch that was applied on this replica: it may hold change records.
+pub type Changed = Box<dyn Fn() + Send>;
+
 /// The machine of one partition. `schema` is asked for the table's record before each evaluation.
-pub fn machine(partition: Partition, schema: SchemaSource) -> Box<dyn Machine> {
-    Box::new(TableMachine { partition, schemas: Schemas::new(schema) })
+pub fn machine(partition: Partition, schema: SchemaSource, changed: Changed) -> Box<dyn Machine> {
+    Box::new(TableMachine { partition, schemas: Schemas::new(schema), log: ChangeLog::default(), changed })
+}
+
+/// The keys of a partition's items.
+pub fn items(partition: &Partition) -> KeyRange {
+    range_in(space::TABLE, partition.table.0, partition.range)
 }
 
 /// The engine keys of a partition.
@@ -57,6 +67,8 @@ pub fn first_key(partition: &Partition) -> Bytes {
 struct TableMachine {
     partition: Partition,
     schemas: Schemas,
+    log: ChangeLog,
+    changed: Changed,
 }
 
 impl Machine for TableMachine {
@@ -67,16 +79,47 @@ impl Machine for TableMachine {
         if !command.writes.iter().all(|w| owns(&self.partition, &w.key)) {
             return Err(invalid("a key is not in this partition".into()));
         }
+        self.log.refresh(context, &self.partition).map_err(invalid)?;
         let schema = self.schemas.current().map_err(invalid)?;
         let mut batch = WriteBatch::new();
+        if let Some(step) = &command.log {
+            if !command.writes.is_empty() {
+                // What the step remembers must not be lost with a write that fails.
+                return Err(invalid("a step of the change log comes alone".into()));
+            }
+            self.log.step(context, &self.partition, schema, step, &mut batch).map_err(invalid)?;
+        }
         let mut outcomes = Vec::with_capacity(command.writes.len());
         for write in &command.writes {
-            let outcome = evaluate(context, schema, write, command.timestamp_ms, &mut batch);
+            let position = self.log.next_position(context).map_err(invalid)?;
+            let logged = self.log.is_on().then_some(&self.partition);
+            let place = Place { position, timestamp_ms: command.timestamp_ms, logged };
+            let outcome = evaluate(context, schema, write, &place, &mut batch);
             outcomes.push(outcome.map_err(invalid)?);
         }
         let response = Bytes::from(TableOutcome { outcomes }.encode_to_vec());
         Ok(Evaluation { batch: (!batch.is_empty()).then_some(batch), response })
     }
+
+    fn applied(&mut self, _index: u64, _batch: &WriteBatch) {
+        // Whether there is anything to read, or anybody who reads, is theirs to find out.
+        (self.changed)();
+    }
+
+    fn restored(&mut self, _engine: &torc_engine::Engine) -> Result<(), torc_engine::Error> {
+        self.log.forget();
+        Ok(())
+    }
+}
+
+/// Where a write stands.
+struct Place<'a> {
+    /// Also the version of the item that it leaves.
+    position: Position,
+    /// The coordinator's wall clock, milliseconds since the Unix epoch.
+    timestamp_ms: u64,
+    /// The partition, if it logs changes.
+    logged: Option<&'a Partition>,
 }
 
 /// The item as it is stored now.
@@ -96,9 +139,10 @@ fn evaluate(
     context: &mut EvalCtx<'_>,
     schema: Option<&TableSchema>,
     write: &ItemWrite,
-    timestamp_ms: u64,
+    place: &Place<'_>,
     batch: &mut WriteBatch,
 ) -> Result<ItemOutcome, String> {
+    let (version, timestamp_ms) = (place.position.0, place.timestamp_ms);
     let is_update = matches!(write.action, Some(ItemAction::Update(_)));
     // The rows of local indexes follow from the item before and the item after.
     let indexed = schema.filter(|schema| !schema.local_indexes.is_empty());
@@ -106,7 +150,8 @@ fn evaluate(
         || !write.condition.is_empty()
         || write.return_old
         || write.measure_old
-        || indexed.is_some();
+        || indexed.is_some()
+        || place.logged.is_some();
     let old = if needs_old { read(context, &write.key)? } else { None };
     let old_item = match &old {
         Some(stored) if is_update || !write.condition.is_empty() || indexed.is_some() => {
@@ -128,8 +173,6 @@ fn evaluate(
             ));
         }
     }
-    // Blind writes do not read the old item: theirs starts a new count.
-    let version = old.as_ref().map_or(1, |s| s.header.version.saturating_add(1));
     let (after, new_bytes) = match &write.action {
         Some(ItemAction::Put(PutAction { item, item_bytes })) => {
             let mut record = Vec::with_capacity(item.len() + 32);
@@ -180,17 +223,84 @@ fn evaluate(
             outcome.local_indexes.clear();
         }
     }
-    match after {
+    if write.measure_old
+        && let Some(schema) = schema
+    {
+        charge_global(schema, old.as_ref(), &after, &mut outcome)?;
+    }
+    let new = match after {
         After::Stored(record, _) => {
             batch.put(&write.key, &record);
-            if write.return_new {
-                outcome.new = Some(Bytes::from(record));
-            }
+            Some(Bytes::from(record))
         }
-        After::Gone if needs_old && old.is_none() => {}
-        After::Gone => batch.delete(&write.key),
+        After::Gone => {
+            if old.is_some() || !needs_old {
+                batch.delete(&write.key);
+            }
+            None
+        }
+    };
+    if let Some(partition) = place.logged {
+        log_change(partition, place, &write.key, old, new.as_ref(), batch)?;
+    }
+    if write.return_new {
+        outcome.new = new;
     }
     Ok(outcome)
+}
+
+/// What the write will cost in the global indexes.
+fn charge_global(
+    schema: &TableSchema,
+    old: Option<&Stored>,
+    after: &After,
+    outcome: &mut ItemOutcome,
+) -> Result<(), String> {
+    if schema.global_indexes.is_empty() {
+        return Ok(());
+    }
+    let before = old.map(|stored| decode(&stored.record)).transpose()?;
+    let after = match after {
+        After::Stored(record, _) => Some(decode(record)?),
+        After::Gone => None,
+    };
+    for index in &schema.global_indexes {
+        let units = global_index::units(schema, index, before.as_ref(), after.as_ref());
+        if units > 0.0 {
+            // Units are whole numbers, and a row has at most 400 of them.
+            outcome.global_indexes.push(GlobalIndexCharge { index: index.id, units: units as u32 });
+        }
+    }
+    Ok(())
+}
+
+/// Logs what became of an item; a write that left all attributes as they were is none.
+fn log_change(
+    partition: &Partition,
+    place: &Place<'_>,
+    key: &[u8],
+    old: Option<Stored>,
+    new: Option<&Bytes>,
+    batch: &mut WriteBatch,
+) -> Result<(), String> {
+    let attributes = |record: &Bytes| {
+        let header = codec::decode_header(record).map(|(_, attributes)| attributes.to_vec());
+        header.map_err(|e| format!("unreadable record: {e}"))
+    };
+    match (&old, new) {
+        (None, None) => return Ok(()),
+        (Some(old), Some(new)) if attributes(&old.record)? == attributes(new)? => return Ok(()),
+        _ => {}
+    }
+    let change = ChangeRecord {
+        kind: ChangeKind::Write,
+        timestamp_ms: place.timestamp_ms,
+        key: Bytes::copy_from_slice(key.get(9..).unwrap_or_default()),
+        old: old.map(|stored| stored.record),
+        new: new.cloned(),
+    };
+    batch.put(&change_key(partition, place.position), &change.encode());
+    Ok(())
 }
 
 const CONDITION_FAILED: &str = "The conditional request failed";

@@ -158,4 +158,6 @@ pub struct PlantedBugs {
     pub break_promises: bool,
     /// A bucket replica that takes in another copy forgets the siblings that only it has.
     pub forget_siblings: bool,
+    /// A partition of an index does not look whether it has had a change already.
+    pub forget_watermarks: bool,
 }

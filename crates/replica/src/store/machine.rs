@@ -51,13 +51,20 @@ pub trait Machine: Send {
 pub struct EvalCtx<'a> {
     engine: &'a Engine,
     overlay: &'a Overlay,
+    term: u64,
     index: u64,
     touched: u64,
 }
 
 impl<'a> EvalCtx<'a> {
-    pub(crate) fn new(engine: &'a Engine, overlay: &'a Overlay, index: u64) -> Self {
-        Self { engine, overlay, index, touched: 0 }
+    pub(crate) fn new(engine: &'a Engine, overlay: &'a Overlay, term: u64, index: u64) -> Self {
+        Self { engine, overlay, term, index, touched: 0 }
+    }
+
+    /// The term in which this replica leads. What it has evaluated in a term is committed in order, or lost with its leadership: what a machine
+    /// remembers of it holds until the term changes.
+    pub fn term(&self) -> u64 {
+        self.term
     }
 
     /// The index of the log entry that a batch of this command will be part of.

@@ -143,7 +143,7 @@ impl Group {
         let mut next = self.core.as_ref().map_or(0, |c| c.last_index()) + 1;
         let mut joined = Joined::default();
         while let Some((token, command)) = self.proposals.queue.pop_front() {
-            let mut context = EvalCtx::new(&sh.engine, &self.overlay, next);
+            let mut context = EvalCtx::new(&sh.engine, &self.overlay, term, next);
             let outcome = self.machine.evaluate(&mut context, &command);
             let depends_on = context.touched();
             sh.metrics.proposals_evaluated += 1;

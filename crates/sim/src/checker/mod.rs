@@ -5,6 +5,7 @@
 //! accuse where an outcome is unknown.
 
 pub mod causal;
+pub mod indexes;
 pub mod linearizability;
 pub mod log;
 pub mod replicas;

@@ -129,6 +129,7 @@ mod tests {
             partitions: 2,
             replication_factor: 2,
             now_ms: 0,
+            indexes: Vec::new(),
         };
         let commands = [
             Command::InitCluster { cluster_id: 1, token_key: [1; 16] },

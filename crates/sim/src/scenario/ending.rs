@@ -109,7 +109,7 @@ pub async fn replicas_agree(world: &World) -> anyhow::Result<()> {
             found.extend(held.filter(|d| wanted.get(&d.group).is_some_and(|nodes| nodes.contains(&mine))));
         }
         let whole =
-            newest.tables().filter_map(|t| t.as_table().map(|_| t.id)).flat_map(|t| newest.partitions(t));
+            newest.tables().filter(|t| t.is_consensus()).map(|t| t.id).flat_map(|t| newest.partitions(t));
         let whole = whole.map(|p| p.group.0).chain([META_GROUP.0]).all(|group| {
             found.iter().filter(|d| d.group == group).count() == wanted.get(&group).map_or(0, Vec::len)
         });

@@ -243,7 +243,11 @@ async fn move_partition(node: Node, table: TableId, seed: u64) {
     let mut replicas: Vec<NodeId> = topology.nodes().map(|n| n.id).collect();
     replicas.shuffle(&mut rng);
     replicas.truncate(REPLICAS);
-    let Some(partition) = topology.partitions(table).choose(&mut rng) else { return };
+    let indexes = topology.table(table).and_then(|t| t.as_table()).map_or(&[][..], |spec| &spec.indexes);
+    let tables: Vec<TableId> =
+        std::iter::once(table).chain(indexes.iter().map(|index| index.table)).collect();
+    let Some(table) = tables.choose(&mut rng) else { return };
+    let Some(partition) = topology.partitions(*table).choose(&mut rng) else { return };
     if replicas.len() == REPLICAS {
         let command = Command::SetReplicas { group: partition.group, replicas };
         let _ = node.meta().execute(&command, Instant::now() + Duration::from_secs(3)).await;

@@ -1,11 +1,12 @@
 //! One simulated history: a cluster comes up, clients work while faults strike, the faults end, the cluster must heal, and every
 //! oracle looks at what happened.
 //!
-//! * [`faults`]: what goes wrong. [`table_client`] and [`bucket_client`]: who works. [`ending`]: healing and judgement. [`panics`]: none is overlooked.
+//! * [`indexes`]: global secondary indexes made and taken away on the way. [`faults`]: what goes wrong. [`table_client`] and [`bucket_client`]: who works. [`ending`]: healing and judgement. [`panics`]: none is overlooked.
 
 pub mod bucket_client;
 pub mod ending;
 pub mod faults;
+pub mod indexes;
 pub mod moving;
 pub mod panics;
 pub mod shared;
@@ -39,6 +40,8 @@ pub struct Plan {
     pub bucket_clients: u64,
     /// Keys that they share.
     pub keys: usize,
+    /// Whether an index is made and another taken away while clients work. The table has indexes in any case.
+    pub index_changes: bool,
     /// Which faults strike.
     pub faults: Faults,
     /// Bugs planted in every node.
@@ -54,6 +57,7 @@ impl Plan {
             clients: 4,
             bucket_clients: 2,
             keys: 4,
+            index_changes: true,
             faults: Faults::ALL,
             planted: Planted::default(),
         }
@@ -83,6 +87,8 @@ const MACHINES: usize = 3;
 const SPARE: usize = 1;
 /// How often the oracles look at leases and topologies.
 const LOOK: Duration = Duration::from_millis(5);
+/// Every so many looks, the rows of indexes are followed.
+const INDEXES_EVERY: u64 = 4;
 /// Every so many looks, replicas are compared.
 const COMPARE_EVERY: u64 = 10;
 
@@ -112,6 +118,7 @@ async fn history(plan: Plan) -> anyhow::Result<Report> {
     ending::heal(&mut world).await?;
     ending::read_items(&world, &shared).await?;
     let finals = ending::read_buckets(&world, &shared).await?;
+    indexes::follow(&world, &shared).await?;
     ending::replicas_agree(&world).await?;
     looking.abort();
 
@@ -127,6 +134,13 @@ async fn history(plan: Plan) -> anyhow::Result<Report> {
     ending::judge_items(&history)?;
     ending::judge_buckets(&bucket_history, &finals)?;
 
+    indexes::count(&world, &shared);
+    for process in world.processes() {
+        for lag in process.node.index_lags() {
+            world.watch.count("index changes delivered", lag.delivered);
+            world.watch.count("index deliveries repeated", lag.failures);
+        }
+    }
     for index in 0..world.machines.len() {
         world.crash(index, false);
     }
@@ -150,6 +164,9 @@ async fn look(
     for turn in 0u64.. {
         let processes = serving.lock().clone();
         watch.look(&processes);
+        if turn.is_multiple_of(INDEXES_EVERY) {
+            watch.look_at_indexes(&processes);
+        }
         if turn.is_multiple_of(COMPARE_EVERY) {
             watch.compare(&processes);
         }
@@ -167,6 +184,10 @@ fn employ(world: &mut World, shared: &Arc<Shared>, plan: &Plan, until: Instant) 
         let seed = world.rng.next_u64();
         clients.push(tokio::spawn(bucket_client::run(shared.clone(), 100 + client, seed, until)));
     }
+    if plan.index_changes {
+        let seed = world.rng.next_u64();
+        clients.push(tokio::spawn(indexes::manage(shared.clone(), seed, until)));
+    }
     clients
 }
 
@@ -179,13 +200,15 @@ async fn prepare(world: &mut World, plan: &Plan) -> anyhow::Result<Arc<Shared>> 
         sleep(Duration::from_millis(20)).await;
     }
     let deadline = Instant::now() + START_LIMIT;
+    let schema = indexes::table_schema();
     let table = Command::CreateTable {
         name: "t".into(),
-        schema: b"{}".to_vec(),
+        schema: schema.to_json(),
         status: TableStatus::Active,
         partitions: 3,
         replication_factor: 3,
         now_ms: node.wall_ms(),
+        indexes: schema.global_indexes.iter().map(|index| index.name.clone()).collect(),
     };
     let Response::Table(table) = node.meta().execute(&table, deadline).await? else {
         bail!("creating a table did not answer with its number");

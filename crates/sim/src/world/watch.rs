@@ -2,14 +2,19 @@
 //! struck proves nothing.
 
 use super::machine::Process;
+use crate::checker::indexes::{IndexWatch, Look};
 use crate::checker::log::{Entry, Fact, LogWatch};
 use crate::checker::replicas::{ReplicaDump, check_equal};
 use crate::checker::topology::TopologyWatch;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use torc_cluster::topology::TableKind;
-use torc_cluster::{GroupId, META_GROUP, NodeId};
+use torc_cluster::{GroupId, META_GROUP, NodeId, Partition};
+use torc_coordinator::node::Node;
+use torc_engine::{Engine, Snapshot};
+use torc_model::codec;
+use torc_model::key::space;
 use torc_replica::machine;
+use torc_replica::machine::change_log::watermark;
 use torc_replica::store::{EntryMark, KeyRange, Observation, Observer, applied_key};
 
 /// What was reached, by name.
@@ -27,6 +32,7 @@ struct State {
     topology: TopologyWatch,
     /// The first replica seen at each group's applied entry.
     replicas: BTreeMap<(u64, u64), ReplicaDump>,
+    indexes: IndexWatch,
     faults: Vec<String>,
     coverage: Coverage,
 }
@@ -85,6 +91,27 @@ impl Watch {
         }
     }
 
+    /// Looks at the partitions of global indexes on these processes: their rows may only move forward.
+    pub fn look_at_indexes(&self, processes: &[Process]) {
+        for process in processes {
+            let node = &process.node;
+            let topology = node.topology();
+            for table in topology.tables().filter(|table| table.as_index().is_some()) {
+                for partition in topology.partitions(table.id) {
+                    // A disk that fails is the process's own affair.
+                    let Ok(Some((applied, look))) = index_look(node, partition, |applied| {
+                        self.state.lock().indexes.is_news(partition.group.0, applied)
+                    }) else {
+                        continue;
+                    };
+                    let mut state = self.state.lock();
+                    *state.coverage.entry("index looks").or_default() += 1;
+                    state.indexes.observe(partition.group.0, applied, look);
+                }
+            }
+        }
+    }
+
     /// What is wrong so far.
     ///
     /// # Errors
@@ -93,7 +120,9 @@ impl Watch {
         let state = self.state.lock();
         let logs = state.logs.violations().into_iter().map(|v| format!("consensus: {v}"));
         let topology = state.topology.faults().iter().map(|f| format!("topology: {f}"));
-        let all: Vec<String> = state.faults.iter().cloned().chain(logs).chain(topology).collect();
+        let indexes = state.indexes.faults.iter().map(|f| f.to_string());
+        let all: Vec<String> =
+            state.faults.iter().cloned().chain(logs).chain(topology).chain(indexes).collect();
         anyhow::ensure!(
             all.is_empty(),
             "{} faults seen: {}",
@@ -143,6 +172,42 @@ fn entry(mark: EntryMark) -> Entry {
     Entry { index: mark.index, term: mark.term, digest: mark.digest }
 }
 
+/// The applied entry of a replica, if it is whole.
+fn applied_at(
+    engine: &Engine,
+    group: GroupId,
+    snapshot: &Snapshot,
+) -> Result<Option<u64>, torc_engine::Error> {
+    let position = engine.get_at(&applied_key(group), snapshot)?;
+    let index = position.as_deref().and_then(|p| p.first_chunk::<8>().filter(|_| p.len() == 16));
+    Ok(index.map(|i| u64::from_le_bytes(*i)))
+}
+
+/// The rows of a partition of an index, if it is held here and `wanted` at its applied entry.
+fn index_look(
+    node: &Node,
+    partition: &Partition,
+    wanted: impl Fn(u64) -> bool,
+) -> Result<Option<(u64, Look)>, torc_engine::Error> {
+    let engine = node.engine();
+    let snapshot = engine.snapshot();
+    let applied = applied_at(engine, partition.group, &snapshot)?.filter(|applied| wanted(*applied));
+    let Some(applied) = applied else { return Ok(None) };
+    let mut look = Look::default();
+    for range in machine::table::ranges(partition) {
+        for item in engine.scan(&range.start, &range.end, false, Some(&snapshot)) {
+            let item = item?;
+            if item.key.first() == Some(&space::INDEX) {
+                let version = codec::decode_header(&item.value).map_or(0, |(header, _)| header.version);
+                look.rows.insert(item.key.to_vec(), version);
+            } else if let Some(position) = watermark(&item.value) {
+                look.watermarks.insert(item.key.to_vec(), position.0);
+            }
+        }
+    }
+    Ok(Some((applied, look)))
+}
+
 /// Everything that the consensus groups hold on one node, as the engine has it now. Replicas that are being filled are left out.
 ///
 /// # Errors
@@ -152,7 +217,7 @@ pub fn dumps(process: &Process) -> Result<Vec<ReplicaDump>, torc_engine::Error> 
     let topology = node.topology();
     let mut groups: Vec<(GroupId, Vec<KeyRange>)> = vec![(META_GROUP, machine::meta::ranges())];
     for partition in topology.all_partitions() {
-        if topology.table(partition.table).is_some_and(|t| matches!(t.kind, TableKind::Table(_))) {
+        if topology.table(partition.table).is_some_and(|t| t.is_consensus()) {
             groups.push((partition.group, machine::table::ranges(partition)));
         }
     }
@@ -160,9 +225,7 @@ pub fn dumps(process: &Process) -> Result<Vec<ReplicaDump>, torc_engine::Error> 
     let snapshot = engine.snapshot();
     let mut dumps = Vec::new();
     for (group, ranges) in groups {
-        let position = engine.get_at(&applied_key(group), &snapshot)?;
-        let index = position.as_deref().and_then(|p| p.first_chunk::<8>().filter(|_| p.len() == 16));
-        let Some(applied) = index.map(|i| u64::from_le_bytes(*i)) else { continue };
+        let Some(applied) = applied_at(engine, group, &snapshot)? else { continue };
         let mut entries = Vec::new();
         for range in ranges {
             for item in engine.scan(&range.start, &range.end, false, Some(&snapshot)) {

@@ -13,17 +13,24 @@ pub(super) struct Charge<'a> {
     pub table: f64,
     /// Its local indexes, by name.
     pub local: BTreeMap<&'a str, f64>,
+    /// Its global indexes, by name.
+    pub global: BTreeMap<&'a str, f64>,
 }
 
 impl<'a> Charge<'a> {
     /// Units of the table alone.
     pub fn table(units: f64) -> Self {
-        Self { table: units, local: BTreeMap::new() }
+        Self { table: units, ..Self::default() }
     }
 
     /// Units of reading a local index, and of fetching from the table what it does not hold.
     pub fn local(index: &'a str, units: f64, fetched: f64) -> Self {
-        Self { table: fetched, local: BTreeMap::from([(index, units)]) }
+        Self { table: fetched, local: BTreeMap::from([(index, units)]), ..Self::default() }
+    }
+
+    /// Units of reading a global index.
+    pub fn global(index: &'a str, units: f64) -> Self {
+        Self { global: BTreeMap::from([(index, units)]), ..Self::default() }
     }
 
     /// Adds another charge of the same table.
@@ -32,10 +39,13 @@ impl<'a> Charge<'a> {
         for (index, units) in other.local {
             *self.local.entry(index).or_default() += units;
         }
+        for (index, units) in other.global {
+            *self.global.entry(index).or_default() += units;
+        }
     }
 
     fn total(&self) -> f64 {
-        self.table + self.local.values().sum::<f64>()
+        self.table + self.local.values().chain(self.global.values()).sum::<f64>()
     }
 }
 
@@ -76,19 +86,25 @@ fn write_one(kind: ReturnConsumedCapacity, table: &str, charge: &Charge<'_>, out
     if kind == ReturnConsumedCapacity::Indexes {
         field("Table", out);
         units(charge.table, out);
-        if !charge.local.is_empty() {
-            field("LocalSecondaryIndexes", out);
-            out.push(b'{');
-            for (name, charged) in &charge.local {
-                if out.last() != Some(&b'{') {
-                    out.push(b',');
-                }
-                write_string(name, out);
-                out.push(b':');
-                units(*charged, out);
-            }
-            out.push(b'}');
+        indexes("LocalSecondaryIndexes", &charge.local, out);
+        indexes("GlobalSecondaryIndexes", &charge.global, out);
+    }
+    out.push(b'}');
+}
+
+fn indexes(name: &str, charged: &BTreeMap<&str, f64>, out: &mut Vec<u8>) {
+    if charged.is_empty() {
+        return;
+    }
+    field(name, out);
+    out.push(b'{');
+    for (name, charged) in charged {
+        if out.last() != Some(&b'{') {
+            out.push(b',');
         }
+        write_string(name, out);
+        out.push(b':');
+        units(*charged, out);
     }
     out.push(b'}');
 }
@@ -131,6 +147,11 @@ mod tests {
             ReturnConsumedCapacity::Indexes,
             &charge,
             r#""ConsumedCapacity":{"TableName":"music","CapacityUnits":3.5,"Table":{"CapacityUnits":2.0},"LocalSecondaryIndexes":{"byYear":{"CapacityUnits":1.5}}}"#,
+        );
+        check(
+            ReturnConsumedCapacity::Indexes,
+            &Charge::global("byYear", 1.5),
+            r#""ConsumedCapacity":{"TableName":"music","CapacityUnits":1.5,"Table":{"CapacityUnits":0.0},"GlobalSecondaryIndexes":{"byYear":{"CapacityUnits":1.5}}}"#,
         );
         check(
             ReturnConsumedCapacity::Indexes,

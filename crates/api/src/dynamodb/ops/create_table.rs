@@ -17,24 +17,25 @@ const MAX_PARTITIONS: u32 = 64;
 /// Copies of each partition.
 const REPLICATION_FACTOR: u32 = 3;
 
+/// Partitions of a table or index made now.
+pub(super) fn new_partitions(context: &Context<'_>) -> u32 {
+    let nodes = context.node.topology().nodes().len();
+    u32::try_from(nodes).unwrap_or(MAX_PARTITIONS).clamp(1, MAX_PARTITIONS)
+}
+
 pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>, ApiError> {
     let mut schema = CreateTable::parse(body)?.schema;
-    if !schema.global_indexes.is_empty() {
-        return Err(ApiError::validation(
-            "Torc does not serve global secondary indexes yet: create the table without GlobalSecondaryIndexes",
-        ));
-    }
     for (ordinal, index) in (1..).zip(&mut schema.local_indexes) {
         index.id = ordinal;
     }
-    let nodes = context.node.topology().nodes().len();
     let command = Command::CreateTable {
         name: schema.name.clone(),
         schema: schema.to_json(),
         status: TableStatus::Creating,
-        partitions: u32::try_from(nodes).unwrap_or(MAX_PARTITIONS).clamp(1, MAX_PARTITIONS),
+        partitions: new_partitions(context),
         replication_factor: REPLICATION_FACTOR,
         now_ms: context.node.wall_ms(),
+        indexes: schema.global_indexes.iter().map(|index| index.name.clone()).collect(),
     };
     let deadline = Instant::now() + DEADLINE;
     context.node.meta().execute(&command, deadline).await.map_err(|e| errors::from_meta(e, &schema.name))?;

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use torc_cluster::topology::{Command, TableStatus};
 use torc_model::ApiError;
 use torc_model::ops::DeleteTable;
+use torc_model::schema::IndexState;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -18,11 +19,13 @@ pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>
         return Err(DeleteTable::protected());
     }
     let status = table.table.as_table().map(|spec| spec.status);
-    if matches!(status, Some(TableStatus::Creating)) {
-        return Err(errors::in_use(&request.table));
+    if let Some(status @ (TableStatus::Creating | TableStatus::Deleting)) = status {
+        return Err(errors::in_use(&request.table, status));
     }
-    let command =
-        Command::UpdateTable { table: table.id(), schema: None, status: Some(TableStatus::Deleting) };
+    if table.schema.global_indexes.iter().any(|index| index.state == IndexState::Creating) {
+        return Err(errors::being_updated(&request.table));
+    }
+    let command = Command::table_status(table.id(), TableStatus::Deleting);
     let deadline = Instant::now() + DEADLINE;
     context
         .node

@@ -1,7 +1,6 @@
 //! `DescribeTable`.
 
 use super::{Context, description, statistics};
-use torc_cluster::topology::TableStatus;
 use torc_model::ApiError;
 use torc_model::ops::DescribeTable;
 
@@ -9,7 +8,7 @@ pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>
     let request = DescribeTable::parse(body)?;
     let table = context.any_table(&request.table).await?;
     let table = table.ok_or_else(|| ApiError::table_not_found(&request.table))?;
-    let status = table.table.as_table().map_or(TableStatus::Active, |spec| spec.status);
+    let status = description::status(&table);
     let sizes = statistics::sizes(context, &table).await;
     Ok(description::answer(context, "Table", &table, status, &sizes))
 }

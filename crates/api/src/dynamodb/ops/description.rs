@@ -6,11 +6,22 @@ use serde_json::{Map, Value, json};
 use torc_cluster::topology::TableStatus;
 use torc_coordinator::tables::TableRef;
 use torc_model::schema::{
-    BillingMode, KeyDefinition, LocalIndex, Projection, SseSpecification, TableSchema, Throughput,
+    BillingMode, GlobalIndex, IndexState, KeyDefinition, LocalIndex, OnDemandThroughput, Projection,
+    SettingTimes, SseSpecification, TableSchema, Throughput, WarmThroughput,
 };
 
 /// What an on-demand table can take at once, by the developer guide, unless more was asked for: units a second of reads and writes.
 const ON_DEMAND_WARM: (u64, u64) = (12_000, 4_000);
+
+/// The status of a table as it is now: it is being updated while an index is set up or taken down.
+pub(super) fn status(table: &TableRef) -> TableStatus {
+    let status = table.table.as_table().map_or(TableStatus::Active, |spec| spec.status);
+    let moving = |index: &GlobalIndex| matches!(index.state, IndexState::Creating | IndexState::Deleting);
+    match status {
+        TableStatus::Active if table.schema.global_indexes.iter().any(moving) => TableStatus::Updating,
+        status => status,
+    }
+}
 
 /// `{"member": TableDescription}`.
 pub(super) fn answer(
@@ -40,31 +51,32 @@ fn describe(context: &Context<'_>, table: &TableRef, status: TableStatus, sizes:
         "KeySchema": key_schema(&schema.key),
         "TableStatus": status.as_str(),
         "CreationDateTime": timestamp(created),
-        "ProvisionedThroughput": provisioned(context, schema),
+        "ProvisionedThroughput": provisioned(context, &schema.times, schema.throughput),
         "TableSizeBytes": sizes.table.bytes,
         "ItemCount": sizes.table.items,
         "TableArn": arn,
         "TableId": table_id(context, table),
         "DeletionProtectionEnabled": schema.deletion_protection,
-        "WarmThroughput": warm(schema),
+        "WarmThroughput": warm_units(schema.billing, schema.throughput, schema.warm),
     });
     let Some(members) = out.as_object_mut() else { return out };
     if let Some(summary) = billing(schema, created, status) {
         members.insert("BillingModeSummary".into(), summary);
     }
     if let Some(limit) = &schema.on_demand {
-        let units = |limit: Option<u64>| limit.map_or(json!(-1), |units| json!(units));
-        let limits = json!({
-            "MaxReadRequestUnits": units(limit.max_read),
-            "MaxWriteRequestUnits": units(limit.max_write),
-        });
-        members.insert("OnDemandThroughput".into(), limits);
+        members.insert("OnDemandThroughput".into(), on_demand(limit));
     }
     if !schema.local_indexes.is_empty() {
         let of = |index: &LocalIndex| sizes.local.get(&index.id).copied().unwrap_or_default();
         let indexes: Vec<Value> =
             schema.local_indexes.iter().map(|index| local_index(index, &arn, of(index))).collect();
         members.insert("LocalSecondaryIndexes".into(), json!(indexes));
+    }
+    if !schema.global_indexes.is_empty() {
+        let of = |index: &GlobalIndex| sizes.global.get(&index.id).copied().unwrap_or_default();
+        let describe = |index| global_index(context, schema, index, status, &arn, of(index));
+        let indexes: Vec<Value> = schema.global_indexes.iter().map(describe).collect();
+        members.insert("GlobalSecondaryIndexes".into(), json!(indexes));
     }
     if let Some(view) = schema.stream {
         let specification = json!({"StreamEnabled": true, "StreamViewType": view.name()});
@@ -84,12 +96,11 @@ fn describe(context: &Context<'_>, table: &TableRef, status: TableStatus, sizes:
     out
 }
 
-fn provisioned(context: &Context<'_>, schema: &TableSchema) -> Value {
-    let times = &schema.times;
+fn provisioned(context: &Context<'_>, times: &SettingTimes, units: Throughput) -> Value {
     let mut out = json!({
         "NumberOfDecreasesToday": times.decreases_on_day_of(context.node.wall_ms()),
-        "ReadCapacityUnits": schema.throughput.read,
-        "WriteCapacityUnits": schema.throughput.write,
+        "ReadCapacityUnits": units.read,
+        "WriteCapacityUnits": units.write,
     });
     for (name, at) in [("LastIncreaseDateTime", times.increase), ("LastDecreaseDateTime", times.decrease)] {
         if let (Some(at), Some(members)) = (at, out.as_object_mut()) {
@@ -113,10 +124,10 @@ fn billing(schema: &TableSchema, created: u64, status: TableStatus) -> Option<Va
     Some(out)
 }
 
-fn warm(schema: &TableSchema) -> Value {
-    let Throughput { read, write } = schema.throughput;
-    let floor = if schema.billing == BillingMode::PayPerRequest { ON_DEMAND_WARM } else { (read, write) };
-    let asked = schema.warm.map_or((0, 0), |warm| (warm.read, warm.write));
+fn warm_units(billing: BillingMode, units: Throughput, asked: Option<WarmThroughput>) -> Value {
+    let floor =
+        if billing == BillingMode::PayPerRequest { ON_DEMAND_WARM } else { (units.read, units.write) };
+    let asked = asked.map_or((0, 0), |warm| (warm.read, warm.write));
     json!({
         "ReadUnitsPerSecond": floor.0.max(asked.0),
         "WriteUnitsPerSecond": floor.1.max(asked.1),
@@ -144,6 +155,49 @@ fn local_index(index: &LocalIndex, table_arn: &str, size: Size) -> Value {
         "ItemCount": size.items,
         "IndexArn": format!("{table_arn}/index/{}", index.name),
     })
+}
+
+fn global_index(
+    context: &Context<'_>,
+    schema: &TableSchema,
+    index: &GlobalIndex,
+    table: TableStatus,
+    table_arn: &str,
+    size: Size,
+) -> Value {
+    let with_table = table == TableStatus::Creating;
+    let status = match index.state {
+        _ if with_table => "CREATING",
+        IndexState::Creating | IndexState::Backfilling => "CREATING",
+        IndexState::Active => "ACTIVE",
+        IndexState::Deleting => "DELETING",
+    };
+    let units = index.throughput.unwrap_or_default();
+    let mut out = json!({
+        "IndexName": index.name,
+        "KeySchema": key_schema(&index.key),
+        "Projection": projection(&index.projection),
+        "IndexStatus": status,
+        "ProvisionedThroughput": provisioned(context, &index.times, units),
+        "IndexSizeBytes": size.bytes,
+        "ItemCount": size.items,
+        "IndexArn": format!("{table_arn}/index/{}", index.name),
+        "WarmThroughput": warm_units(schema.billing, units, index.warm),
+    });
+    let Some(members) = out.as_object_mut() else { return out };
+    // Of an index that came with its table there is nothing to say.
+    if !with_table && matches!(index.state, IndexState::Creating | IndexState::Backfilling) {
+        members.insert("Backfilling".into(), json!(index.state == IndexState::Backfilling));
+    }
+    if let Some(limit) = &index.on_demand {
+        members.insert("OnDemandThroughput".into(), on_demand(limit));
+    }
+    out
+}
+
+fn on_demand(limit: &OnDemandThroughput) -> Value {
+    let units = |limit: Option<u64>| limit.map_or(json!(-1), |units| json!(units));
+    json!({"MaxReadRequestUnits": units(limit.max_read), "MaxWriteRequestUnits": units(limit.max_write)})
 }
 
 fn projection(projection: &Projection) -> Value {

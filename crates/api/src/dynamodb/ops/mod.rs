@@ -16,6 +16,7 @@ mod put_item;
 mod query;
 mod scan;
 mod settings;
+mod source;
 pub(super) mod statistics;
 mod tagging;
 mod time_to_live;
@@ -28,8 +29,8 @@ use bytes::Bytes;
 use torc_cluster::topology::TableStatus;
 use torc_coordinator::node::Node;
 use torc_coordinator::tables::{ItemLocation, TableRef};
-use torc_model::key::{TokenHasher, item_key, local_index_prefix, space};
-use torc_model::schema::{EncodedKey, IndexRef, LocalIndex};
+use torc_model::key::{TokenHasher, item_key, space};
+use torc_model::schema::EncodedKey;
 use torc_model::{ApiError, ErrorCode, Item, codec};
 
 /// What an operation works with.
@@ -101,39 +102,6 @@ fn location_of(table: &TableRef, key: &EncodedKey) -> ItemLocation {
     let token = TokenHasher::new(table.token_key).token(&key.partition);
     let key = item_key(space::TABLE, table.id().0, token, &key.partition, &key.sort);
     ItemLocation { token, key: Bytes::from(key) }
-}
-
-/// Where the row of an item with these attributes lies in a local index.
-fn row_location(table: &TableRef, index: &LocalIndex, item: &Item) -> Result<ItemLocation, ApiError> {
-    let key = table.schema.key.encode(item)?;
-    let token = TokenHasher::new(table.token_key).token(&key.partition);
-    let tail = [index.key.encode(item)?.sort, key.sort].concat();
-    let key = item_key(space::INDEX, table.id().0, token, &row_prefix(index, &key.partition)?, &tail);
-    Ok(ItemLocation { token, key: Bytes::from(key) })
-}
-
-/// What stands between token and sort key in the rows of a local index.
-fn row_prefix(index: &LocalIndex, partition: &[u8]) -> Result<Vec<u8>, ApiError> {
-    Ok(local_index_prefix(ordinal(index)?, partition))
-}
-
-/// The number of a local index in its table.
-fn ordinal(index: &LocalIndex) -> Result<u8, ApiError> {
-    u8::try_from(index.id).map_err(|_| {
-        ApiError::new(ErrorCode::InternalServerError, format!("index {} has no ordinal", index.name))
-    })
-}
-
-/// The index that a query or scan reads. A table has no global ones as long as `CreateTable` and `UpdateTable` refuse them.
-fn local(index: Option<IndexRef<'_>>) -> Result<Option<&LocalIndex>, ApiError> {
-    match index {
-        None => Ok(None),
-        Some(IndexRef::Local(index)) => Ok(Some(index)),
-        Some(IndexRef::Global(index)) => Err(ApiError::validation(format!(
-            "Torc does not serve global secondary indexes yet: {}",
-            index.name
-        ))),
-    }
 }
 
 /// A time in milliseconds since the Unix epoch, as the service writes it: seconds with a fraction.

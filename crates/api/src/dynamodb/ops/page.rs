@@ -1,9 +1,10 @@
 //! One page of a query or scan: rows are read until the limit, 1 MB, or the end.
 
-use super::{Context, attributes, capacity, damaged, decode, errors, field, location, ordinal};
+use super::source::Source;
+use super::{Context, attributes, capacity, damaged, decode, errors, field, location};
 use bytes::Bytes;
 use futures::future::join_all;
-use torc_coordinator::tables::{RangeRequest, TableRef};
+use torc_coordinator::tables::RangeRequest;
 use torc_model::expr::{Condition, Projection};
 use torc_model::json::write_item;
 use torc_model::key::local_index_ordinal;
@@ -26,9 +27,7 @@ const ROWS_A_TURN: usize = 64;
 
 /// What a page is made by.
 pub(super) struct PageRequest<'a> {
-    pub table: &'a TableRef,
-    /// Read the rows of this index in place of the table's items.
-    pub index: Option<&'a LocalIndex>,
+    pub source: Source<'a>,
     pub filter: Option<&'a Condition>,
     pub projection: Option<&'a Projection>,
     pub select: Select,
@@ -46,10 +45,12 @@ pub(super) struct Page<'a> {
     bytes: u64,
     /// Only rows of this ordinal are the index's: in a token's range the rows of all local indexes lie together.
     ordinal: Option<u8>,
-    /// Whether items are fetched from the table, because the index does not hold all that is asked for.
+    /// Whether items are fetched from the table, because the index does not hold all that is looked at.
     fetches: bool,
-    /// Whether the filter, too, looks at what only the table has. A query's may not; a scan's may.
+    /// Whether the filter looks at what only the table has. A query's may not; a scan's may.
     filters_whole: bool,
+    /// Whether what is returned is only in the table. A filter that needs the table does not make an index give more than it holds.
+    shows_whole: bool,
     /// Size of what was fetched, bytes, and what it cost, units.
     fetched: (u64, f64),
     last: Option<Bytes>,
@@ -72,9 +73,12 @@ impl<'a> Page<'a> {
     /// # Errors
     /// When the index has no ordinal: its schema is damaged.
     pub(super) fn new(request: PageRequest<'a>) -> Result<Self, ApiError> {
-        let ordinal = request.index.map(ordinal).transpose()?;
-        let filters_whole = request.index.is_some_and(|index| filters_whole(&request, index));
-        let fetches = filters_whole || request.index.is_some_and(|index| fetches(&request, index));
+        let ordinal = request.source.ordinal()?;
+        // What a global index does not hold can't be had from it; the plan has refused that.
+        let local = request.source.local();
+        let filters_whole = local.is_some_and(|index| filters_whole(&request, index));
+        let shows_whole = local.is_some_and(|index| shows_whole(&request, index));
+        let fetches = filters_whole || shows_whole;
         Ok(Self {
             request,
             items: vec![b'['],
@@ -84,6 +88,7 @@ impl<'a> Page<'a> {
             ordinal,
             fetches,
             filters_whole,
+            shows_whole,
             fetched: (0, 0.0),
             last: None,
             full: false,
@@ -109,7 +114,7 @@ impl<'a> Page<'a> {
                 max_bytes: (PAGE_BYTES - self.bytes.min(PAGE_BYTES)).clamp(1, CHUNK_BYTES) as u32,
                 strong: self.request.consistent,
             };
-            let rows = context.node.tables().range(self.request.table.id(), &range).await;
+            let rows = context.node.tables().range(self.request.source.id(), &range).await;
             let rows = rows.map_err(errors::from_route)?;
             let own = rows.keys.iter().zip(&rows.values);
             let own = own.filter(|(key, _)| self.ordinal.is_none_or(|o| local_index_ordinal(key) == Some(o)));
@@ -139,28 +144,22 @@ impl<'a> Page<'a> {
     fn chunk_rows(&self, left: u64) -> u32 {
         let kinds = match self.ordinal {
             None => 1,
-            Some(_) => self.request.table.schema.local_indexes.len().max(1) as u64,
+            Some(_) => self.request.source.table.schema.local_indexes.len().max(1) as u64,
         };
         let most = if self.fetches { FETCH_ROWS } else { CHUNK_ROWS };
         u32::try_from(left.saturating_mul(kinds)).unwrap_or(u32::MAX).min(most)
     }
 
-    /// The items of those rows that the filter lets pass (all, if it looks at more than the rows hold), from the table. A row whose item is gone meanwhile has none.
+    /// The items of the rows, from the table; of all of them, because what a filter leaves out is read and charged too. A row whose item is
+    /// gone meanwhile has none.
     async fn fetch(&self, context: &Context<'_>, rows: &[&Bytes]) -> Result<Vec<Option<Bytes>>, ApiError> {
-        let table = self.request.table;
+        let table = self.request.source.table;
         let mut wanted = Vec::with_capacity(rows.len());
         for record in rows {
-            let row = decode(record)?;
-            let filter = self.request.filter.filter(|_| !self.filters_whole);
-            let passes = filter.is_none_or(|filter| filter.matches(&row));
-            wanted.push(if passes { Some(location(table, &row)?) } else { None });
+            wanted.push(location(table, &decode(record)?)?);
         }
-        let reads = wanted.iter().map(|at| async {
-            match at {
-                Some(at) => context.node.tables().read(table.id(), at, self.request.consistent).await,
-                None => Ok(None),
-            }
-        });
+        let reads =
+            wanted.iter().map(|at| context.node.tables().read(table.id(), at, self.request.consistent));
         join_all(reads).await.into_iter().collect::<Result<_, _>>().map_err(errors::from_route)
     }
 
@@ -187,7 +186,7 @@ impl<'a> Page<'a> {
         if passes {
             self.count += 1;
             if self.request.select != Select::Count {
-                self.write(item)?;
+                self.write(if self.shows_whole { item } else { record })?;
             }
         }
         self.full = self.bytes + self.fetched.0 >= PAGE_BYTES
@@ -229,15 +228,16 @@ impl<'a> Page<'a> {
         field("ScannedCount", &mut out);
         out.extend_from_slice(self.scanned.to_string().as_bytes());
         if let Some(last) = self.last.as_ref().filter(|_| self.full) {
-            let index = self.request.index.map(IndexRef::Local);
-            let key: Item = self.request.table.schema.continuation_key(&decode(last)?, index);
+            let Source { table, index } = self.request.source;
+            let key: Item = table.schema.continuation_key(&decode(last)?, index);
             field("LastEvaluatedKey", &mut out);
             write_item(&key, &mut out);
         }
         let units = read_units(usize::try_from(self.bytes).unwrap_or(usize::MAX), self.read_kind());
-        let charge = match self.request.index {
+        let charge = match self.request.source.index {
             None => capacity::Charge::table(units),
-            Some(index) => capacity::Charge::local(&index.name, units, self.fetched.1),
+            Some(IndexRef::Local(index)) => capacity::Charge::local(&index.name, units, self.fetched.1),
+            Some(IndexRef::Global(index)) => capacity::Charge::global(&index.name, units),
         };
         capacity::write(capacity, name, &charge, &mut out);
         out.push(b'}');
@@ -247,14 +247,14 @@ impl<'a> Page<'a> {
 
 /// Whether the filter of a read of an index looks at attributes that only the table has.
 fn filters_whole(request: &PageRequest<'_>, index: &LocalIndex) -> bool {
-    let schema = &request.table.schema;
+    let schema = &request.source.table.schema;
     let mut paths = request.filter.iter().flat_map(|filter| filter.paths());
     paths.any(|path| !schema.is_projected(IndexRef::Local(index), path.root()))
 }
 
-/// Whether a read of an index asks for attributes that only the table has.
-fn fetches(request: &PageRequest<'_>, index: &LocalIndex) -> bool {
-    let schema = &request.table.schema;
+/// Whether a read of an index returns attributes that only the table has.
+fn shows_whole(request: &PageRequest<'_>, index: &LocalIndex) -> bool {
+    let schema = &request.source.table.schema;
     let held = |name: &str| schema.is_projected(IndexRef::Local(index), name);
     match (request.select, request.projection) {
         (Select::Count, _) => false,

@@ -1,26 +1,22 @@
 //! `Scan`: partition by partition in token order; a segment is a share of the token space.
 
+use super::Context;
 use super::page::{Page, PageRequest, Stretch, after};
-use super::{Context, local, location, row_location};
+use super::source::Source;
 use torc_cluster::TokenRange;
 use torc_coordinator::tables::range_in;
 use torc_model::ApiError;
-use torc_model::key::space;
 use torc_model::ops::Scan;
 
 pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>, ApiError> {
     let request = Scan::parse(body)?;
     let table = context.table(&request.table).await?;
     let plan = request.plan(&table.schema)?;
-    let index = local(plan.index)?;
-    let space = if index.is_some() { space::INDEX } else { space::TABLE };
+    let source = Source { table: &table, index: plan.index };
     let mut tokens = segment(request.segment);
     let mut resume = None;
     if let Some(from) = &plan.start {
-        let at = match index {
-            None => location(&table, &from.attributes)?,
-            Some(index) => row_location(&table, index, &from.attributes)?,
-        };
+        let at = source.location(&from.attributes)?;
         if !tokens.contains(at.token) {
             return Err(request.outside_segment());
         }
@@ -28,8 +24,7 @@ pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>
         resume = Some(after(&at.key));
     }
     let mut page = Page::new(PageRequest {
-        table: &table,
-        index,
+        source,
         filter: request.filter.as_ref(),
         projection: request.projection.as_ref(),
         select: plan.select,
@@ -38,11 +33,11 @@ pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>
     })?;
     loop {
         let topology = context.node.topology();
-        let Some(partition) = topology.partition(table.id(), tokens.start) else {
+        let Some(partition) = topology.partition(source.id(), tokens.start) else {
             return Err(ApiError::no_such_table());
         };
         let share = TokenRange { start: tokens.start, end: tokens.end.min(partition.range.end) };
-        let keys = range_in(space, table.id().0, share);
+        let keys = range_in(source.space(), source.id().0, share);
         let start = resume.take().unwrap_or(keys.start);
         page.read(context, Stretch { token: share.start, start, end: keys.end, reverse: false }).await?;
         match share.end.checked_add(1) {

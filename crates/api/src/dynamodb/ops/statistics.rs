@@ -26,11 +26,12 @@ pub(in crate::dynamodb) struct Size {
     pub bytes: u64,
 }
 
-/// Sizes of a table, and of its local indexes by ordinal.
+/// Sizes of a table, of its local indexes by ordinal, and of its global ones by number.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::dynamodb) struct Sizes {
     pub table: Size,
     pub local: BTreeMap<u64, Size>,
+    pub global: BTreeMap<u64, Size>,
 }
 
 /// Estimates of large tables, by table.
@@ -46,13 +47,19 @@ pub(super) async fn sizes(context: &Context<'_>, table: &TableRef) -> Sizes {
         return sizes.clone();
     }
     let mut counted = Count::default();
-    counted.walk(context, table, space::TABLE).await;
-    let mut sizes = Sizes { table: counted.table_size(), local: BTreeMap::new() };
+    counted.walk(context, table.id(), space::TABLE).await;
+    let mut sizes = Sizes { table: counted.table_size(), ..Sizes::default() };
     let mut estimated = counted.until.is_some();
     if !table.schema.local_indexes.is_empty() {
         let mut counted = Count::default();
-        counted.walk(context, table, space::INDEX).await;
+        counted.walk(context, table.id(), space::INDEX).await;
         sizes.local = counted.by_kind.keys().map(|kind| (u64::from(*kind), counted.size(*kind))).collect();
+        estimated |= counted.until.is_some();
+    }
+    for index in &table.schema.global_indexes {
+        let mut counted = Count { one_kind: true, ..Count::default() };
+        counted.walk(context, TableId(index.id), space::INDEX).await;
+        sizes.global.insert(index.id, counted.table_size());
         estimated |= counted.until.is_some();
     }
     if estimated {
@@ -70,17 +77,19 @@ pub(super) async fn sizes(context: &Context<'_>, table: &TableRef) -> Sizes {
 struct Count {
     rows: u64,
     bytes: u64,
-    /// By ordinal of the index; 0 for items.
+    /// The rows are of one kind, those of a global index.
+    one_kind: bool,
+    /// By ordinal of the local index; 0 for items, and for rows of one kind.
     by_kind: BTreeMap<u8, Size>,
     /// The token at which the count broke off; `None` if all was counted.
     until: Option<u64>,
 }
 
 impl Count {
-    async fn walk(&mut self, context: &Context<'_>, table: &TableRef, space: u8) {
+    async fn walk(&mut self, context: &Context<'_>, id: TableId, space: u8) {
         let topology = context.node.topology();
-        for partition in topology.partitions(table.id()) {
-            let keys = range_in(space, table.id().0, partition.range);
+        for partition in topology.partitions(id) {
+            let keys = range_in(space, id.0, partition.range);
             let (mut start, end) = (keys.start, keys.end);
             loop {
                 if self.rows >= MAX_ROWS || self.bytes >= MAX_BYTES {
@@ -96,7 +105,7 @@ impl Count {
                     max_bytes: 1 << 20,
                     strong: false,
                 };
-                let Ok(rows) = context.node.tables().range(table.id(), &range).await else { break };
+                let Ok(rows) = context.node.tables().range(id, &range).await else { break };
                 for (key, record) in rows.keys.iter().zip(&rows.values) {
                     self.add(space, key, record);
                 }
@@ -111,7 +120,8 @@ impl Count {
 
     fn add(&mut self, space: u8, key: &[u8], record: &[u8]) {
         let Ok((header, _)) = codec::decode_header(record) else { return };
-        let kind = if space == space::INDEX { local_index_ordinal(key).unwrap_or(0) } else { 0 };
+        let local = space == space::INDEX && !self.one_kind;
+        let kind = if local { local_index_ordinal(key).unwrap_or(0) } else { 0 };
         let size = self.by_kind.entry(kind).or_default();
         size.items += 1;
         size.bytes += header.item_size;

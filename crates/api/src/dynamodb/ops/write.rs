@@ -65,6 +65,12 @@ pub(super) fn charged<'s>(schema: &'s TableSchema, outcome: &ItemOutcome) -> Cha
             *charge.local.entry(&index.name).or_default() += f64::from(one.units);
         }
     }
+    for one in &outcome.global_indexes {
+        let index = schema.global_indexes.iter().find(|index| index.id == one.index);
+        if let Some(index) = index {
+            *charge.global.entry(&index.name).or_default() += f64::from(one.units);
+        }
+    }
     charge
 }
 

@@ -467,7 +467,7 @@ fn buffered_writes_become_durable_in_order_with_the_next_sync() {
     let lsn = engine.write_buffered(&batch).unwrap();
     assert!(engine.log().durable_lsn() < lsn);
     drop(engine);
-    env.crash(7);
+    env.crash(1);
     let engine = open(&env, tiny()).unwrap();
     assert_eq!(get(&engine, "a").as_deref(), Some("1"));
     assert_eq!(get(&engine, "b"), None);

@@ -45,8 +45,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let engine = Engine::open(Arc::new(SimEnv::new(1)), Path::new("/data"), Options::default()).unwrap();
-        let spec =
-            TableSpec { schema: schema().to_json(), status: TableStatus::Active, replication_factor: 1 };
+        let spec = TableSpec::new(schema().to_json(), TableStatus::Active, 1);
         let table = Arc::new(Table {
             id: TableId(TABLE),
             name: "music".into(),
@@ -61,7 +60,7 @@ impl World {
             replicas: Vec::new(),
             changed: Epoch(0),
         };
-        let machine = machine(partition, Box::new(move || Some(table.clone())));
+        let machine = machine(partition, Box::new(move || Some(table.clone())), Box::new(|| {}));
         Self { engine, machine, index: 0 }
     }
 
@@ -69,8 +68,8 @@ impl World {
     fn write(&mut self, write: ItemWrite) -> ItemOutcome {
         self.index += 1;
         let overlay = Overlay::default();
-        let mut context = EvalCtx::new(&self.engine, &overlay, self.index);
-        let command = TableCommand { writes: vec![write], timestamp_ms: self.index };
+        let mut context = EvalCtx::new(&self.engine, &overlay, 1, self.index);
+        let command = TableCommand { writes: vec![write], timestamp_ms: self.index, log: None };
         let done = self.machine.evaluate(&mut context, &command.encode_to_vec()).unwrap();
         if let Some(batch) = &done.batch {
             self.engine.write(batch).unwrap();
