@@ -452,7 +452,7 @@ fn query_plans() {
         ),
         (
             format!(
-                r#""IndexName":"global","KeyConditionExpression":"g = :p","ProjectionExpression":"n1, l, Abc.x, l, pk",{one}"#
+                r#""IndexName":"global","KeyConditionExpression":"g = :p","ProjectionExpression":"n1, l[0], Abc.x, l[1], pk",{one}"#
             ),
             "One or more parameter values were invalid: Global secondary index global does not project [Abc, n1, l]",
         ),
