@@ -262,9 +262,9 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
         if entry.file_type()?.is_dir() {
             copy(&entry.path(), &target)?;
         } else {
-            // `cp` keeps holes: LMDB's file and preallocated logs have them.
+            // Keeps holes (LMDB has them) and makes none: a log segment written ahead must stay written.
             let status = Command::new("cp")
-                .args(["--sparse=always", "--"])
+                .args(["--sparse=auto", "--"])
                 .args([entry.path(), target.clone()])
                 .status()?;
             anyhow::ensure!(status.success(), "cp to {}", target.display());
