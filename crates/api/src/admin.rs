@@ -8,6 +8,11 @@ use torc_cluster::NodeId;
 use torc_cluster::gossip::Liveness;
 use torc_coordinator::node::Node;
 
+/// Whether a path is served without authentication: what load balancers and supervisors ask.
+pub fn is_open(path: &str) -> bool {
+    matches!(path, "/health" | "/ready")
+}
+
 /// Serves `/health`, `/ready` and `/admin/…`.
 pub async fn handle(node: &Node, request: Request<Bytes>) -> Response<Full<Bytes>> {
     if request.method() != Method::GET {

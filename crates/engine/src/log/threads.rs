@@ -7,7 +7,7 @@ use super::format::{self, Input, RECORD_HEADER, RecordView};
 use super::segment::{Context, SegmentFile, Writer};
 use super::state::{Source, State};
 use super::streams::Place;
-use super::{LogOptions, Record, check, recover};
+use super::{LogOptions, Record, Replay, ReplayOf, check, recover};
 use crate::{Background, Env, Error, Lsn, Result};
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
@@ -366,10 +366,15 @@ pub(super) struct Handle {
 }
 
 impl Handle {
-    pub(super) fn open(env: Arc<dyn Env>, dir: &Path, options: LogOptions) -> Result<Self> {
+    pub(super) fn open<T: Replay>(
+        env: Arc<dyn Env>,
+        dir: &Path,
+        options: LogOptions,
+        of: &ReplayOf<'_, T>,
+    ) -> Result<(Self, Vec<T>)> {
         let background = options.background;
         let context = Context { env, dir: dir.to_owned(), options };
-        let mut state = recover::recover(&context)?;
+        let (mut state, replayed) = recover::recover(&context, of)?;
         if state.active == 0 {
             state.start_segment(&context)?;
         }
@@ -393,7 +398,7 @@ impl Handle {
             handle.spawn("log-sync", Shared::sync_thread)?;
             handle.spawn("log-space", Shared::space_thread)?;
         }
-        Ok(handle)
+        Ok((handle, replayed))
     }
 
     fn spawn(&self, name: &'static str, run: fn(&Shared)) -> Result<()> {

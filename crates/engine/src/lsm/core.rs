@@ -10,7 +10,7 @@ use super::cache::BlockCache;
 use super::files::TableFolder;
 use super::key::{KIND_DELETE, KIND_PUT, MAX_SEQ};
 use super::manifest::Manifest;
-use super::memtable::{Found, Memtable};
+use super::memtable::{Found, MemPool, Memtable};
 use super::picker::{PickerOptions, Running, debt_bytes};
 use super::snapshot::Snapshots;
 use super::table::TableLayout;
@@ -155,6 +155,7 @@ pub(crate) struct Core {
     pub(crate) folder: Arc<TableFolder>,
     pub(crate) cache: Arc<BlockCache>,
     pub(crate) log: Log,
+    pub(crate) pool: Arc<MemPool>,
     pub(crate) state: ArcSwap<ReadState>,
     /// Serialises changes of `state`.
     pub(crate) state_lock: Mutex<()>,
@@ -251,7 +252,7 @@ impl Core {
             let mut immutables = Vec::with_capacity(old.immutables.len() + 1);
             immutables.push(old.active.clone());
             immutables.extend(old.immutables.iter().cloned());
-            let active = Arc::new(Memtable::new(old.active.epoch + 1));
+            let active = Arc::new(Memtable::new(old.active.epoch + 1, self.pool.clone()));
             // What the closed memtable covers of the log, the new one covers too.
             active.set_log_index(old.active.log_index());
             self.state.store(Arc::new(ReadState { active, immutables, version: old.version.clone() }));

@@ -18,8 +18,8 @@ pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>
         return Err(DeleteTable::protected());
     }
     let status = table.table.as_table().map(|spec| spec.status);
-    if matches!(status, Some(TableStatus::Creating)) {
-        return Err(errors::in_use(&request.table));
+    if let Some(status @ (TableStatus::Creating | TableStatus::Deleting)) = status {
+        return Err(errors::in_use(&request.table, status));
     }
     let command =
         Command::UpdateTable { table: table.id(), schema: None, status: Some(TableStatus::Deleting) };

@@ -27,7 +27,9 @@ pub(super) async fn change(
     let table = context.any_table(name).await?.ok_or_else(&absent)?;
     match table.table.as_table().map(|spec| spec.status) {
         Some(TableStatus::Active | TableStatus::Updating) => {}
-        Some(TableStatus::Creating) => return Err(errors::in_use(name)),
+        Some(status @ (TableStatus::Creating | TableStatus::Deleting)) => {
+            return Err(errors::in_use(name, status));
+        }
         _ => return Err(absent()),
     }
     let schema = change(&table.schema)?;
