@@ -8,7 +8,7 @@ use torc_engine::env::RealEnv;
 use torc_engine::{Background, Engine, Env, Options};
 
 /// `torc verify`.
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 pub struct VerifyArgs {
     /// Folder of the node, as given to `torc start --data`
     #[arg(long)]
@@ -16,14 +16,14 @@ pub struct VerifyArgs {
 }
 
 /// `torc inspect`.
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 pub struct InspectArgs {
     /// What to look at
     #[command(subcommand)]
     what: What,
 }
 
-#[derive(clap::Subcommand)]
+#[derive(Debug, clap::Subcommand)]
 enum What {
     /// The levels and tables of a node's folder
     Manifest {
