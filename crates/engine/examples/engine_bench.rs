@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p torc-engine --example engine_bench -- [--keys N] [--value BYTES] [--threads N] [--cache MIB] [--dir DIR]
 //! [--seconds S]
-//! [--only fill,overwrite,sync,reopen,hit,miss,scan]`
+//! [--only fill,overwrite,sync,reopen,drop,hit,miss,scan]`
 //!
 //! Numbers are for comparing two builds on one quiet machine in one sitting; bench/compare has the other engines.
 
@@ -250,6 +250,80 @@ fn reopen(value_bytes: usize, dir: Option<&Path>) {
     }
 }
 
+/// Size of the files in a folder, bytes.
+fn size_of_files(dir: &Path) -> u64 {
+    let files = std::fs::read_dir(dir).expect("list");
+    files.filter_map(|f| f.ok()?.metadata().ok()).map(|m| m.len()).sum()
+}
+
+/// One partition of 1 GB is dropped beside another of 100 MB that is read and written all the while.
+fn drop_partition() {
+    let temporary = tempfile::tempdir().expect("temporary folder");
+    let engine = Engine::open(Arc::new(RealEnv::new()), temporary.path(), Options::default()).expect("open");
+    let put = |partition: u8, n: u64, rng: &mut SmallRng| {
+        let (mut k, mut v) = ([0; 20], vec![0; 1000]);
+        key(n, &mut k);
+        k[0] = partition;
+        rng.fill(&mut v[..]);
+        let mut batch = WriteBatch::with_capacity(1100);
+        batch.put(&k, &v);
+        engine.write(&batch).expect("write")
+    };
+    let mut rng = SmallRng::seed_from_u64(1);
+    for n in 0..1_000_000 {
+        put(b'a', n, &mut rng);
+        if n % 10 == 0 {
+            put(b'b', n, &mut rng);
+        }
+    }
+    settle(&engine);
+    let tables = temporary.path().join("tables");
+    let before = size_of_files(&tables);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|s| {
+        let other = s.spawn(|| {
+            let mut rng = SmallRng::seed_from_u64(2);
+            let mut done = 0u64;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                put(b'b', rng.random_range(0..100_000) * 10, &mut rng);
+                let mut k = [0; 20];
+                key(rng.random_range(0..100_000) * 10, &mut k);
+                k[0] = b'b';
+                assert!(engine.get(&k).expect("read").is_some());
+                done += 1;
+                std::thread::sleep(Duration::from_micros(50));
+            }
+            done
+        });
+        let start = Instant::now();
+        let mut batch = WriteBatch::new();
+        batch.delete_range(b"a", b"b");
+        let lsn = engine.write(&batch).expect("drop");
+        let applied = start.elapsed();
+        engine.log().wait(lsn).expect("sync");
+        println!(
+            "drop of 1 GB: applied after {:.3} ms, durable after {:.3} ms",
+            applied.as_secs_f64() * 1e3,
+            start.elapsed().as_secs_f64() * 1e3
+        );
+        assert!(engine.scan(b"a", b"b", false, None).next().is_none());
+        let mut now = before;
+        while now > before / 4 && start.elapsed() < Duration::from_secs(120) {
+            std::thread::sleep(Duration::from_millis(50));
+            now = size_of_files(&tables);
+        }
+        println!(
+            "  tables: {} MiB before, {} MiB {:.2} s later",
+            before >> 20,
+            now >> 20,
+            start.elapsed().as_secs_f64()
+        );
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        println!("  meanwhile {} writes and reads of another partition", other.join().expect("other work"));
+    });
+    engine.close().expect("close");
+}
+
 fn settle(engine: &Engine) {
     let start = Instant::now();
     engine.flush().expect("flush");
@@ -327,6 +401,9 @@ fn main() {
     };
     if wants("reopen") {
         reopen(args.value, args.dir.as_deref());
+    }
+    if args.only.as_ref().is_some_and(|o| o.iter().any(|x| x == "drop")) {
+        drop_partition();
     }
     if wants("hit") {
         // Once through, so that the cache is warm.

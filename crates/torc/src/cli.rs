@@ -7,6 +7,7 @@
 
 mod kv;
 mod start;
+mod store;
 pub mod terminal;
 
 use crate::{bench, demo, status};
@@ -34,6 +35,10 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Put, get and delete values in buckets
     Kv(kv::KvArgs),
+    /// Read every checksum of a stopped node's folder
+    Verify(store::VerifyArgs),
+    /// Show what the files of a node's folder say
+    Inspect(store::InspectArgs),
     /// Print a completion script: torc completions bash > /etc/bash_completion.d/torc
     Completions {
         /// The shell it is for
@@ -59,6 +64,8 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Status(args) => status::main(&args),
         Command::Bench(args) => bench::main(args),
         Command::Kv(args) => kv::main(args),
+        Command::Verify(args) => store::verify(&args),
+        Command::Inspect(args) => store::inspect(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "torc", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

@@ -259,6 +259,8 @@ fn parse_record<'a>(input: &mut Input<'a>) -> Option<RecordView<'a>> {
     let (stream, index, kind) = (input.u64()?, input.u64()?, input.u8()?);
     let payload = input.bytes(len)?;
     match kind {
+        // Never written, and nothing could follow it.
+        KIND_ENTRY | KIND_TRUNCATE if index == u64::MAX => None,
         KIND_ENTRY => Some(RecordView::Entry { stream, index, payload }),
         KIND_STATE => Some(RecordView::State { stream, blob: payload }),
         KIND_TRUNCATE => Some(RecordView::TruncatePrefix { stream, through: index }),
@@ -356,7 +358,7 @@ impl Table {
             let mut stream = TableStream { stream, first, last, state, runs: Vec::new() };
             for _ in 0..runs {
                 let run = TableRun { generation: input.u64()?, first: input.u64()?, last: input.u64()? };
-                if run.first > run.last || run.first < first || run.last > last {
+                if run.first > run.last || run.first < first || run.last > last || run.last == u64::MAX {
                     return None;
                 }
                 stream.runs.push(run);

@@ -11,6 +11,7 @@
 //! failed sync.
 
 mod format;
+mod inspect;
 mod options;
 mod recent;
 mod recover;
@@ -19,6 +20,7 @@ mod state;
 mod streams;
 mod threads;
 
+pub use inspect::inspect_log;
 pub use options::{LogFaults, LogMetrics, LogOptions};
 
 use crate::{Env, Result};

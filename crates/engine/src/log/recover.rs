@@ -12,7 +12,7 @@ use super::segment::{Context, SegmentFile, slot_of};
 use super::state::{Segment, State};
 use super::streams::{Found, Place, Streams};
 use super::{Replay, ReplayOf};
-use crate::env::OpenMode;
+use crate::env::{File, OpenMode};
 use crate::{Background, Error, Lsn, Result};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -43,6 +43,15 @@ pub(super) fn recover<T: Replay>(context: &Context, of: &ReplayOf<'_, T>) -> Res
         let mut bytes = [0; SEGMENT_HEADER];
         file.read_at(0, &mut bytes[..SEGMENT_HEADER.min(len as usize)])?;
         let header = SegmentHeader::decode(&bytes);
+        let known =
+            if let Header::Valid(h) = &header { (h.generation, h.salt) } else { (0, context.options.salt) };
+        if let Some(found) = newer_table(&*file, len, known)? {
+            let detail = format!(
+                "a table of generation {found} in a segment of generation {}: a write of its header was lost",
+                known.0
+            );
+            return Err(Error::Corrupt { what: "segment header", path, offset: 0, detail });
+        }
         // A used segment's name was made durable before its header was written.
         let segment = Arc::new(SegmentFile::new(path, file, len, header != Header::Blank));
         match header {
@@ -78,6 +87,18 @@ pub(super) fn recover<T: Replay>(context: &Context, of: &ReplayOf<'_, T>) -> Res
     Ok((state, replayed))
 }
 
+/// The generation of the table in a segment, if it is newer than the header's. Headers are durable before their tables are
+/// written, so this is no crash but a device that lost the header.
+fn newer_table(file: &dyn File, len: u64, (generation, salt): (u64, u64)) -> Result<Option<u64>> {
+    let mut bytes = [0; BATCH_HEADER];
+    if len < BLOCK + BATCH_HEADER as u64 {
+        return Ok(None);
+    }
+    file.read_at(BLOCK, &mut bytes)?;
+    let batch = BatchHeader::decode(&bytes, salt).filter(|b| b.kind == BatchKind::Table && b.offset == BLOCK);
+    Ok(batch.map(|b| b.generation).filter(|found| *found > generation))
+}
+
 /// The newest segment whose table is whole.
 struct Newest {
     header: SegmentHeader,
@@ -97,7 +118,7 @@ fn newest_table(
     // A segment with a header but no whole table was being started when the power went; it held nothing.
     let mut follows: Option<(u64, u64, Arc<SegmentFile>)> = None;
     while let Some((generation, (header, file))) = used.pop_last() {
-        let mut scanner = Scanner::new(context, &file, &header)?;
+        let mut scanner = Scanner::new(context.options.faults.wrong_recycle_generation, &file, &header)?;
         match scanner.batch(BLOCK)? {
             Some((batch, payload)) => {
                 if batch.kind != BatchKind::Table {
@@ -260,7 +281,7 @@ fn read_newest<'a, T: Replay>(
     of: &ReplayOf<'_, T>,
 ) -> Result<Tail<'a, T>> {
     let (file, generation) = (&newest.file, newest.header.generation);
-    let mut scanner = Scanner::new(context, file, &newest.header)?;
+    let mut scanner = Scanner::new(context.options.faults.wrong_recycle_generation, file, &newest.header)?;
     let mut replay = (of.make)();
     let (mut end, mut next_lsn) = (newest.table_end, newest.next_lsn);
     while scanner.units(&mut end, &mut next_lsn, &mut |record, place| match record {
@@ -290,7 +311,7 @@ fn read_older<T: Replay>(
     end: u64,
     of: &ReplayOf<'_, T>,
 ) -> Result<(Found, T)> {
-    let mut scanner = Scanner::new(context, file, header)?;
+    let mut scanner = Scanner::new(context.options.faults.wrong_recycle_generation, file, header)?;
     let Some((table, _)) = scanner.batch(BLOCK)? else { return Err(damaged(file, BLOCK, "table")) };
     let (mut at, mut next_lsn) = (BLOCK + table.span(), table.first_lsn);
     let (mut found, mut replay) = (Found::default(), (of.make)());
@@ -322,7 +343,7 @@ fn lost(because: &SegmentFile, generation: u64) -> Error {
 }
 
 /// Reads batches of one segment through a window.
-struct Scanner<'a> {
+pub(super) struct Scanner<'a> {
     segment: &'a SegmentFile,
     generation: u64,
     salt: u64,
@@ -335,7 +356,11 @@ struct Scanner<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    fn new(context: &Context, segment: &'a SegmentFile, header: &SegmentHeader) -> Result<Self> {
+    pub(super) fn new(
+        trust_any_generation: bool,
+        segment: &'a SegmentFile,
+        header: &SegmentHeader,
+    ) -> Result<Self> {
         Ok(Self {
             segment,
             generation: header.generation,
@@ -343,7 +368,7 @@ impl<'a> Scanner<'a> {
             len: segment.file.len()?,
             window: Vec::new(),
             window_at: 0,
-            trust_any_generation: context.options.faults.wrong_recycle_generation,
+            trust_any_generation,
             known_durable: 0,
         })
     }
@@ -376,7 +401,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The whole batch at `offset`.
-    fn batch(&mut self, offset: u64) -> Result<Option<(BatchHeader, &[u8])>> {
+    pub(super) fn batch(&mut self, offset: u64) -> Result<Option<(BatchHeader, &[u8])>> {
         let Some(header) = self.header(offset)? else { return Ok(None) };
         if !self.load(offset, header.span())? {
             return Ok(None);

@@ -1,5 +1,6 @@
 //! Runs compactions that the picker chose.
 
+use super::Background;
 use super::core::Core;
 use super::files::TableFile;
 use super::merge::{MergeIter, RunFiles, RunIter, Source};
@@ -101,8 +102,9 @@ impl Core {
         let mut dels = RangeDelMap::default();
         let mut sources = Vec::new();
         let mut read_bytes = 0;
-        for (_, file) in &c.inputs {
+        for (level, file) in &c.inputs {
             read_bytes += file.meta.summary.size;
+            self.counters.read[*level].fetch_add(file.meta.summary.size, Ordering::Relaxed);
             if file.meta.summary.range_dels > 0 {
                 file.table()?.range_dels().frags.iter().for_each(|f| dels.insert_fragment(f));
             }
@@ -127,6 +129,9 @@ impl Core {
             output_level: Some(c.output_level),
             table_bytes: self.options.table_bytes,
             layout: self.layout(),
+            filter: self.options.filter.clone(),
+            budget: (self.options.background == Background::Threads).then(|| self.budget.clone()),
+            drops_tombstones: self.options.faults.dropped_tombstone,
             cancel,
         };
         let mut merge = MergeIter::new(sources, false);
@@ -136,11 +141,18 @@ impl Core {
         let write_bytes: u64 = outputs.iter().map(|f| f.summary.size).sum();
         self.counters.compaction_read_bytes.fetch_add(read_bytes, Ordering::Relaxed);
         self.counters.compaction_write_bytes.fetch_add(write_bytes, Ordering::Relaxed);
+        self.counters.written[c.output_level].fetch_add(write_bytes, Ordering::Relaxed);
         Ok(outputs.into_iter().map(|f| (c.output_level, f)).collect())
     }
 
-    /// One unit of background work: a flush, else a compaction, else a file removal.
+    /// What a compaction thread does next. Files first: under steady writes there is always something to compact, and their space
+    /// would never come back.
+    pub(crate) fn compact_step(&self) -> Result<bool> {
+        Ok(self.folder.collect_one()? || self.compact_one()?)
+    }
+
+    /// One unit of background work: a flush, else a file removal, else a compaction.
     pub(crate) fn background_step(&self) -> Result<bool> {
-        Ok(self.flush_one()? || self.compact_one()? || self.folder.collect_one()?)
+        Ok(self.flush_step()? || self.compact_step()?)
     }
 }

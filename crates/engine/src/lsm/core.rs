@@ -6,6 +6,7 @@
 
 use super::batch::{Op, WriteBatch};
 use super::bloom;
+use super::budget::IoBudget;
 use super::cache::BlockCache;
 use super::files::TableFolder;
 use super::key::{KIND_DELETE, KIND_PUT, MAX_SEQ};
@@ -15,7 +16,7 @@ use super::picker::{PickerOptions, Running, debt_bytes};
 use super::snapshot::Snapshots;
 use super::table::TableLayout;
 use super::throttle::{Pressure, Throttle};
-use super::version::{Version, VersionEdit};
+use super::version::{LEVELS, Version, VersionEdit};
 use super::{Background, Options};
 use crate::log::{ENGINE_STREAM, Record};
 use crate::{Env, Error, Log, Lsn, Result};
@@ -143,6 +144,9 @@ pub(crate) struct Counters {
     pub(crate) compaction_read_bytes: AtomicU64,
     pub(crate) compaction_write_bytes: AtomicU64,
     pub(crate) user_bytes: AtomicU64,
+    /// Bytes that flushes and compactions wrote into each level, and compactions read from it.
+    pub(crate) written: [AtomicU64; LEVELS],
+    pub(crate) read: [AtomicU64; LEVELS],
     /// Times that a writer had to wait for a flush.
     pub(crate) stops: AtomicU64,
 }
@@ -171,7 +175,10 @@ pub(crate) struct Core {
     pub(crate) flushed_epoch: AtomicU64,
     pub(crate) signal: Signal,
     pub(crate) throttle: Throttle,
+    pub(crate) budget: Arc<IoBudget>,
     pub(crate) disk_full: AtomicBool,
+    /// The active memtable holds a range delete that frees whole tables once it is in a table itself: flushed without waiting for it to fill.
+    pub(crate) flush_soon: AtomicBool,
     pub(crate) closed: Arc<AtomicBool>,
     pub(crate) counters: Counters,
     /// Held until the last handle is gone.
@@ -224,12 +231,16 @@ impl Core {
         let state = self.state.load();
         let mem = &state.active;
         let mut seq = writer.last_seq;
+        let mut frees_tables = false;
         for op in batch {
             seq += 1;
             match op {
                 Op::Put { key, value } => mem.insert(key, seq, KIND_PUT, value),
                 Op::Delete { key } => mem.insert(key, seq, KIND_DELETE, &[]),
-                Op::DeleteRange { start, end } => mem.delete_range(start, end, seq),
+                Op::DeleteRange { start, end } => {
+                    mem.delete_range(start, end, seq);
+                    frees_tables |= state.version.holds_table_within(start, end);
+                }
             }
         }
         assert!(seq <= MAX_SEQ, "2^60 writes");
@@ -241,11 +252,15 @@ impl Core {
         self.counters.user_bytes.fetch_add(batch.as_bytes().len() as u64, Ordering::Relaxed);
         if mem.bytes() >= self.options.memtable_bytes {
             self.rotate();
+        } else if frees_tables {
+            self.flush_soon.store(true, Ordering::Relaxed);
+            self.signal.notify();
         }
     }
 
     /// Closes the active memtable and starts a new one. Under the write lock.
     pub(crate) fn rotate(&self) {
+        self.flush_soon.store(false, Ordering::Relaxed);
         {
             let _guard = self.state_lock.lock();
             let old = self.state.load_full();

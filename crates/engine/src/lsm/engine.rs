@@ -1,6 +1,7 @@
 //! The engine's public face.
 
 use super::batch::WriteBatch;
+use super::budget::IoBudget;
 use super::core::{Core, Logging, snapshot_edit};
 use super::metrics::Metrics;
 use super::open;
@@ -171,6 +172,11 @@ impl Engine {
     /// order; empty if all is well.
     pub fn verify(&self) -> Vec<Error> {
         self.core.verify()
+    }
+
+    /// The budget that compaction pays from; other background work on the same device may pay from it too.
+    pub fn io_budget(&self) -> &Arc<IoBudget> {
+        &self.core.budget
     }
 
     /// Sizes and counters.

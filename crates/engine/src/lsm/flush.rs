@@ -2,6 +2,7 @@
 //! a consensus group keep its applied position in the same batch as its data.
 
 use super::core::Core;
+use super::filter::Filter;
 use super::memtable::{MemIter, Memtable};
 use super::merge::{MergeIter, Source};
 use super::rewrite::{RewritePlan, Rewriter};
@@ -26,7 +27,18 @@ impl Core {
         Ok(())
     }
 
-    /// Flushes the oldest waiting memtable. False if none waits.
+    /// What the flush thread does next: closes the active memtable first if that is wanted soon and nothing else waits.
+    pub(crate) fn flush_step(&self) -> Result<bool> {
+        if self.flush_soon.load(Ordering::Relaxed) && self.state.load().immutables.is_empty() {
+            let _writer = self.writer.lock();
+            if self.flush_soon.load(Ordering::Relaxed) {
+                self.rotate();
+            }
+        }
+        self.flush_one()
+    }
+
+    /// Flushes the oldest waiting memtable. False if none waits. The caller may hold the write lock.
     pub(crate) fn flush_one(&self) -> Result<bool> {
         let _guard = self.flush_lock.lock();
         let Some(mem) = self.state.load().immutables.last().cloned() else { return Ok(false) };
@@ -59,6 +71,9 @@ impl Core {
             output_level: None,
             table_bytes: u64::MAX,
             layout: self.layout(),
+            filter: Filter::default(),
+            budget: None,
+            drops_tombstones: false,
             cancel: None,
         };
         let mut source = MemIter::new(mem.clone(), None, false);
@@ -68,7 +83,10 @@ impl Core {
         let outputs = Rewriter::new(plan, &self.folder, &self.next_file, None).run(&mut merge)?;
         let bytes: u64 = outputs.iter().map(|f| f.summary.size).sum();
         self.env.sync_dir(&self.folder.dir)?;
-        let log_index = mem.log_index();
+        let log_index = match self.options.faults.early_truncation {
+            false => mem.log_index(),
+            true => self.state.load().active.log_index(),
+        };
         let edit = VersionEdit {
             added: outputs.into_iter().map(|f| (0, f)).collect(),
             log_index: Some(log_index),
@@ -78,6 +96,7 @@ impl Core {
         self.install(edit, Some(mem))?;
         self.counters.flushes.fetch_add(1, Ordering::Relaxed);
         self.counters.flush_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.counters.written[0].fetch_add(bytes, Ordering::Relaxed);
         if log_index > 0 {
             // Not waited for: a replay of what is in tables already does not happen, and costs nothing but log space until then.
             let truncate = Record::TruncatePrefix { stream: ENGINE_STREAM, through: log_index };

@@ -20,6 +20,10 @@ pub struct LevelMetrics {
     pub entries: u64,
     /// Deletes among them.
     pub deletes: u64,
+    /// Bytes that flushes and compactions wrote into the level.
+    pub written_bytes: u64,
+    /// Bytes that compactions read from the level.
+    pub read_bytes: u64,
 }
 
 /// Sizes now and counters since the engine was opened.
@@ -57,6 +61,10 @@ pub struct Metrics {
     pub slowdowns: u64,
     /// What a written byte costs now, nanoseconds.
     pub price_ns_per_byte: f64,
+    /// Bytes that compaction paid for from the background budget, and the pauses that this cost it.
+    pub budget_bytes: u64,
+    /// See `budget_bytes`.
+    pub budget_pauses: Duration,
     /// Blocks found in the cache, approximately.
     pub cache_hits: u64,
     /// Blocks not found in the cache, approximately.
@@ -82,9 +90,12 @@ impl Metrics {
             score: scores[i],
             entries: level.files.iter().map(|f| f.meta.summary.entries).sum(),
             deletes: level.files.iter().map(|f| f.meta.summary.deletes).sum(),
+            written_bytes: core.counters.written[i].load(Ordering::Relaxed),
+            read_bytes: core.counters.read[i].load(Ordering::Relaxed),
         });
         let (cache_hits, cache_misses) = core.cache.counts();
         let (slowdown, slowdowns) = core.throttle.totals();
+        let (budget_bytes, budget_pauses) = core.budget.totals();
         let c = &core.counters;
         let load = |a: &std::sync::atomic::AtomicU64| a.load(Ordering::Relaxed);
         Self {
@@ -104,6 +115,8 @@ impl Metrics {
             slowdown,
             slowdowns,
             price_ns_per_byte: core.throttle.price_ns_per_byte(),
+            budget_bytes,
+            budget_pauses,
             cache_hits,
             cache_misses,
             cache_bytes: core.cache.weight(),
@@ -117,6 +130,14 @@ impl Metrics {
         let written = self.flush_bytes + self.compaction_write_bytes;
         let flushed = self.user_bytes.saturating_sub(self.memtable_bytes);
         if flushed == 0 { 0.0 } else { written as f64 / flushed as f64 }
+    }
+
+    /// Bytes in tables for each byte in the last level, where every live key is once: space amplification. 1 while there is nothing below level 0.
+    pub fn space_amplification(&self) -> f64 {
+        match self.levels.iter().rev().find(|l| l.bytes > 0) {
+            Some(last) => self.table_bytes() as f64 / last.bytes as f64,
+            None => 1.0,
+        }
     }
 
     /// Bytes in tables.

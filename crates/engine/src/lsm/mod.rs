@@ -9,14 +9,17 @@
 
 mod batch;
 mod bloom;
+mod budget;
 mod cache;
 mod codec;
 mod compact;
 mod core;
 mod engine;
 mod files;
+mod filter;
 mod flush;
 mod ingest;
+mod inspect;
 mod key;
 mod manifest;
 mod memtable;
@@ -39,13 +42,16 @@ mod version;
 
 pub use self::core::MAX_BATCH_BYTES;
 pub use batch::{BATCH_VERSION, Op, Ops, WriteBatch};
+pub use budget::IoBudget;
 pub use engine::Engine;
+pub use filter::{CompactionFilter, Filter};
+pub use inspect::{inspect_manifest, inspect_table};
 pub use manifest::MANIFEST_VERSION;
 pub use metrics::{LevelMetrics, Metrics};
-pub use options::{Background, Options};
+pub use options::{Background, EngineFaults, Options};
 pub use scan::{Scan, ScanItem};
 pub use snapshot::Snapshot;
 pub use table::Compression;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

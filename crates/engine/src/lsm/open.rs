@@ -87,7 +87,8 @@ pub(crate) fn open(env: Arc<dyn Env>, dir: &Path, options: Options) -> Result<Co
     check_log(&log, log_index, &dir.join(LOG))?;
 
     let snapshot = snapshot_edit(&version, log_index, last_seq, Some(next_file));
-    let manifest = Manifest::create(env.clone(), dir, manifest_number + 1, &snapshot)?;
+    let mut manifest = Manifest::create(env.clone(), dir, manifest_number + 1, &snapshot)?;
+    manifest.skip_sync = options.faults.skip_manifest_sync;
     // Only now, with a fresh manifest, is it certain that nothing refers to them.
     manifest.remove_others()?;
     for orphan in present.difference(&live) {
@@ -119,7 +120,9 @@ pub(crate) fn open(env: Arc<dyn Env>, dir: &Path, options: Options) -> Result<Co
         flushed_epoch: AtomicU64::new(0),
         signal: Signal::default(),
         throttle: Throttle::default(),
+        budget: Arc::default(),
         disk_full: AtomicBool::new(false),
+        flush_soon: AtomicBool::new(false),
         closed: Arc::default(),
         counters: Counters::default(),
         env,

@@ -1,5 +1,6 @@
 //! Settings of the engine.
 
+use super::filter::Filter;
 use super::table::Compression;
 use crate::log::LogFaults;
 
@@ -35,8 +36,23 @@ pub struct Options {
     pub bloom_bits_per_key: usize,
     /// Compaction threads (with [`Background::Threads`]).
     pub compaction_threads: usize,
+    /// What compactions may leave out. Nothing by default.
+    pub filter: Filter,
+    /// Bugs planted in the tree, for tests that must find them. None by default.
+    pub faults: EngineFaults,
     /// Bugs planted in the log, for tests that must find them. None by default.
     pub log_faults: LogFaults,
+}
+
+/// Bugs that a test can plant in the tree to prove that the proofs see them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EngineFaults {
+    /// Gives up the log before what it holds is in tables: a flush truncates up to the newest batch, not to the flushed one.
+    pub early_truncation: bool,
+    /// Compaction drops a delete although something older lies below it.
+    pub dropped_tombstone: bool,
+    /// The manifest's records are not synced.
+    pub skip_manifest_sync: bool,
 }
 
 impl Default for Options {
@@ -52,6 +68,8 @@ impl Default for Options {
             compression: Compression::Lz4,
             bloom_bits_per_key: 10,
             compaction_threads: 2,
+            filter: Filter::default(),
+            faults: EngineFaults::default(),
             log_faults: LogFaults::default(),
         }
     }

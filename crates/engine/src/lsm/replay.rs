@@ -116,6 +116,9 @@ pub(crate) fn replay(core: &Core, flushed: u64, gathered: Vec<Gathered>) -> Resu
     }
     if newest.bytes() >= core.options.memtable_bytes {
         core.rotate();
+    } else if newest.has_range_dels() {
+        // A drop that a crash overtook: its space is not to wait for the memtable to fill.
+        core.flush_soon.store(true, Ordering::Relaxed);
     }
     Ok(())
 }

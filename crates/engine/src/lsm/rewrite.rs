@@ -3,7 +3,9 @@
 //! Snapshots cut history into stripes: two versions with no snapshot between them are indistinguishable, so only the newer is
 //! kept. Versions older than every snapshot are in stripe 0; there a delete goes too, once nothing lies below that it hides.
 
+use super::budget::IoBudget;
 use super::files::{FileMeta, KeyRange, TableFile, TableFolder};
+use super::filter::Filter;
 use super::key::{KIND_DELETE, KIND_PUT, kind_of, seq_of, tag};
 use super::merge::MergeIter;
 use super::range_del::{Fragment, RangeDels};
@@ -26,6 +28,12 @@ pub(crate) struct RewritePlan {
     /// Size at which an output is closed; `u64::MAX` for one output.
     pub(crate) table_bytes: u64,
     pub(crate) layout: TableLayout,
+    /// What need not be kept.
+    pub(crate) filter: Filter,
+    /// Pays for what is read and written, where somebody may pause.
+    pub(crate) budget: Option<Arc<IoBudget>>,
+    /// A planted bug: deletes go whatever lies below them.
+    pub(crate) drops_tombstones: bool,
     /// Given up as soon as this is set: the engine is closing.
     pub(crate) cancel: Option<Arc<AtomicBool>>,
 }
@@ -33,6 +41,9 @@ pub(crate) struct RewritePlan {
 /// Overlap with the level below the output at which an output is closed early, in target table sizes: what a later compaction
 /// of it has to rewrite.
 const MAX_GRANDPARENTS: u64 = 10;
+
+/// Bytes of entries between payments.
+const PAY_BYTES: u64 = 128 << 10;
 
 /// Number of snapshots older than `seq`: entries with the same number look alike to every snapshot.
 #[inline]
@@ -122,35 +133,60 @@ impl<'a> Rewriter<'a> {
         let mut last_stripe = None;
         let mut started = false;
         let mut read = 0u32;
+        let mut paid = 0u64;
         while merge.valid() {
             read = read.wrapping_add(1);
             if read.is_multiple_of(1024) {
                 self.check_cancel()?;
             }
-            let (key, tag_in) = (merge.key(), merge.tag());
+            let (key, mut tag_in) = (merge.key(), merge.tag());
             let seq = seq_of(tag_in);
-            let new_key = !started || last_key[..] != *key;
-            if new_key {
+            let newest = !started || last_key[..] != *key;
+            paid += (key.len() + merge.value().len()) as u64;
+            if paid >= PAY_BYTES {
+                self.pay(std::mem::take(&mut paid));
+            }
+            if newest {
                 started = true;
                 last_stripe = None;
                 last_key.clear();
                 last_key.extend_from_slice(key);
             }
             let s = stripe(&self.plan.snapshots, seq);
+            if let Some(filter) = &self.plan.filter.0
+                && newest
+                && s == self.plan.snapshots.len()
+                && kind_of(tag_in) == KIND_PUT
+                && !filter.keeps(&last_key, merge.value())
+            {
+                tag_in = tag(seq, KIND_DELETE);
+            }
             let hidden = last_stripe == Some(s) || self.deleted_by_range(key, seq, s);
             last_stripe = Some(s);
             if !hidden {
                 let bottom = s == 0 && self.plan.output_level.is_some() && !self.below.may_hold(key);
-                if !(bottom && kind_of(tag_in) == KIND_DELETE) {
+                let gone = bottom || self.plan.drops_tombstones;
+                if !(gone && kind_of(tag_in) == KIND_DELETE) {
                     // At the bottom nobody compares sequence numbers any more, unless an older range delete stays; zeros compress.
                     let zero = bottom && kind_of(tag_in) == KIND_PUT && self.kept_dels.find(key).is_none();
                     let tag_out = if zero { tag(0, KIND_PUT) } else { tag_in };
-                    self.emit(&last_key, tag_out, merge.value())?;
+                    let value = if kind_of(tag_out) == KIND_PUT { merge.value() } else { &[] };
+                    self.emit(&last_key, tag_out, value)?;
                 }
             }
             merge.step()?;
         }
         self.close(None)
+    }
+
+    /// Keeps to the budget of background work.
+    fn pay(&self, bytes: u64) {
+        // Read once and written once.
+        if let Some(pause) = self.plan.budget.as_ref().and_then(|b| b.pay(bytes * 2)) {
+            // Only a compaction thread has a budget: under the simulation nobody gets here.
+            #[allow(clippy::disallowed_methods)]
+            std::thread::sleep(pause);
+        }
     }
 
     fn check_cancel(&self) -> Result<()> {

@@ -25,10 +25,10 @@ impl Threads {
     pub(crate) fn start(core: Arc<Core>, compactors: usize) -> std::io::Result<Self> {
         let threads = Self { core, handles: Mutex::default() };
         if compactors > 0 {
-            threads.spawn("torc-flush", Core::flush_one, true)?;
+            threads.spawn("torc-flush", Core::flush_step, true)?;
             for n in 0..compactors {
                 let name = format!("torc-compact-{n}");
-                threads.spawn(&name, |core| Ok(core.compact_one()? || core.folder.collect_one()?), false)?;
+                threads.spawn(&name, Core::compact_step, false)?;
             }
         }
         Ok(threads)

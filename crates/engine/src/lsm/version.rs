@@ -90,6 +90,16 @@ impl Version {
         Ok(Found::Missing)
     }
 
+    /// Whether a table lies wholly in `start..end`.
+    pub(crate) fn holds_table_within(&self, start: &[u8], end: &[u8]) -> bool {
+        let within = |f: &Arc<TableFile>| f.meta.smallest() >= start && f.meta.ends_before(end);
+        self.levels[0].files.iter().any(within)
+            || self.levels[1..].iter().any(|level| {
+                // The first table that starts at or after `start`: if it reaches beyond `end`, so do all after it.
+                level.files.get(level.starting_below(start)).is_some_and(within)
+            })
+    }
+
     pub(crate) fn files(&self) -> impl Iterator<Item = (usize, &Arc<TableFile>)> {
         self.levels.iter().enumerate().flat_map(|(l, level)| level.files.iter().map(move |f| (l, f)))
     }

@@ -43,6 +43,10 @@ struct Faults {
     fail_sync_after: Option<u64>,
     /// Writes still to succeed before one fails.
     fail_write_after: Option<u64>,
+    /// Writes still to land where they should before one does not.
+    misdirect_after: Option<u64>,
+    /// Writes still to reach the disk before one does not, although it says so.
+    drop_write_after: Option<u64>,
     lying_sync: bool,
     stalled: bool,
     capacity: Option<u64>,
@@ -134,10 +138,21 @@ impl SimEnv {
         self.shared.lock().faults.fail_write_after = Some(nth.saturating_sub(1));
     }
 
+    /// The `nth` write from now (1 = the next) lands 4 KiB away from where it should, in the same file, and reports success.
+    pub fn misdirect_write(&self, nth: u64) {
+        self.shared.lock().faults.misdirect_after = Some(nth.saturating_sub(1));
+    }
+
+    /// The `nth` write from now (1 = the next) reports success and does nothing.
+    pub fn drop_write(&self, nth: u64) {
+        self.shared.lock().faults.drop_write_after = Some(nth.saturating_sub(1));
+    }
+
     /// Takes back the failures planned with [`SimEnv::fail_sync`] and [`SimEnv::fail_write`] that have not struck yet.
     pub fn cancel_planned(&self) {
         let faults = &mut self.shared.lock().faults;
         (faults.fail_sync_after, faults.fail_write_after) = (None, None);
+        (faults.misdirect_after, faults.drop_write_after) = (None, None);
     }
 
     /// Syncs report success and make nothing durable.
@@ -188,6 +203,8 @@ impl Shared {
         self.locks.clear();
         self.faults.fail_sync_after = None;
         self.faults.fail_write_after = None;
+        self.faults.misdirect_after = None;
+        self.faults.drop_write_after = None;
     }
 
     fn check_space(&self, path: &Path, growth: u64) -> Result<()> {
@@ -363,7 +380,7 @@ struct SimFile {
 }
 
 impl SimFile {
-    fn change(&self, op: &'static str, change: Change) -> Result<()> {
+    fn change(&self, op: &'static str, mut change: Change) -> Result<()> {
         let mut guard = self.env.shared.lock();
         let shared = &mut *guard;
         self.alive(shared, op)?;
@@ -372,6 +389,15 @@ impl SimFile {
         }
         if matches!(change, Change::Write(..)) && due(&mut shared.faults.fail_write_after) {
             return Err(failure(op, &self.path, io::ErrorKind::Other, "planned fault"));
+        }
+        if let Change::Write(offset, _) = &mut change {
+            if due(&mut shared.faults.drop_write_after) {
+                shared.changed();
+                return Ok(());
+            }
+            if due(&mut shared.faults.misdirect_after) {
+                *offset = offset.checked_sub(4096).unwrap_or(*offset + 4096);
+            }
         }
         shared.check_space(&self.path, shared.disk.growth(self.inode, &change))?;
         let durable =

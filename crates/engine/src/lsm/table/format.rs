@@ -19,6 +19,8 @@ pub(crate) const COMPRESSION_LZ4: u8 = 1;
 pub(crate) const COMPRESSION_ZSTD: u8 = 2;
 /// LZ4 cannot expand further than this; a header that claims more is damaged.
 const MAX_EXPANSION: usize = 256;
+/// No block is larger, bytes: a batch is at most 256 MiB.
+const MAX_BLOCK: usize = 512 << 20;
 
 /// How blocks are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,7 +177,7 @@ fn unpack(
             let len = lz4_flex::block::decompress_into(packed, &mut raw);
             (raw, len.map_err(|e| corrupt(format!("LZ4: {e}")))?)
         }
-        COMPRESSION_ZSTD => {
+        COMPRESSION_ZSTD if raw_len <= MAX_BLOCK => {
             let raw = zstd::bulk::decompress(packed, raw_len);
             let raw = raw.map_err(|e| corrupt(format!("Zstandard: {e}")))?;
             let len = raw.len();
@@ -187,6 +189,15 @@ fn unpack(
         return Err(corrupt(format!("{len} bytes unpacked, {raw_len} announced")));
     }
     Ok(raw)
+}
+
+/// Opens a body with its compression byte after giving it the right checksum, for tests of what lies behind that.
+#[cfg(test)]
+pub(crate) fn open_resealed(mut body: Vec<u8>, table_id: u64, offset: u64) -> Result<Vec<u8>> {
+    let sum = xxh3_64_with_seed(&body, seed(table_id, offset));
+    body.extend_from_slice(&sum.to_le_bytes());
+    let handle = Handle { offset, len: body.len() as u32 };
+    open_block(body, table_id, handle, Path::new("t"))
 }
 
 /// The end of a table: where everything else is found.

@@ -14,4 +14,8 @@ pub(crate) use iter::{Access, TableIter};
 pub(crate) use reader::Table;
 
 #[cfg(test)]
+pub(crate) use format::{open_resealed, seal_block};
+#[cfg(test)]
+pub(crate) use reader::blocks_of;
+#[cfg(test)]
 mod tests;

@@ -370,6 +370,16 @@ impl Table {
         Ok(bloom::may_contain(&self.filter(part)?, bloom::key_hash(key)))
     }
 
+    /// The number that the table was written under.
+    pub(crate) fn id(&self) -> u64 {
+        self.footer.table_id
+    }
+
+    /// Index partitions.
+    pub(crate) fn partition_count(&self) -> usize {
+        self.partitions.len()
+    }
+
     pub(crate) fn range_dels(&self) -> &RangeDels {
         &self.range_dels
     }
@@ -389,4 +399,17 @@ impl Table {
     fn corrupt(&self, what: &'static str, handle: Handle, detail: &str) -> Error {
         Error::Corrupt { what, path: self.path.clone(), offset: handle.offset, detail: detail.to_string() }
     }
+}
+
+/// Where all blocks of a table are; the few that are not data blocks last.
+#[cfg(test)]
+pub(crate) fn blocks_of(table: &Table) -> Result<Vec<Handle>> {
+    let mut blocks = Vec::new();
+    for p in &table.partitions {
+        let index = table.index_of(p)?;
+        blocks.extend((0..index.len()).map(|i| index.handle(i)));
+    }
+    blocks.extend(table.partitions.iter().flat_map(|p| [p.index, p.filter]));
+    blocks.extend([table.footer.range_dels, table.footer.top_index, table.footer.properties]);
+    Ok(blocks)
 }

@@ -189,3 +189,29 @@ fn filters_answer_absent_keys() {
         (0..tries).filter(|i| table.filter_passes(format!("key{i:08}x").as_bytes()).unwrap()).count();
     assert!(passed * 100 < tries, "{passed} of {tries} absent keys passed");
 }
+
+/// `cargo test --release -p torc-engine ten_million -- --ignored --nocapture`
+#[test]
+#[ignore = "ten million lookups"]
+fn filters_pass_under_one_in_a_hundred_of_ten_million_absent_keys() {
+    let env = SimEnv::new(0);
+    let path = Path::new("/filter.sst");
+    let layout = TableLayout { block_bytes: 4096, compression: Compression::Lz4, bits_per_key: 10 };
+    let mut builder = TableBuilder::create(&env, path, 1, layout).unwrap();
+    let keys = 1_000_000u64;
+    for n in 0..keys {
+        builder.add(&(n * 2).to_be_bytes(), crate::lsm::key::tag(n + 1, KIND_PUT), b"value").unwrap();
+    }
+    let size = builder.finish().unwrap().size;
+    let table = Table::open(&env, path, 1, size, 0, Arc::new(BlockCache::new(64 << 20, 4096))).unwrap();
+    let (mut passed, absent) = (0u64, 10_000_000u64);
+    for n in 0..absent {
+        // Between two keys, and with bytes behind that make each of the ten different.
+        let key = [&((n % keys) * 2 + 1).to_be_bytes()[..], &[(n / keys) as u8]].concat();
+        passed += u64::from(table.filter_passes(&key).unwrap());
+    }
+    let present = (0..keys).filter(|n| table.filter_passes(&(n * 2).to_be_bytes()).unwrap()).count() as u64;
+    println!("{passed} of {absent} absent keys passed: {:.3} %", passed as f64 * 100.0 / absent as f64);
+    assert_eq!(present, keys);
+    assert!(passed * 100 < absent);
+}

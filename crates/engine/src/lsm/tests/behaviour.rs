@@ -262,6 +262,30 @@ fn a_range_delete_drops_whole_tables_without_reading_them() {
 }
 
 #[test]
+fn a_dropped_partition_gives_its_space_back_by_itself() {
+    let env = SimEnv::new(0);
+    let engine = open(&env, tiny()).unwrap();
+    fill(&engine, 0..3000, "a partition that is going to be dropped, and others beside it");
+    drain(&engine);
+    let (tables_before, used) = (engine.metrics().table_bytes(), env.used());
+    let mut batch = WriteBatch::new();
+    batch.delete_range(b"key00100", b"key02900");
+    engine.write(&batch).unwrap();
+    // Nobody flushes, and the memtable is nearly empty; the background work alone does it.
+    drain(&engine);
+    assert!(engine.metrics().table_bytes() * 5 < tables_before, "{:#?}", engine.metrics());
+    assert!(env.used() < used - tables_before / 2);
+    assert_eq!(engine.scan(b"", b"", false, None).count(), 200);
+    // One that frees no table waits for the memtable to fill.
+    let flushes = engine.metrics().flushes;
+    let mut batch = WriteBatch::new();
+    batch.delete_range(b"key02950", b"key02952");
+    engine.write(&batch).unwrap();
+    drain(&engine);
+    assert_eq!(engine.metrics().flushes, flushes);
+}
+
+#[test]
 fn deletes_reach_what_they_delete_without_being_pushed() {
     let env = SimEnv::new(0);
     let engine = open(&env, tiny()).unwrap();
@@ -495,4 +519,68 @@ fn buffered_writers_do_not_outrun_the_disk_by_much() {
         }
     });
     engine.close().unwrap();
+}
+
+#[test]
+fn a_compaction_filter_takes_out_what_no_snapshot_sees() {
+    struct Expired;
+    impl crate::lsm::CompactionFilter for Expired {
+        fn keeps(&self, _: &[u8], value: &[u8]) -> bool {
+            value != b"expired"
+        }
+    }
+    let env = SimEnv::new(0);
+    let options = Options { filter: crate::lsm::Filter(Some(Arc::new(Expired))), ..tiny() };
+    let engine = open(&env, options).unwrap();
+    fill(&engine, 0..100, "an older version that must not come back");
+    engine.compact_all().unwrap();
+    fill(&engine, 0..50, "expired");
+    let snapshot = engine.snapshot();
+    fill(&engine, 25..75, "expired");
+    engine.compact_all().unwrap();
+    for n in 0..100 {
+        let key = format!("key{n:05}");
+        // Below 25 the expired version is the one that the snapshot sees.
+        let want = if (25..75).contains(&n) {
+            None
+        } else {
+            get(&engine, &key).filter(|v| v == "expired" || n >= 75)
+        };
+        assert_eq!(get(&engine, &key), want, "{key}");
+        let seen = engine.get_at(key.as_bytes(), &snapshot).unwrap();
+        assert_eq!(seen.as_deref() == Some(b"expired"), n < 50, "{key} in the snapshot");
+    }
+    drop(snapshot);
+    fill(&engine, 200..201, "so that there is something to compact");
+    engine.compact_all().unwrap();
+    for n in 0..75 {
+        assert_eq!(get(&engine, &format!("key{n:05}")), None);
+    }
+    let m = engine.metrics();
+    assert_eq!(m.levels.iter().map(|l| l.entries).sum::<u64>(), 26, "no delete is left behind: {m:#?}");
+}
+
+#[test]
+fn inspecting_tells_what_is_there_and_changes_nothing() {
+    let env = SimEnv::new(0);
+    let engine = open(&env, tiny()).unwrap();
+    fill(&engine, 0..200, "something");
+    drain(&engine);
+    let mut batch = WriteBatch::new();
+    batch.delete_range(b"key00003", b"key00005");
+    engine.write(&batch).unwrap();
+    engine.flush().unwrap();
+    let tables = tables(&env);
+    drop(engine);
+    let (before, shared): (u64, Arc<dyn Env>) = (env.operations(), Arc::new(env.clone()));
+    let manifest = crate::lsm::inspect_manifest(&shared, Path::new(DIR)).unwrap();
+    for table in &tables {
+        assert!(manifest.contains(&*table.to_string_lossy()), "{manifest}");
+        let text = crate::lsm::inspect_table(&shared, &Path::new(DIR).join("tables").join(table)).unwrap();
+        assert!(text.contains("entries"), "{text}");
+    }
+    assert!(manifest.contains("\"key00000\""), "{manifest}");
+    let log = crate::log::inspect_log(&shared, &Path::new(DIR).join("log")).unwrap();
+    assert!(log.contains("stream 0: entries") && log.contains("generation"), "{log}");
+    assert_eq!(env.operations(), before);
 }

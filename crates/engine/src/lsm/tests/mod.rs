@@ -2,6 +2,8 @@
 
 mod behaviour;
 mod crash_images;
+mod faults;
+pub(crate) mod fuzz;
 mod model;
 
 use crate::env::SimEnv;

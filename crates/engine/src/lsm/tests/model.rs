@@ -7,7 +7,7 @@
 use super::{DIR, open, tiny};
 use crate::Error;
 use crate::env::{Env, SimEnv};
-use crate::lsm::{Engine, Options, Snapshot, WriteBatch};
+use crate::lsm::{Engine, EngineFaults, Options, Snapshot, WriteBatch};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
@@ -66,13 +66,13 @@ struct Run {
 }
 
 impl Run {
-    fn new(seed: u64, logged: bool) -> Self {
+    fn new(seed: u64, logged: bool, options: Options) -> Self {
         let env = SimEnv::new(seed);
-        let engine = open(&env, tiny()).unwrap();
+        let engine = open(&env, options.clone()).unwrap();
         Self {
             rng: ChaCha8Rng::seed_from_u64(seed),
             env,
-            options: tiny(),
+            options,
             engine,
             logged,
             history: Vec::new(),
@@ -325,7 +325,11 @@ fn scan(
 }
 
 fn check(seed: u64, logged: bool, steps: usize) -> usize {
-    let mut run = Run::new(seed, logged);
+    check_with(seed, logged, steps, tiny())
+}
+
+fn check_with(seed: u64, logged: bool, steps: usize, options: Options) -> usize {
+    let mut run = Run::new(seed, logged, options);
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         for _ in 0..steps {
             if let Err(e) = run.step() {
@@ -372,4 +376,15 @@ fn logged_writes_agree_with_an_ordered_map() {
 fn applied_writes_agree_with_an_ordered_map() {
     let crashes: usize = seeds().map(|seed| check(seed + 1_000_000, false, 400)).sum();
     assert!(crashes > 0);
+}
+
+#[test]
+fn a_planted_dropped_tombstone_is_found() {
+    let faults = EngineFaults { dropped_tombstone: true, ..EngineFaults::default() };
+    let found = (0..30).find(|seed| {
+        let run = || check_with(*seed, true, 400, Options { faults, ..tiny() });
+        std::panic::catch_unwind(run).is_err()
+    });
+    println!("found by seed {found:?}");
+    assert!(found.is_some(), "a deleted key must come back");
 }

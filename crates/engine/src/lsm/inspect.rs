@@ -1,0 +1,108 @@
+//! Text for operators: what a manifest and a table say, read without opening the engine and without changing anything.
+
+use super::cache::BlockCache;
+use super::files::{TableFolder, table_number};
+use super::manifest::Manifest;
+use super::open::TABLES;
+use super::table::Table;
+use super::version::Version;
+use crate::{Env, Error, Result};
+use std::fmt::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Bytes as text where they are, else in hexadecimal; at most 32 of them.
+fn show(key: &[u8]) -> String {
+    let cut = &key[..key.len().min(32)];
+    let more = if key.len() > cut.len() { "…" } else { "" };
+    match std::str::from_utf8(cut) {
+        Ok(text) if text.chars().all(|c| !c.is_control()) => format!("\"{text}\"{more}"),
+        _ => {
+            cut.iter().fold(String::from("0x"), |mut out, b| {
+                let _ = write!(out, "{b:02x}");
+                out
+            }) + more
+        }
+    }
+}
+
+/// The levels and tables of the engine in `dir`, one line each.
+///
+/// # Errors
+/// Those of reading the manifest; [`Error::Corrupt`] if its edits do not fit each other.
+pub fn inspect_manifest(env: &Arc<dyn Env>, dir: &Path) -> Result<String> {
+    let Some(recovered) = Manifest::recover(&**env, dir)? else {
+        return Ok("no manifest: the folder is new\n".into());
+    };
+    let folder = TableFolder::new(env.clone(), dir.join(TABLES), Arc::new(BlockCache::new(0, 4096)));
+    let mut version = Version::default();
+    let (mut log_index, mut last_seq, mut next_file) = (0, 0, 0);
+    for edit in &recovered.edits {
+        version = version.apply(edit, &folder).map_err(|detail| Error::Corrupt {
+            what: "manifest",
+            path: dir.to_path_buf(),
+            offset: 0,
+            detail,
+        })?;
+        log_index = edit.log_index.unwrap_or(log_index).max(log_index);
+        last_seq = edit.last_seq.unwrap_or(last_seq).max(last_seq);
+        next_file = edit.next_file.unwrap_or(next_file).max(next_file);
+    }
+    let mut out = String::new();
+    let _ = writeln!(
+        out,
+        "manifest {}: {} edits; log batches in tables up to {log_index}; highest sequence number {last_seq}; next table {next_file}",
+        recovered.number,
+        recovered.edits.len()
+    );
+    for (number, level) in version.levels.iter().enumerate().filter(|(_, l)| !l.files.is_empty()) {
+        let _ = writeln!(out, "level {number}: {} tables, {} bytes", level.files.len(), level.bytes);
+        for file in &level.files {
+            let s = &file.meta.summary;
+            let _ = writeln!(
+                out,
+                "  {:06}.sst {:>10} bytes  {:>8} entries ({} deletes, {} range deletes)  sequence {}..={}  {}..{}{}",
+                file.meta.number,
+                s.size,
+                s.entries,
+                s.deletes,
+                s.range_dels,
+                s.smallest_seq,
+                file.meta.largest_seq(),
+                show(&s.smallest),
+                if s.largest_exclusive { "" } else { "=" },
+                show(&s.largest),
+            );
+        }
+    }
+    Ok(out)
+}
+
+/// What a table file says of itself.
+///
+/// # Errors
+/// Those of opening a table.
+pub fn inspect_table(env: &Arc<dyn Env>, path: &Path) -> Result<String> {
+    let size = env.open(path, crate::env::OpenMode::Read)?.len()?;
+    let name = path.file_name().map(Path::new).and_then(table_number).unwrap_or(0);
+    let table = Table::open(&**env, path, name, size, 0, Arc::new(BlockCache::new(0, 4096)))?;
+    let s = table.properties()?;
+    let mut out = String::new();
+    let _ = writeln!(
+        out,
+        "{}: {size} bytes, table {}, {} partitions",
+        path.display(),
+        table.id(),
+        table.partition_count()
+    );
+    let _ = writeln!(
+        out,
+        "  {} entries, {} of them deletes, {} range deletes; {} bytes of keys and values; sequence {}..={}",
+        s.entries, s.deletes, s.range_dels, s.raw_bytes, s.smallest_seq, s.largest_seq
+    );
+    let _ = writeln!(out, "  from {} to {}", show(&s.smallest), show(&s.largest));
+    for d in &table.range_dels().frags {
+        let _ = writeln!(out, "  range delete {}..{} at {:?}", show(&d.start), show(&d.end), d.seqs);
+    }
+    Ok(out)
+}
