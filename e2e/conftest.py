@@ -48,3 +48,13 @@ def single(folder):
         yield cluster.start()
     finally:
         cluster.close()
+
+
+@pytest.fixture(scope="module")
+def shared():
+    """Three nodes in three zones for all tests of a module, which name their tables apart. Logs are kept."""
+    cluster = harness.Cluster(harness.fresh_folder("shared"))
+    try:
+        yield cluster.start()
+    finally:
+        cluster.close()

@@ -5,6 +5,7 @@ Nothing here knows how Torc works inside: flags, ports, signals, HTTP. Processes
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import os
@@ -26,7 +27,7 @@ HOME = Path(os.environ["TORC_E2E_HOME"])
 RUNS = HOME / "runs"
 
 # Below the ephemeral range, so that an outgoing connection never takes the port of a node that is down.
-PORT_RANGE = (20000, 32000)
+PORT_RANGE = tuple(int(port) for port in os.environ.get("TORC_E2E_PORTS", "20000-32000").split("-"))
 READY_SECONDS = 30.0
 
 
@@ -40,6 +41,11 @@ def free_port() -> int:
                 return port
             except OSError:
                 continue
+
+
+def basic(access_key: str) -> str:
+    """The Authorization header that shows ID:SECRET itself."""
+    return "Basic " + base64.b64encode(access_key.encode()).decode()
 
 
 def eventually(what: str, seconds: float, attempt):
@@ -61,8 +67,9 @@ def eventually(what: str, seconds: float, attempt):
 class Node:
     """One process, its zone, ports and data folder. The same flags at every start."""
 
-    def __init__(self, name: str, zone: str, folder: Path, join: list[str], port=None, cluster_port=None):
+    def __init__(self, name: str, zone: str, folder: Path, join: list[str], port=None, cluster_port=None, environment=None):
         self.name = name
+        self.environment = environment or {}
         self.zone = zone
         self.folder = folder
         self.join = join
@@ -96,7 +103,8 @@ class Node:
         with open(self.log_path, "ab") as log:
             log.write(f"\n===== start: {' '.join(self.command())}\n".encode())
             log.flush()
-            self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            environment = {**os.environ, **self.environment}
+            self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
         return self
 
     def running(self) -> bool:
@@ -119,7 +127,10 @@ class Node:
             raise AssertionError(f"{self.name} did not stop within {seconds} s of SIGTERM\n{self.log_tail()}") from None
 
     def get(self, path: str, timeout: float = 5.0) -> bytes:
-        with urllib.request.urlopen(self.url + path, timeout=timeout) as answer:
+        request = urllib.request.Request(self.url + path)
+        if keys := self.environment.get("TORC_ACCESS_KEYS"):
+            request.add_header("Authorization", basic(keys.split(",")[0]))
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
             return answer.read()
 
     def json(self, path: str, timeout: float = 5.0):
@@ -153,12 +164,12 @@ class Node:
 class Cluster:
     """Three nodes in three zones, or one alone."""
 
-    def __init__(self, folder: Path, zones: str = "abc"):
+    def __init__(self, folder: Path, zones: str = "abc", environment=None):
         self.folder = folder
         self.nodes: list[Node] = []
         for zone in zones:
             join = [node.cluster_address for node in self.nodes]
-            self.nodes.append(Node(f"node-{zone}", zone, folder, join))
+            self.nodes.append(Node(f"node-{zone}", zone, folder, join, environment=environment))
 
     def start(self) -> "Cluster":
         for node in self.nodes:

@@ -12,7 +12,8 @@ e2e/run.sh [--only WORDS] [--full] [--keep] [-- PYTEST ARGS..]
   --full         the whole package index, from Python and from JavaScript; without it a slice that spans all sections
   --keep         keep data and logs of passing tests too (target/e2e/runs)
 
-Environment: TORC_BIN, the binary (default target/release/torc); TORC_E2E_RECORDS, the size of the slice.
+Environment: TORC_BIN, the binary (default target/release/torc); TORC_E2E_RECORDS, the size of the slice; TORC_E2E_PORTS, where nodes may
+listen (default 20000-32000).
 H
 }
 

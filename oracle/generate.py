@@ -2,370 +2,138 @@
 
 import json
 
-NAMES = ["a", "b", "c", "l", "n", "size", "name", "a-b"]
-STRINGS = ["", "a", "ab", "abc", "b", "ü", "z"]
-NUMBERS = ["0", "1", "-1", "2.5", "10", "1e3", "-0.001", "123456789012345678901234567890", "1E-20"]
-COMPARATORS = ["=", "<>", "<", "<=", ">", ">="]
+from items import Items, Table
+from lifecycle import Lifecycle
+from malformed import broken
+from values import NAMES
+
+OPERATIONS = ["PutItem"] * 4 + ["UpdateItem"] * 6 + ["DeleteItem", "GetItem"] + ["Query"] * 5 + ["Scan"] * 2 + ["BatchGetItem", "BatchWriteItem"]
 
 
-class World:
-    def __init__(self, rng, prefix):
+class World(Items):
+    """The requests of one run: a generator of random choices and what it must remember."""
+
+    def __init__(self, rng, prefix, global_indexes=False):
         self.rng = rng
-        self.hash, self.range, self.indexed = (prefix + kind for kind in ("hash", "range", "indexed"))
+        include = {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["a"]}
+        every, keys = {"ProjectionType": "ALL"}, {"ProjectionType": "KEYS_ONLY"}
+        self.data_tables = [
+            Table(prefix + "hash", [("p", "S")]),
+            Table(prefix + "range", [("p", "S"), ("r", "N")]),
+            Table(prefix + "indexed", [("p", "S"), ("r", "N")], [("all", "l", "S", every), ("some", "c", "S", include)]),
+            Table(prefix + "numbered", [("p", "N"), ("r", "B")], [("keys", "n", "N", keys)]),
+            Table(prefix + "strings", [("p", "B"), ("r", "S")]),
+        ]
+        if global_indexes:
+            by_l = [("gall", [("l", "S")], every), ("gsorted", [("l", "S"), ("n", "N")], keys), ("gturned", [("r", "N"), ("p", "S")], include)]
+            self.data_tables.append(Table(prefix + "global", [("p", "S"), ("r", "N")], [], by_l))
+            self.data_tables.append(Table(prefix + "both", [("p", "S"), ("r", "N")], [("all", "l", "S", every)], [("gsome", [("c", "S"), ("r", "N")], include)]))
+        self.attributes = NAMES
+        self.lifecycle = Lifecycle(rng, prefix)
+        self.pages, self.seen, self.current, self.believing = {}, {}, {}, True
 
     def tables(self):
-        def table(name, keys, indexes=()):
-            attributes = [("p", "S")] + [(key, "S" if key == "l" else "N") for key in keys[1:]]
-            attributes += [(key, "S") for _, key, _ in indexes]
-            out = {
-                "TableName": name,
-                "BillingMode": "PAY_PER_REQUEST",
-                "AttributeDefinitions": [{"AttributeName": n, "AttributeType": t} for n, t in attributes],
-                "KeySchema": schema(keys),
-            }
-            if indexes:
-                out["LocalSecondaryIndexes"] = [
-                    {"IndexName": index, "KeySchema": schema(["p", key]), "Projection": projection}
-                    for index, key, projection in indexes
-                ]
-            return out
+        return [table.creation() for table in self.data_tables]
 
-        def schema(keys):
-            roles = ["HASH", "RANGE"]
-            return [{"AttributeName": key, "KeyType": role} for key, role in zip(keys, roles)]
-
-        include = {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["a"]}
-        return [
-            table(self.hash, ["p"]),
-            table(self.range, ["p", "r"]),
-            table(self.indexed, ["p", "r"], [("all", "l", {"ProjectionType": "ALL"}), ("some", "c", include)]),
-        ]
-
-    # Values
-
-    def value(self, depth=0):
+    def request(self, about):
+        """(operation, body); `Walk` is a scan of all pages."""
         rng = self.rng
-        kind = rng.choice(["S", "S", "N", "N", "B", "BOOL", "NULL", "SS", "NS", "L", "M"])
-        if depth > 2 and kind in "LM":
-            kind = "S"
-        if rng.random() < 0.01:
-            return rng.choice([{}, {"S": "a", "N": "1"}, {"N": "x"}, {"SS": []}, {"NS": ["1", "1.0"]}, {"NULL": False}, {"N": "1e200"}])
-        if kind == "S":
-            return {"S": rng.choice(STRINGS)}
-        if kind == "N":
-            return {"N": rng.choice(NUMBERS)}
-        if kind == "B":
-            return {"B": rng.choice(["", "YQ==", "YWI=", "/w=="])}
-        if kind == "BOOL":
-            return {"BOOL": rng.random() < 0.5}
-        if kind == "NULL":
-            return {"NULL": True}
-        if kind == "SS":
-            return {"SS": rng.sample(STRINGS[1:], rng.randint(1, 3))}
-        if kind == "NS":
-            return {"NS": rng.sample(NUMBERS, rng.randint(1, 3))}
-        if kind == "L":
-            return {"L": [self.value(depth + 1) for _ in range(rng.randint(0, 3))]}
-        return {"M": {name: self.value(depth + 1) for name in rng.sample(NAMES, rng.randint(0, 3))}}
-
-    def key(self, table):
-        rng = self.rng
-        key = {"p": {"S": rng.choice(["k1", "k2", "k3"])}}
-        if table != self.hash:
-            key["r"] = {"N": rng.choice(["1", "2", "3", "-4", "5.5"])}
+        if about == "tables" or (about == "all" and rng.random() < 0.04):
+            return self.lifecycle.request()
+        self.names, self.values, self.current, self.believing = {}, {}, {}, True
+        table = rng.choice(self.data_tables)
         if rng.random() < 0.02:
-            rng.choice([lambda: key.popitem(), lambda: key.update(x={"S": "a"}), lambda: key.update(p={"N": "1"}), lambda: key.update(p={"S": ""})])()
-        return key
-
-    def item(self, table):
-        item = self.key(table)
-        for name in self.rng.sample(NAMES, self.rng.randint(0, 5)):
-            value = self.value()
-            if table == self.indexed and name in ("l", "c") and self.rng.random() < 0.97:
-                value = {"S": self.rng.choice(STRINGS[1:])}
-            item[name] = value
-        return item
-
-    # Expressions: each keeps what it named and used, so that most are valid.
-
-    def request(self):
-        self.names, self.values = {}, {}
-        operations = ["PutItem"] * 4 + ["UpdateItem"] * 6 + ["DeleteItem", "GetItem"] + ["Query"] * 4
-        operations += ["Scan"] * 2 + ["BatchGetItem", "BatchWriteItem"]
-        operation = self.rng.choice(operations)
-        table = self.rng.choice([self.hash, self.range, self.indexed])
-        legacy = self.rng.random() < 0.2 and hasattr(self, "legacy_" + operation)
+            body = self.walk(table)
+            self.placeholders("Scan", body)
+            return "Walk", body
+        operation = rng.choice(OPERATIONS)
+        legacy = rng.random() < 0.2 and hasattr(self, "legacy_" + operation)
         body = getattr(self, ("legacy_" if legacy else "") + operation)(table)
-        if self.names and "Batch" not in operation:
-            body["ExpressionAttributeNames"] = self.names
-        if self.values:
-            body["ExpressionAttributeValues"] = self.values
-        if self.rng.random() < 0.02:
-            body["ExpressionAttributeValues"] = dict(self.values, **{":unused": {"S": "a"}})
-        if self.rng.random() < 0.15:
-            body["ReturnConsumedCapacity"] = self.rng.choice(["TOTAL", "INDEXES", "NONE"])
+        if operation == "Query" and self.is_global(table, body) and body.get("Limit", 0) > 0:
+            # Rows with the same key have no order, so that only all pages together can be compared.
+            self.placeholders(operation, body)
+            return "Walk", body
+        if operation == "Query" and rng.random() < 0.15:
+            self.start_key(table, body, None)
+        if rng.random() < 0.01:
+            self.mixed(body)
+        self.placeholders(operation, body)
+        self.returns(body)
+        if operation == "Query" and rng.random() < 0.15 and (table.name, operation) in self.pages:
+            # The next page of a query that ended early.
+            body, last = self.pages[table.name, operation]
+            body = dict(body)
+            self.start_key(table, body, last)
+        if rng.random() < {"malformed": 1, "items": 0}.get(about, 0.04):
+            body = broken(rng, body)
+            # Whatever becomes of it, nothing is believed of what it wrote.
+            self.believing = False
         return operation, body
 
-    def name(self):
-        name = self.rng.choice(NAMES)
-        if name in ("size", "name", "a-b") or self.rng.random() < 0.2:
-            placeholder = "#" + name.replace("-", "_")
-            if self.rng.random() < 0.99:
-                self.names[placeholder] = name
-            return placeholder
-        return name
+    @staticmethod
+    def is_global(table, body):
+        return any(name == body.get("IndexName") for name, _, _ in table.global_indexes)
 
-    def path(self):
-        path = self.name()
-        while self.rng.random() < 0.25:
-            path += self.rng.choice([f"[{self.rng.randint(0, 3)}]", "." + self.name()])
+    def reads_global(self, body):
+        """Whether a request reads an index that follows its table a moment later."""
+        return any(table.name == body.get("TableName") and self.is_global(table, body) for table in self.data_tables)
+
+    def placeholders(self, operation, body):
+        if self.names and "Batch" not in operation:
+            body.setdefault("ExpressionAttributeNames", self.names)
+        if self.values:
+            body.setdefault("ExpressionAttributeValues", self.values)
         if self.rng.random() < 0.02:
-            path = self.rng.choice(["p", "p.a", "r", "l[0]", "select"])
-        return path
+            body["ExpressionAttributeValues"] = dict(self.values, **{":unused": {"S": "a"}})
+        if self.rng.random() < 0.005 and "Batch" not in operation:
+            body["ExpressionAttributeNames"] = dict(self.names, **{"#unused": "a"})
 
-    def literal(self, value=None):
-        name = f":v{len(self.values)}"
-        if self.rng.random() < 0.995:
-            self.values[name] = value or self.value()
-        return name
+    def observe(self, operation, body, status, answer):
+        """Takes note of what DynamoDB Local answered."""
+        self.lifecycle.observe(operation, body, status, answer)
+        if operation == "Query" and status == 200 and "LastEvaluatedKey" in answer:
+            self.pages[body["TableName"], operation] = (body, answer["LastEvaluatedKey"])
+        for table in self.data_tables:
+            if status == 200 and self.believing and body.get("TableName") == table.name:
+                self.note(table, operation, body, answer)
 
-    def operand(self):
-        choice = self.rng.random()
-        if choice < 0.5:
-            return self.path()
-        if choice < 0.9:
-            return self.literal()
-        return f"size({self.path()})"
-
-    def condition(self, depth=0):
-        rng = self.rng
-        choice = rng.randint(0, 11 if depth < 3 else 8)
-        if choice <= 2:
-            return f"{self.operand()} {rng.choice(COMPARATORS)} {self.operand()}"
-        if choice == 3:
-            return f"attribute_exists({self.path()})"
-        if choice == 4:
-            return f"attribute_not_exists({self.path()})"
-        if choice == 5:
-            kind = {"S": rng.choice(["S", "N", "SS", "M", "NULL", "X"])}
-            return f"attribute_type({self.path()}, {self.literal(kind)})"
-        if choice == 6:
-            return f"{rng.choice(['begins_with', 'contains'])}({self.path()}, {self.literal()})"
-        if choice == 7:
-            return f"{self.operand()} IN ({', '.join(self.operand() for _ in range(rng.randint(1, 3)))})"
-        if choice == 8:
-            return f"{self.operand()} BETWEEN {self.operand()} AND {self.operand()}"
-        if choice == 9:
-            return f"NOT {self.condition(depth + 1)}"
-        if choice == 10:
-            return f"({self.condition(depth + 1)})"
-        return f"{self.condition(depth + 1)} {rng.choice(['AND', 'OR'])} {self.condition(depth + 1)}"
-
-    def set_value(self):
-        rng = self.rng
-        operand = lambda: rng.choice(
-            [
-                lambda: self.path(),
-                lambda: self.literal(),
-                lambda: self.literal({"N": rng.choice(NUMBERS)}),
-                lambda: f"if_not_exists({self.path()}, {self.literal()})",
-                lambda: f"list_append({rng.choice([self.path, self.literal])()}, {self.literal({'L': [self.value(2)]})})",
-            ]
-        )()
-        return operand() if rng.random() < 0.7 else f"{operand()} {rng.choice('+-')} {operand()}"
-
-    def update(self):
-        rng = self.rng
-        clauses = []
-        for clause in rng.sample(["SET", "REMOVE", "ADD", "DELETE"], rng.choice([1, 1, 1, 2])):
-            actions = []
-            for _ in range(rng.choice([1, 1, 2])):
-                path = self.path()
-                if clause == "SET":
-                    actions.append(f"{path} = {self.set_value()}")
-                elif clause == "REMOVE":
-                    actions.append(path)
-                else:
-                    good = {"SS": ["a", "b"]} if rng.random() < 0.4 else {"N": "3"} if clause == "ADD" else {"NS": ["1"]}
-                    actions.append(f"{path} {self.literal(good if rng.random() < 0.8 else None)}")
-            clauses.append(f"{clause} {', '.join(actions)}")
-        return " ".join(clauses)
-
-    def projection(self):
-        return ", ".join(self.path() for _ in range(self.rng.randint(1, 3)))
-
-    # Operations
-
-    def guarded(self, body):
-        rng = self.rng
-        if rng.random() < 0.4:
-            body["ConditionExpression"] = self.condition()
-            if rng.random() < 0.3:
-                body["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
-        return body
-
-    def PutItem(self, table):
-        body = {"TableName": table, "Item": self.item(table)}
-        if self.rng.random() < 0.3:
-            body["ReturnValues"] = self.rng.choice(["ALL_OLD", "NONE", "ALL_NEW"])
-        return self.guarded(body)
-
-    def DeleteItem(self, table):
-        body = {"TableName": table, "Key": self.key(table)}
-        if self.rng.random() < 0.5:
-            body["ReturnValues"] = self.rng.choice(["ALL_OLD", "NONE"])
-        return self.guarded(body)
-
-    def UpdateItem(self, table):
-        body = {"TableName": table, "Key": self.key(table)}
-        if self.rng.random() < 0.97:
-            body["UpdateExpression"] = self.update()
-        if self.rng.random() < 0.7:
-            body["ReturnValues"] = self.rng.choice(["ALL_OLD", "ALL_NEW", "UPDATED_OLD", "UPDATED_NEW", "NONE"])
-        return self.guarded(body)
-
-    def GetItem(self, table):
-        body = {"TableName": table, "Key": self.key(table), "ConsistentRead": True}
-        if self.rng.random() < 0.5:
-            body["ProjectionExpression"] = self.projection()
-        return body
-
-    def Query(self, table):
-        rng = self.rng
-        body = {"TableName": table, "ConsistentRead": True}
-        sort, kind = "r", {"N": rng.choice(["1", "2", "3", "-4"])}
-        if table == self.indexed and rng.random() < 0.5:
-            body["IndexName"], sort = rng.choice([("all", "l"), ("some", "c")])
-            kind = {"S": rng.choice(STRINGS[1:])}
-        expression = f"p = {self.literal({'S': rng.choice(['k1', 'k2', 'k3'])})}"
-        if table != self.hash and rng.random() < 0.5:
-            if rng.random() < 0.05:
-                kind = self.value()
-            more = rng.choice(
-                [f"{sort} {rng.choice(COMPARATORS)} %s", f"{sort} BETWEEN %s AND %s", f"begins_with({sort}, %s)"]
-            )
-            while "%s" in more:
-                more = more.replace("%s", self.literal(kind), 1)
-            expression += " AND " + more
-        body["KeyConditionExpression"] = expression
-        if rng.random() < 0.3:
-            body["FilterExpression"] = self.condition()
-        if rng.random() < 0.3:
-            body["ProjectionExpression"] = self.projection()
-        elif rng.random() < 0.2:
-            body["Select"] = rng.choice(["COUNT", "ALL_ATTRIBUTES", "ALL_PROJECTED_ATTRIBUTES", "SPECIFIC_ATTRIBUTES"])
-        if rng.random() < 0.4:
-            body["ScanIndexForward"] = rng.random() < 0.5
-        if rng.random() < 0.3:
-            body["Limit"] = rng.choice([0, 1, 2, 5])
-        return body
-
-    def Scan(self, table):
-        body = {"TableName": table, "ConsistentRead": True}
-        if table == self.indexed and self.rng.random() < 0.4:
-            body["IndexName"] = self.rng.choice(["all", "some"])
-        if self.rng.random() < 0.6:
-            body["FilterExpression"] = self.condition()
-        if self.rng.random() < 0.3:
-            body["ProjectionExpression"] = self.projection()
-        return body
-
-    def BatchGetItem(self, table):
-        keys = [self.key(table) for _ in range(self.rng.randint(1, 3))]
-        return {"RequestItems": {table: {"Keys": keys, "ConsistentRead": True}}}
-
-    def BatchWriteItem(self, table):
-        writes = []
-        for _ in range(self.rng.randint(1, 3)):
-            put = {"PutRequest": {"Item": self.item(table)}}
-            writes.append(put if self.rng.random() < 0.6 else {"DeleteRequest": {"Key": self.key(table)}})
-        return {"RequestItems": {table: writes}}
-
-    # The parameters from before expressions
-
-    def legacy_condition(self, expected=False):
-        rng = self.rng
-        operator = rng.choice(["EQ", "NE", "LE", "LT", "GE", "GT", "NOT_NULL", "NULL", "CONTAINS", "NOT_CONTAINS", "BEGINS_WITH", "IN", "BETWEEN"])
-        if expected and rng.random() < 0.4:
-            return rng.choice([{"Exists": False}, {"Value": self.value()}, {"Exists": True, "Value": self.value()}, {"Exists": True}])
-        count = {"NOT_NULL": 0, "NULL": 0, "IN": rng.randint(1, 3), "BETWEEN": 2}.get(operator, 1)
-        if rng.random() < 0.03:
-            count = rng.randint(0, 3)
-        out = {"ComparisonOperator": operator}
-        if count:
-            out["AttributeValueList"] = [self.value(2) for _ in range(count)]
-        return out
-
-    def legacy_conditions(self, expected=False):
-        return {name: self.legacy_condition(expected) for name in self.rng.sample(NAMES, self.rng.randint(1, 2))}
-
-    def operator(self, body):
-        if self.rng.random() < 0.3:
-            body["ConditionalOperator"] = self.rng.choice(["AND", "OR"])
-        return body
-
-    def legacy_PutItem(self, table):
-        return self.operator({"TableName": table, "Item": self.item(table), "Expected": self.legacy_conditions(True)})
-
-    def legacy_DeleteItem(self, table):
-        return self.operator({"TableName": table, "Key": self.key(table), "Expected": self.legacy_conditions(True)})
-
-    def legacy_UpdateItem(self, table):
-        rng = self.rng
-        updates = {}
-        for name in rng.sample(NAMES, rng.randint(1, 3)):
-            action = rng.choice(["PUT", "PUT", "ADD", "DELETE", None])
-            update = {"Action": action} if action else {}
-            if action != "DELETE" or rng.random() < 0.4:
-                update["Value"] = rng.choice([self.value(), {"N": "2"}, {"SS": ["a", "b"]}])
-            updates[name] = update
-        body = {"TableName": table, "Key": self.key(table), "AttributeUpdates": updates}
-        if rng.random() < 0.6:
-            body["ReturnValues"] = rng.choice(["ALL_OLD", "ALL_NEW", "UPDATED_OLD", "UPDATED_NEW"])
-        if rng.random() < 0.3:
-            body["Expected"] = self.legacy_conditions(True)
-            self.operator(body)
-        return body
-
-    def legacy_GetItem(self, table):
-        return {"TableName": table, "Key": self.key(table), "ConsistentRead": True, "AttributesToGet": self.rng.choices(NAMES, k=2)}
-
-    def legacy_Query(self, table):
-        rng = self.rng
-        conditions = {"p": {"ComparisonOperator": "EQ", "AttributeValueList": [{"S": rng.choice(["k1", "k2", "k3"])}]}}
-        if table != self.hash and rng.random() < 0.6:
-            operator = rng.choice(["EQ", "LE", "LT", "GE", "GT", "BETWEEN", "BEGINS_WITH", "NE"])
-            values = [{"N": n} for n in sorted(rng.sample(["1", "2", "3"], 2 if operator == "BETWEEN" else 1))]
-            conditions["r"] = {"ComparisonOperator": operator, "AttributeValueList": values}
-        body = {"TableName": table, "ConsistentRead": True, "KeyConditions": conditions}
-        if rng.random() < 0.4:
-            body["QueryFilter"] = self.legacy_conditions()
-            self.operator(body)
-        return body
-
-    def legacy_Scan(self, table):
-        return self.operator({"TableName": table, "ConsistentRead": True, "ScanFilter": self.legacy_conditions()})
+    def key_of(self, body):
+        """The key of the item that a write was about."""
+        for table in self.data_tables:
+            if body.get("TableName") == table.name:
+                given = body.get("Key") or body["Item"]
+                return {name: given[name] for name, _ in table.keys} if self.believing else None
+        return None
 
     # After a difference
 
     def repair(self, body, source, target):
         """Makes the items that a request was about on `target` those of `source`."""
-        for table in [body["TableName"]] if "TableName" in body else list(body.get("RequestItems", {})):
-            names = ["p"] if table == self.hash else ["p", "r"]
+        named = body.get("RequestItems")
+        named = [body.get("TableName")] if "TableName" in body else list(named) if isinstance(named, dict) else []
+        for table in self.data_tables:
+            if table.name not in named:
+                continue
+            names = [name for name, _ in table.keys]
             have = {}
             for side in (source, target):
-                _, answer = side.call("Scan", {"TableName": table, "ConsistentRead": True})
-                for item in answer.get("Items", []):
-                    key = json.dumps({name: item[name] for name in names}, sort_keys=True)
-                    have.setdefault(key, {})[side] = item
+                page = {"TableName": table.name, "ConsistentRead": True}
+                while True:
+                    _, answer = side.call("Scan", page)
+                    for item in answer.get("Items", []):
+                        key = json.dumps({name: item[name] for name in names}, sort_keys=True)
+                        have.setdefault(key, {})[side] = item
+                    if "LastEvaluatedKey" not in answer:
+                        break
+                    page["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
             for key, sides in have.items():
                 if source not in sides:
-                    target.call("DeleteItem", {"TableName": table, "Key": json.loads(key)})
+                    target.call("DeleteItem", {"TableName": table.name, "Key": json.loads(key)})
                     continue
                 if sides.get(target) == sides[source]:
                     continue
-                status, _ = target.call("PutItem", {"TableName": table, "Item": sides[source]})
+                status, _ = target.call("PutItem", {"TableName": table.name, "Item": sides[source]})
                 if status != 200:
                     # What one side refuses to hold goes on both.
                     for side in (source, target):
-                        side.call("DeleteItem", {"TableName": table, "Key": json.loads(key)})
+                        side.call("DeleteItem", {"TableName": table.name, "Key": json.loads(key)})

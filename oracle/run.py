@@ -1,22 +1,29 @@
 #!/usr/bin/env python3
 """Sends the same random requests, valid and invalid, to Torc and to DynamoDB Local, and compares answers and errors.
 
-    python3 oracle/run.py --torc http://127.0.0.1:8000 --local http://127.0.0.1:8001 --requests 10000 --seed 1
+    python3 oracle/run.py --torc http://127.0.0.1:8000 --local http://127.0.0.1:8001 --requests 25000 --seeds 1-4
 
 Needs nothing but Python. DynamoDB Local is AWS's own program and is not part of this repository; start it with `-inMemory`.
-Where the two differ on purpose, triage.py says why; anything else fails the run and prints the request.
+Each seed is a process with tables of its own. Where the two differ on purpose, triage.py says why; anything else fails the run and
+prints the request.
 """
 
 import argparse
+import decimal
 import http.client
 import json
+import multiprocessing
 import random
 import sys
+import time
 import urllib.parse
 from collections import Counter
 
 import generate
 import triage
+
+# A walk that has not ended by then never will.
+MOST_PAGES = 500
 
 
 class Client:
@@ -36,7 +43,7 @@ class Client:
         }
         for attempt in (1, 2):
             if self.connection is None:
-                self.connection = http.client.HTTPConnection(self.at.hostname, self.at.port, timeout=30)
+                self.connection = http.client.HTTPConnection(self.at.hostname, self.at.port, timeout=60)
             try:
                 self.connection.request("POST", "/", json.dumps(body), headers)
                 response = self.connection.getresponse()
@@ -48,82 +55,229 @@ class Client:
                     raise
 
 
-def normal(value, name=""):
-    """An answer without what may differ: the order of sets, of objects, of scanned items, and of batches."""
+def walk(side, body):
+    """All pages of a scan, of all its segments, as one answer. Which items a page has is not promised; how many pages there are is, where
+    nothing but Limit ends them."""
+    total = body.get("TotalSegments")
+    whole = {"Items": [], "Count": 0, "ScannedCount": 0, "Pages": 0}
+    for segment in range(total or 1):
+        page = dict(body, Segment=segment) if total else dict(body)
+        while whole["Pages"] < MOST_PAGES:
+            status, answer = side.call("Query" if "KeyConditionExpression" in body else "Scan", page)
+            if status != 200:
+                return status, answer
+            whole["Pages"] += 1
+            whole["Items"] += answer.get("Items", [])
+            for name in ("Count", "ScannedCount"):
+                whole[name] += answer[name]
+            if "LastEvaluatedKey" not in answer:
+                break
+            page["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+    if total or "Limit" not in body:
+        del whole["Pages"]
+    return 200, whole
+
+
+def plain(number):
+    """A number without needless zeros and without an exponent. DynamoDB Local repeats numbers as they came where they are nested."""
+    value = decimal.Decimal(number)
+    return "0" if not value else format(value.normalize(CONTEXT), "f")
+
+
+CONTEXT = decimal.Context(prec=60, Emax=1000, Emin=-1000)
+
+
+def normal(value, name="", numbers=False):
+    """An answer without what may differ: the order of sets, of objects, of scanned items, and of batches; with `numbers`, their spelling."""
     if isinstance(value, dict):
         out = {}
         for key, inner in value.items():
-            if key in ("SS", "NS", "BS") and isinstance(inner, list):
-                out[key] = sorted(inner)
+            if numbers and key == "N" and isinstance(inner, str):
+                out[key] = plain(inner)
+            elif key in ("SS", "NS", "BS") and isinstance(inner, list):
+                out[key] = sorted(map(plain, inner) if numbers and key == "NS" else inner)
             else:
-                out[key] = normal(inner, key)
+                out[key] = normal(inner, key, numbers)
         return out
     if isinstance(value, list):
-        inner = [normal(one, name) for one in value]
-        if name == "Scanned":
+        inner = [normal(one, name, numbers) for one in value]
+        if name in ("Scanned", "AttributeDefinitions", "LocalSecondaryIndexes", "ConsumedCapacity", "Tags", "NonKeyAttributes"):
             inner.sort(key=lambda one: json.dumps(one, sort_keys=True))
         return inner
     return value
 
 
-def outcome(operation, status, body):
+# What a description says of the side that it is from.
+OF_THE_SIDE = ("CreationDateTime", "TableArn", "TableId", "IndexArn", "LatestStreamArn", "LatestStreamLabel", "WarmThroughput", "LastIncreaseDateTime",
+    "LastDecreaseDateTime", "LastUpdateToPayPerRequestDateTime", "LastUpdateDateTime", "TableStatus",
+    # Of these DynamoDB Local has none, or always the same.
+    "TableClassSummary", "NumberOfDecreasesToday")
+
+
+def without(value, names):
+    if isinstance(value, dict):
+        return {key: without(inner, names) for key, inner in value.items() if key not in names}
+    return [without(one, names) for one in value] if isinstance(value, list) else value
+
+
+def outcome(operation, status, body, prefix, numbers=False):
     if status == 200:
-        if operation == "Scan" and "Items" in body:
+        if operation in ("Scan", "Walk") and "Items" in body:
             body = dict(body, Scanned=body.pop("Items"))
         if operation == "BatchGetItem":
-            for table, items in body.get("Responses", {}).items():
+            for items in body.get("Responses", {}).values():
                 items.sort(key=lambda one: json.dumps(one, sort_keys=True))
-        return status, "", "", normal(body)
+        if operation in ("CreateTable", "UpdateTable", "DescribeTable", "DeleteTable"):
+            body = without(body, OF_THE_SIDE)
+            for table in body.values():
+                # Whether it is told of a table that never was anything else differs.
+                if table.get("BillingModeSummary") == {"BillingMode": "PROVISIONED"}:
+                    del table["BillingModeSummary"]
+        if operation == "ListTables":
+            body["TableNames"] = [name for name in body["TableNames"] if name.startswith(prefix)]
+            if not body.get("LastEvaluatedTableName", "").startswith(prefix):
+                body.pop("LastEvaluatedTableName", None)
+        return status, "", "", normal(body, "", numbers)
     kind = str(body.get("__type", "")).split("#")[-1]
-    return status, kind, body.get("message", body.get("Message", "")), body.get("Item")
+    return status, kind, body.get("message", body.get("Message", "")), normal(body.get("Item"), "", numbers)
+
+
+def settle(side, name):
+    """Waits until a table that was created, changed or deleted is what it is to be."""
+    for _ in range(600):
+        status, body = side.call("DescribeTable", {"TableName": name})
+        if status != 200 or body["Table"]["TableStatus"] == "ACTIVE":
+            return
+        time.sleep(0.01)
+
+
+class Run:
+    """One seed."""
+
+    def __init__(self, options, seed):
+        self.options, self.seed = options, seed
+        rng = random.Random(seed)
+        self.torc, self.local = Client(options.torc), Client(options.local)
+        self.prefix = f"oracle-{seed}-{rng.randrange(1 << 30)}-"
+        self.world = generate.World(rng, self.prefix, options.global_indexes)
+        self.triaged, self.untriaged, self.statuses = Counter(), [], Counter()
+
+    def __call__(self):
+        for table in self.world.tables():
+            for side in (self.torc, self.local):
+                # One of a run that was cut short may be left.
+                side.call("DeleteTable", {"TableName": table["TableName"]})
+                settle(side, table["TableName"])
+                status, body = side.call("CreateTable", table)
+                if status != 200:
+                    raise RuntimeError(f"CreateTable: {status} {body}")
+        for _ in range(self.options.requests):
+            self.one()
+        names = [table["TableName"] for table in self.world.tables()] + self.world.lifecycle.all
+        for name in names:
+            for side in (self.torc, self.local):
+                side.call("UpdateTable", {"TableName": name, "DeletionProtectionEnabled": False})
+                side.call("DeleteTable", {"TableName": name})
+        return self.triaged, self.untriaged, self.statuses
+
+    def ask(self, side, operation, body):
+        if operation == "Walk":
+            return walk(side, body)
+        status, answer = side.call(operation, body)
+        if status == 200 and operation in ("CreateTable", "UpdateTable", "DeleteTable"):
+            settle(side, body["TableName"])
+        return status, answer
+
+    def one(self):
+        operation, body = self.world.request(self.options.about)
+        if self.compare(operation, body) and operation in ("UpdateItem", "PutItem", "DeleteItem"):
+            # What was written.
+            key = self.world.key_of(body)
+            if key:
+                self.compare("GetItem", {"TableName": body["TableName"], "Key": key, "ConsistentRead": True})
+
+    def follow(self, operation, body, theirs):
+        """Asks Torc until a global index has followed its table."""
+        for _ in range(150):
+            ours = outcome(operation, *self.ask(self.torc, operation, body), self.prefix)
+            if ours == theirs or triage.reason(operation, body, ours, theirs):
+                return ours
+            time.sleep(0.02)
+        return ours
+
+    def compare(self, operation, body):
+        """Sends a request to both sides; whether both did it."""
+        local = self.ask(self.local, operation, body)
+        torc = self.ask(self.torc, operation, body)
+        self.world.observe(operation, body, *local)
+        if operation == "Scan" and any("LastEvaluatedKey" in side[1] for side in (local, torc)):
+            # Two pages of a scan need not have the same items.
+            operation = "Walk"
+            local, torc = walk(self.local, body), walk(self.torc, body)
+        ours = outcome(operation, *torc, self.prefix)
+        theirs = outcome(operation, *local, self.prefix, True)
+        if ours != theirs and ours[0] == theirs[0] == 200 and self.world.reads_global(body):
+            ours = self.follow(operation, body, theirs)
+        self.statuses[(operation, theirs[0])] += 1
+        both = ours[0] == theirs[0] == 200
+        if theirs[0] != 200 and (operation == "BatchWriteItem" or "ReturnConsumedCapacity" in body):
+            # DynamoDB Local may have done what it refuses, or a part of it.
+            self.world.repair(body, self.torc, self.local)
+        if ours == theirs:
+            return both
+        reason = triage.reason(operation, body, ours, theirs)
+        if reason:
+            self.triaged[reason] += 1
+        else:
+            self.untriaged.append((operation, body, ours, theirs))
+        if not reason or ours[0] != theirs[0]:
+            # One of the two wrote and the other did not: bring them together again.
+            self.world.repair(body, self.local, self.torc)
+            self.world.lifecycle.repair(operation, body, self.local, self.torc, settle)
+        return both
+
+
+def run_one(job):
+    return Run(*job)()
+
+
+def seeds(text):
+    first, _, last = text.partition("-")
+    return list(range(int(first), int(last or first) + 1))
 
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--torc", required=True)
     arguments.add_argument("--local", required=True)
-    arguments.add_argument("--requests", type=int, default=10000)
-    arguments.add_argument("--seed", type=int, default=1)
+    arguments.add_argument("--requests", type=int, default=10000, help="of each seed")
+    arguments.add_argument("--seeds", type=seeds, default=[1], help="one, or a range: 1-8")
+    arguments.add_argument("--jobs", type=int, default=2, help="seeds at once")
+    arguments.add_argument("--about", choices=["all", "items", "tables", "malformed"], default="all")
+    arguments.add_argument("--global-indexes", action="store_true", help="two more tables, with global indexes")
+    arguments.add_argument("--out", help="file for the untriaged differences, one JSON list a line")
     arguments.add_argument("--show", type=int, default=20, help="how many untriaged differences to print")
     options = arguments.parse_args()
-    rng = random.Random(options.seed)
-    torc, local = Client(options.torc), Client(options.local)
-    prefix = f"oracle-{options.seed}-{rng.randrange(1 << 30)}-"
-    world = generate.World(rng, prefix)
-    for table in world.tables():
-        for side in (torc, local):
-            status, body = side.call("CreateTable", table)
-            if status != 200:
-                sys.exit(f"CreateTable: {status} {body}")
+    start = time.monotonic()
     triaged, untriaged, statuses = Counter(), [], Counter()
-    for _ in range(options.requests):
-        operation, body = world.request()
-        ours = outcome(operation, *torc.call(operation, body))
-        theirs = outcome(operation, *local.call(operation, body))
-        statuses[(operation, theirs[0])] += 1
-        if ours == theirs:
-            continue
-        reason = triage.reason(operation, body, ours, theirs)
-        if reason:
-            triaged[reason] += 1
-            if ours[0] != theirs[0]:
-                # One of the two wrote and the other did not: bring them together again.
-                world.repair(body, local, torc)
-            continue
-        untriaged.append((operation, body, ours, theirs))
-        world.repair(body, local, torc)
-    for table in world.tables():
-        for side in (torc, local):
-            side.call("DeleteTable", {"TableName": table["TableName"]})
-    accepted = sum(count for (_, status), count in statuses.items() if status == 200)
-    print(f"{options.requests} requests, {accepted} of them accepted; {sum(triaged.values())} triaged, {len(untriaged)} untriaged")
+    with multiprocessing.Pool(options.jobs) as pool:
+        for one, two, three in pool.imap_unordered(run_one, [(options, seed) for seed in options.seeds]):
+            triaged += one
+            untriaged += two
+            statuses += three
+    total, accepted = sum(statuses.values()), sum(count for (_, status), count in statuses.items() if status == 200)
+    seconds = time.monotonic() - start
+    if options.out:
+        with open(options.out, "w", encoding="utf-8") as out:
+            out.writelines(json.dumps(one) + "\n" for one in untriaged)
+    print(f"{total} requests in {seconds:.0f} s, {accepted} of them accepted; {sum(triaged.values())} triaged, {len(untriaged)} untriaged")
     for reason, count in triaged.most_common():
         print(f"  {count:6} {reason}")
-    kinds = Counter((operation, ours[1:3], theirs[1:3]) for operation, _, ours, theirs in untriaged)
+    kinds = Counter((operation, str(ours[1:3])[:400], str(theirs[1:3])[:400]) for operation, _, ours, theirs in untriaged)
     for (operation, ours, theirs), count in kinds.most_common(options.show):
-        print(f"  {count:6} {operation}: torc {ours}, local {theirs}")
+        print(f"  {count:6} {operation}: torc {ours}\n         local {theirs}")
     for operation, body, ours, theirs in untriaged[: options.show]:
-        print(f"\n{operation} {json.dumps(body)[:1500]}\n  torc  {str(ours)[:700]}\n  local {str(theirs)[:700]}")
+        print(f"\n{operation} {json.dumps(body)[:1500]}\n  torc  {str(ours)[:1000]}\n  local {str(theirs)[:1000]}")
     sys.exit(1 if untriaged else 0)
 
 

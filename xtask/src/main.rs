@@ -19,6 +19,7 @@ cargo xtask COMMAND
   test [ARGS..]     cargo test --workspace
   e2e [ARGS..]      builds the release binary and drives it as real processes with real SDKs (see e2e/run.sh --help)
   sim [ARGS..]      whole clusters under faults in one deterministic process (try: cargo xtask sim --seeds 200 --budget 60)
+  fuzz [ARGS..]     mutated input for every parser of outside bytes (try: cargo xtask fuzz --coverage --seconds 600 --target json)
   gen-proto [--check]  writes crates/wire/src/kv.rs from crates/wire/proto/kv.proto (or only says whether it is up to date)
   compat            writes COMPAT.md: every operation and parameter of DynamoDB, and what becomes of it
   ci                the whole of .ci/run
@@ -45,6 +46,7 @@ fn run(args: &[String]) -> Result<()> {
         "test" => steps::test(rest),
         "e2e" => steps::e2e(rest),
         "sim" => steps::sim(rest),
+        "fuzz" => steps::fuzz(rest),
         "gen-proto" => gen_proto(rest),
         "compat" => steps::compat(),
         "ci" => steps::ci(),

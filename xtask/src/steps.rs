@@ -44,6 +44,38 @@ pub fn sim(args: &[String]) -> Result<()> {
     step("sim", command)
 }
 
+/// Hands its arguments to the fuzzer. With `--coverage` it is built so that it sees which code an input reaches, in a folder of its own.
+pub fn fuzz(args: &[String]) -> Result<()> {
+    const COVERAGE: &str = "--coverage";
+    let mut command = cargo(["run", "--quiet", "-p", "torc-fuzz"]);
+    if args.iter().any(|arg| arg == COVERAGE) {
+        // With a target named, the flags are for the program alone, not for build scripts and macros.
+        command.args([
+            "--target",
+            &host()?,
+            "--target-dir",
+            "target/fuzz-build",
+            "--config",
+            "profile.dev.opt-level=2",
+        ]);
+        command.env(
+            "RUSTFLAGS",
+            "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=3 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+             -Ccodegen-units=1",
+        );
+    }
+    command.arg("--").args(args.iter().filter(|arg| *arg != COVERAGE));
+    step("fuzz", command)
+}
+
+/// The platform that this toolchain builds for by itself.
+fn host() -> Result<String> {
+    let output = Command::new("rustc").arg("-vV").output().context("can't run rustc")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned).context("rustc -vV names no host")
+}
+
 /// Writes COMPAT.md from the table in the model.
 pub fn compat() -> Result<()> {
     let mut command = cargo(["run", "--quiet", "-p", "torc-model", "--example", "compat"]);

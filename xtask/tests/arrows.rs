@@ -18,6 +18,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("torc-api", &["torc-model", "torc-wire", "torc-cluster", "torc-coordinator"]),
     // The client hashes keys as the cluster does.
     ("torc-client", &["torc-model", "torc-wire"]),
+    // It feeds parsers, which lie in these two.
+    ("torc-fuzz", &["torc-model", "torc-api"]),
     // The two that put everything together.
     (
         "torc-sim",

@@ -10,6 +10,11 @@ use torc_coordinator::index::IndexLag;
 use torc_coordinator::node::Node;
 use torc_coordinator::node::status::TableSummary;
 
+/// Whether a path is served without authentication: what load balancers and supervisors ask.
+pub fn is_open(path: &str) -> bool {
+    matches!(path, "/health" | "/ready")
+}
+
 /// Serves `/health`, `/ready` and `/admin/…`.
 pub async fn handle(node: &Node, request: Request<Bytes>) -> Response<Full<Bytes>> {
     if request.method() != Method::GET {

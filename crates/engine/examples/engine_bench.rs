@@ -11,9 +11,8 @@
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use torc_engine::env::RealEnv;
 use torc_engine::{Engine, Options, WriteBatch};
@@ -70,10 +69,50 @@ fn value(rng: &mut SmallRng, out: &mut [u8]) {
     rng.fill(&mut out[..half]);
 }
 
+/// What a thread did during one group of operations. Time that it could have run but another process had the processor says
+/// nothing of the engine; on a shared machine it would drown everything else.
+#[derive(Clone, Copy, Default)]
+struct Pause {
+    wall: Duration,
+    /// On the processor.
+    ran: Duration,
+    /// Ready, waiting for a processor.
+    queued: Duration,
+}
+
+impl Pause {
+    /// What the engine is to blame for.
+    fn own(&self) -> Duration {
+        self.wall.saturating_sub(self.queued)
+    }
+}
+
+/// The scheduler's account of this thread: time on the processor, time waiting for one.
+struct Schedule(Option<std::fs::File>);
+
+impl Schedule {
+    fn of_this_thread() -> Self {
+        Self(std::fs::File::open("/proc/thread-self/schedstat").ok())
+    }
+
+    fn read(&self) -> (Duration, Duration) {
+        use std::os::unix::fs::FileExt;
+        let mut text = [0; 128];
+        let n = self.0.as_ref().and_then(|f| f.read_at(&mut text, 0).ok()).unwrap_or(0);
+        let mut fields = std::str::from_utf8(&text[..n]).unwrap_or("").split_whitespace();
+        let mut next = || Duration::from_nanos(fields.next().and_then(|f| f.parse().ok()).unwrap_or(0));
+        (next(), next())
+    }
+}
+
 struct Timing {
     ops: u64,
     time: Duration,
     longest: Duration,
+    /// The groups of 16 operations that took longest without the time waiting for a processor.
+    pauses: Vec<Pause>,
+    /// Groups that took over 5 and over 20 ms by themselves.
+    over: (u64, u64),
     /// Processor time of the whole process, background threads included.
     cpu: Duration,
 }
@@ -89,43 +128,82 @@ fn cpu() -> Duration {
 
 fn report(name: &str, t: &Timing) {
     let rate = t.ops as f64 / t.time.as_secs_f64();
+    let ms = |d: Duration| d.as_secs_f64() * 1e3;
     println!(
         "{name:<14} {rate:>12.0} ops/s   {:>8.2} us of processor an op   longest {:>9.3} ms",
         t.cpu.as_secs_f64() * 1e6 / t.ops as f64,
-        t.longest.as_secs_f64() * 1e3
+        ms(t.longest)
+    );
+    let worst: Vec<String> = t
+        .pauses
+        .iter()
+        .map(|p| format!("{:.1} ({:.1} running, {:.1} queued besides)", ms(p.own()), ms(p.ran), ms(p.queued)))
+        .collect();
+    println!(
+        "  without waiting for a processor: {} over 5 ms, {} over 20 ms; longest, ms: {}",
+        t.over.0,
+        t.over.1,
+        worst.join(", ")
     );
 }
 
-/// Runs `op` on every thread until the time or the number of operations is up. Latency is sampled on every 16th operation.
+/// Runs `op` on every thread until the time or the number of operations is up. Latency is taken of every 16 operations.
 fn run(threads: u64, seconds: f64, limit: u64, op: impl Fn(u64, u64, &mut SmallRng) + Sync) -> Timing {
-    let (done, longest) = (AtomicU64::new(0), AtomicU64::new(0));
+    let mut timing = Timing {
+        ops: 0,
+        time: Duration::ZERO,
+        longest: Duration::ZERO,
+        pauses: Vec::new(),
+        over: (0, 0),
+        cpu: Duration::ZERO,
+    };
     let (start, cpu_start) = (Instant::now(), cpu());
-    std::thread::scope(|s| {
-        for t in 0..threads {
-            let (op, done, longest) = (&op, &done, &longest);
-            s.spawn(move || {
-                let mut rng = SmallRng::seed_from_u64(t + 1);
-                let (mut n, mut worst) = (0u64, Duration::ZERO);
-                let mut last = Instant::now();
-                while n < limit / threads {
-                    op(t, n, &mut rng);
-                    n += 1;
-                    if n % 16 == 0 {
-                        let now = Instant::now();
-                        worst = worst.max(now - last);
-                        last = now;
-                        if now.duration_since(start).as_secs_f64() > seconds {
-                            break;
-                        }
-                    }
+    let one = |t: u64| {
+        let mut rng = SmallRng::seed_from_u64(t + 1);
+        let schedule = Schedule::of_this_thread();
+        let mut pauses: Vec<Pause> = Vec::new();
+        let (mut n, mut longest, mut over) = (0u64, Duration::ZERO, (0, 0));
+        let (mut last, mut before) = (Instant::now(), schedule.read());
+        while n < limit / threads {
+            op(t, n, &mut rng);
+            n += 1;
+            if n % 16 == 0 {
+                let now = Instant::now();
+                let wall = now - last;
+                last = now;
+                longest = longest.max(wall);
+                let after = schedule.read();
+                let pause = Pause { wall, ran: after.0 - before.0, queued: after.1 - before.1 };
+                before = after;
+                over.0 += u64::from(pause.own() > Duration::from_millis(5));
+                over.1 += u64::from(pause.own() > Duration::from_millis(20));
+                if pauses.len() < 3 || pauses[2].own() < pause.own() {
+                    pauses.push(pause);
+                    pauses.sort_by_key(|p| std::cmp::Reverse(p.own()));
+                    pauses.truncate(3);
                 }
-                done.fetch_add(n, Ordering::Relaxed);
-                longest.fetch_max(worst.as_nanos() as u64, Ordering::Relaxed);
-            });
+                if now.duration_since(start).as_secs_f64() > seconds {
+                    break;
+                }
+            }
+        }
+        (n, longest, pauses, over)
+    };
+    std::thread::scope(|s| {
+        let one = &one;
+        let running: Vec<_> = (0..threads).map(|t| s.spawn(move || one(t))).collect();
+        for thread in running {
+            let (n, longest, pauses, over) = thread.join().expect("a worker failed");
+            timing.ops += n;
+            timing.longest = timing.longest.max(longest);
+            timing.pauses.extend(pauses);
+            timing.over = (timing.over.0 + over.0, timing.over.1 + over.1);
         }
     });
-    let longest = Duration::from_nanos(longest.load(Ordering::Relaxed));
-    Timing { ops: done.load(Ordering::Relaxed), time: start.elapsed(), longest, cpu: cpu() - cpu_start }
+    timing.pauses.sort_by_key(|p| std::cmp::Reverse(p.own()));
+    timing.pauses.truncate(3);
+    (timing.time, timing.cpu) = (start.elapsed(), cpu() - cpu_start);
+    timing
 }
 
 /// Resident memory. Zero where there is no /proc.
@@ -134,36 +212,42 @@ fn resident_mib() -> u64 {
     text.split_whitespace().nth(1).and_then(|f| f.parse::<u64>().ok()).unwrap_or(0) * 4 / 1024
 }
 
-/// 256 MiB of logged writes that no flush has taken, then the time to open again.
-fn reopen(value_bytes: usize) {
+/// 256 MiB of logged writes that no flush has taken, then the time to open again, three times. With `--dir` the folder stays and is
+/// filled only once, so that the opening alone can be profiled.
+fn reopen(value_bytes: usize, dir: Option<&Path>) {
     let temporary = tempfile::tempdir().expect("temporary folder");
-    let options = Options { memtable_bytes: 1 << 30, ..Options::default() };
-    let open = || Engine::open(Arc::new(RealEnv::new()), temporary.path(), options.clone()).expect("open");
-    let engine = open();
-    let mut rng = SmallRng::seed_from_u64(1);
-    let mut lsn = 0;
+    let path = &dir.unwrap_or(temporary.path()).join("reopen");
     let writes = (256 << 20) / (20 + value_bytes) as u64;
-    for n in 0..writes {
-        let (mut k, mut v) = ([0; 20], vec![0; value_bytes]);
-        key(n, &mut k);
-        value(&mut rng, &mut v);
-        let mut batch = WriteBatch::new();
-        batch.put(&k, &v);
-        lsn = engine.write(&batch).expect("write");
+    if !path.join("CURRENT").exists() {
+        let options = Options { memtable_bytes: 1 << 30, ..Options::default() };
+        let engine = Engine::open(Arc::new(RealEnv::new()), path, options).expect("open");
+        let mut rng = SmallRng::seed_from_u64(1);
+        let mut lsn = 0;
+        for n in 0..writes {
+            let (mut k, mut v) = ([0; 20], vec![0; value_bytes]);
+            key(n, &mut k);
+            value(&mut rng, &mut v);
+            let mut batch = WriteBatch::new();
+            batch.put(&k, &v);
+            lsn = engine.write(&batch).expect("write");
+        }
+        engine.log().wait(lsn).expect("sync");
+        engine.close().expect("close");
     }
-    engine.log().wait(lsn).expect("sync");
-    engine.close().expect("close");
-    drop(engine);
-    let (start, cpu_start) = (Instant::now(), cpu());
-    let engine = open();
-    println!(
-        "open with {writes} writes (256 MiB) to replay: {:.3} s, {:.2} s of processor",
-        start.elapsed().as_secs_f64(),
-        (cpu() - cpu_start).as_secs_f64()
-    );
-    let mut k = [0; 20];
-    key(writes - 1, &mut k);
-    assert!(engine.get(&k).expect("read").is_some());
+    // With memtables this large nothing is flushed, so that the log is as long the next time; the last has the usual size.
+    for memtable_bytes in [1 << 30, 1 << 30, 64 << 20] {
+        let options = Options { memtable_bytes, ..Options::default() };
+        let (start, cpu_start) = (Instant::now(), cpu());
+        let engine = Engine::open(Arc::new(RealEnv::new()), path, options).expect("open");
+        println!(
+            "open with {writes} writes (256 MiB) to replay: {:.3} s, {:.2} s of processor",
+            start.elapsed().as_secs_f64(),
+            (cpu() - cpu_start).as_secs_f64()
+        );
+        let mut k = [0; 20];
+        key(writes - 1, &mut k);
+        assert!(engine.get(&k).expect("read").is_some());
+    }
 }
 
 fn settle(engine: &Engine) {
@@ -242,7 +326,7 @@ fn main() {
         assert!(engine.get(&k).expect("read").is_some());
     };
     if wants("reopen") {
-        reopen(args.value);
+        reopen(args.value, args.dir.as_deref());
     }
     if wants("hit") {
         // Once through, so that the cache is warm.

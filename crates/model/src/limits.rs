@@ -10,6 +10,8 @@ pub const MAX_SORT_KEY_BYTES: usize = 1024;
 pub const MAX_NUMBER_DIGITS: usize = 38;
 /// Levels of nesting in a document.
 pub const MAX_NESTING: usize = 32;
+/// Longest attribute name, at any depth, bytes.
+pub const MAX_ATTRIBUTE_NAME_BYTES: usize = 65_535;
 /// Longest expression, bytes.
 pub const MAX_EXPRESSION_BYTES: usize = 4096;
 /// Most operators and functions in one expression.

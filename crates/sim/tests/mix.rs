@@ -1,7 +1,7 @@
 //! A slice of the full fault mix, small enough for every test run, and the proof that it reaches what it is there for. The long run is
 //! `cargo xtask sim --seeds 2000 --budget 900`.
 
-use torc_sim::scenario::{Plan, run};
+use torc_sim::scenario::{Plan, moving, run};
 use torc_sim::world::watch::Coverage;
 
 const SEEDS: u64 = 60;
@@ -48,4 +48,11 @@ fn sixty_seeds_of_everything() {
         assert!(reached >= least, "{what}: {reached} times, at least {least} expected; all: {coverage:?}");
     }
     assert!(answered * 10 > operations * 5, "most operations must get an answer: {answered} of {operations}");
+}
+
+#[test]
+fn a_leader_killed_while_its_partition_moves_away_still_hands_it_over() {
+    for seed in 1..=5 {
+        moving::killed_while_it_is_moved_away(seed).unwrap_or_else(|e| panic!("{e:#}"));
+    }
 }

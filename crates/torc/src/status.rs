@@ -19,6 +19,9 @@ pub struct StatusArgs {
     /// Any node of the cluster
     #[arg(long, default_value = "127.0.0.1:8000", value_name = "HOST:PORT", env = "TORC_ENDPOINT")]
     endpoint: String,
+    /// Access key, if the node asks for one; better given in the environment, where other users of the machine can't read it
+    #[arg(long, value_name = "ID:SECRET", env = "TORC_ACCESS_KEY", hide_env_values = true)]
+    access_key: Option<String>,
     /// Print what the node answered, as JSON
     #[arg(long)]
     json: bool,
@@ -75,7 +78,8 @@ struct PartitionStatus {
 /// Prints the status; fails with a hint if no node answers.
 pub fn main(args: &StatusArgs) -> Result<ExitCode> {
     let endpoint = args.endpoint.strip_prefix("http://").unwrap_or(&args.endpoint).trim_end_matches('/');
-    let answer = block_on(fetch(&mut Connection::new(endpoint, TIMEOUT)))?;
+    let answer =
+        block_on(fetch(&mut Connection::new(endpoint, TIMEOUT).with_access_key(args.access_key.as_deref())))?;
     if args.json {
         println!("{answer:#}");
     } else {
@@ -90,6 +94,11 @@ pub async fn fetch(connection: &mut Connection) -> Result<serde_json::Value> {
     let answer = connection.send("GET", "/admin/status", &[], b"").await.with_context(|| {
         format!("no answer from {address}; is a node running there? Start one with: torc start")
     })?;
+    if answer.status == 401 {
+        bail!(
+            "{address} asks for an access key: set TORC_ACCESS_KEY=ID:SECRET, one of the node's --access-keys"
+        );
+    }
     if answer.status != 200 {
         bail!("{address} answered {}: is this a Torc node?", answer.status);
     }

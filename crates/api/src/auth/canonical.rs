@@ -104,6 +104,14 @@ impl Signed {
         if request.headers().contains_key("x-amz-target") && !covered("x-amz-target") {
             return Err(super::invalid("'X-Amz-Target' must be a 'SignedHeader' in the AWS Authorization."));
         }
+        // The parameters of bucket requests may stand in headers.
+        let mut ours =
+            request.headers().keys().map(http::HeaderName::as_str).filter(|name| name.starts_with("x-torc-"));
+        if let Some(name) = ours.find(|name| !covered(name)) {
+            return Err(super::invalid(format!(
+                "'{name}' must be a 'SignedHeader' in the AWS Authorization."
+            )));
+        }
         Ok(())
     }
 

@@ -1,11 +1,15 @@
 //! AWS Signature Version 4: who sent a request, proven by a key that both sides know.
 //!
-//! Called by the Tables face before an operation is looked at. `canonical` brings a request into the form that was signed, `time` reads
-//! the times of a signature; here is the order of the checks. Without configured keys every request passes: such a node must listen on
-//! loopback only, which is the binary's to enforce. No key and no signature is ever logged or answered with.
+//! Called by the Tables face before an operation is looked at, and by the server for the other faces. `canonical` brings a request into
+//! the form that was signed, `time` reads the times of a signature, `basic` takes the key itself where a face allows that; here is the
+//! order of the checks. Without configured keys every request passes: such a node must listen on loopback only, which is the binary's to
+//! enforce. No key and no signature is ever logged or answered with.
 
+mod basic;
 mod canonical;
 mod time;
+
+pub use basic::refusal;
 
 use bytes::Bytes;
 use canonical::Signed;

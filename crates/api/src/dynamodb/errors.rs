@@ -1,5 +1,6 @@
 //! Failures of the layers below, as a DynamoDB client sees them.
 
+use torc_cluster::topology::TableStatus;
 use torc_coordinator::node::meta::MetaError;
 use torc_coordinator::tables::route::RouteError;
 use torc_model::{ApiError, ErrorCode};
@@ -29,7 +30,7 @@ pub(super) fn from_meta(error: MetaError, table: &str) -> ApiError {
         MetaError::Refused(refusal) => match refusal.code.as_str() {
             "Exists" => ApiError::table_exists(table),
             "NoSuchTable" => ApiError::table_not_found(table),
-            "BadTransition" => in_use(table),
+            "BadTransition" => in_use(table, TableStatus::Updating),
             "Limit" => ApiError::new(ErrorCode::LimitExceeded, refusal.message),
             _ => ApiError::new(ErrorCode::InternalServerError, refusal.message),
         },
@@ -37,17 +38,14 @@ pub(super) fn from_meta(error: MetaError, table: &str) -> ApiError {
 }
 
 /// A table in a state that does not allow the change.
-pub(super) fn in_use(table: &str) -> ApiError {
+pub(super) fn in_use(table: &str, status: TableStatus) -> ApiError {
+    let doing = match status {
+        TableStatus::Creating => "created",
+        TableStatus::Deleting => "deleted",
+        _ => "updated",
+    };
     ApiError::new(
         ErrorCode::ResourceInUse,
-        format!("Attempt to change a resource which is still in use: Table is being created: {table}"),
-    )
-}
-
-/// A table of which an index is being set up.
-pub(super) fn being_updated(table: &str) -> ApiError {
-    ApiError::new(
-        ErrorCode::ResourceInUse,
-        format!("Attempt to change a resource which is still in use: Table is being updated: {table}"),
+        format!("Attempt to change a resource which is still in use: Table is being {doing}: {table}"),
     )
 }

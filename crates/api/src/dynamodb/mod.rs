@@ -52,6 +52,11 @@ impl DynamoDb {
         Self { keys, ..Self::default() }
     }
 
+    /// The access keys that are admitted, also to the other faces of the node.
+    pub fn keys(&self) -> &AccessKeys {
+        &self.keys
+    }
+
     /// The ARN of a table.
     pub fn table_arn(&self, name: &str) -> String {
         format!("arn:aws:dynamodb:{}:{}:table/{name}", self.region, self.account)
@@ -106,6 +111,9 @@ fn body_error(problem: BodyProblem) -> ApiError {
         }
         BodyProblem::Encoding => {
             ApiError::new(ErrorCode::Serialization, "The request body is not valid gzip")
+        }
+        BodyProblem::Busy => {
+            ApiError::new(ErrorCode::ServiceUnavailable, "Too many large requests at once; try again")
         }
     }
 }

@@ -46,6 +46,11 @@ where
     }
 }
 
+/// The answer to a call that did not say who it is.
+pub fn unauthenticated(message: &str) -> http::Response<UnsyncBoxBody<Bytes, Status>> {
+    Status::unauthenticated(message).into_http::<tonic::body::Body>().map(BodyExt::boxed_unsync)
+}
+
 /// See [`service`].
 #[derive(Clone)]
 pub struct BucketsService {

@@ -10,6 +10,16 @@ use torc_model::key::{decode_item_key, prefix_successor, space, table_prefix};
 use torc_replica::machine;
 use torc_replica::store::{GroupSpec, Input, Store};
 
+/// This node is no longer a member of the group: what it has of it goes, unless it is to become a member again.
+pub(super) fn leave(node: &Arc<Inner>, group: GroupId) {
+    tracing::info!(%group, "this node is no longer a member of the group");
+    let me = node.identity().node;
+    let wanted = |p: &Arc<Partition>| p.replicas.contains(&me);
+    if group != META_GROUP && !node.topology.get().partition_by_group(group).is_some_and(wanted) {
+        node.store.send(Input::DropGroup { group, ranges: Vec::new() });
+    }
+}
+
 /// Creates or opens the meta group.
 pub(super) fn create_meta(node: &Arc<Inner>, initial: Vec<NodeId>, replicas: Vec<NodeId>) {
     node.store.send(Input::CreateGroup(Box::new(GroupSpec {
@@ -89,15 +99,26 @@ fn create(node: &Arc<Inner>, table: &Table, partition: &Partition) {
     })));
 }
 
-/// Removes what a table that was dropped while this node was down has left here: its logs and its data. The topology is stored before a group is created
-/// from it, so whatever it does not know is old.
+/// Puts in order what an earlier life of this node has left here.
+///
+/// A table that was dropped meanwhile leaves logs and data, which go. The topology is stored before a group is created from it, so whatever it does not
+/// know is old. A group that the topology wants elsewhere by now stays until its leader says that this node is no longer a member: until then its vote
+/// may be needed, and it may be the leader that has to bring the change about.
 pub(super) fn sweep(node: &Arc<Inner>, store: &Store) -> Result<(), torc_engine::Error> {
     let topology = node.topology.get();
     if topology.cluster_id() == 0 {
         return Ok(());
     }
     for group in store.stored_groups() {
-        if group != META_GROUP && topology.partition_by_group(group).is_none() {
+        let (partition, dropped) = (topology.partition_by_group(group), store.is_dropped(group)?);
+        if group == META_GROUP {
+            let meta = topology::meta_partition(&topology);
+            create_meta(node, meta.initial, meta.replicas);
+        } else if let Some(partition) = partition.filter(|_| !dropped)
+            && let Some(table) = topology.table(partition.table)
+        {
+            create(node, table, partition);
+        } else {
             node.store.send(Input::DropGroup { group, ranges: Vec::new() });
         }
     }

@@ -2,7 +2,7 @@
 
 use super::durable::LogFailed;
 use super::outbox::Pending;
-use super::{Inner, frames};
+use super::{Inner, frames, groups};
 use crate::ports::Class;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
@@ -194,7 +194,7 @@ fn turn(node: &Arc<Inner>, store: &mut Store) -> bool {
     }
     for event in outputs.events {
         match event {
-            Event::Removed(group) => tracing::info!(%group, "this node is no longer a member of the group"),
+            Event::Removed(group) => groups::leave(node, group),
             Event::Halted(group, reason) => {
                 tracing::error!(%group, reason, "this replica stopped for good; the others serve on");
             }

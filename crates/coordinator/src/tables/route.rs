@@ -224,7 +224,11 @@ impl Router {
                     Verdict::Retry(why)
                 }
             }
-            RedirectReason::WrongPartition => Verdict::Refresh(Epoch(redirect.epoch), why),
+            RedirectReason::WrongPartition => {
+                // It may have led the group before the group moved away from it: it is not asked again on that ground.
+                self.forget_leader(partition.group, node);
+                Verdict::Refresh(Epoch(redirect.epoch), why)
+            }
             RedirectReason::Ambiguous if repeat == Repeat::OnlyIfUndone => {
                 Verdict::Fail(RouteError::Ambiguous(why))
             }
@@ -251,5 +255,95 @@ fn describe(redirect: &Redirect) -> String {
         format!("{reason:?}")
     } else {
         format!("{reason:?}: {}", redirect.detail)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use parking_lot::Mutex;
+    use torc_cluster::{TableId, TokenRange};
+    use torc_wire::peer::Proposed;
+
+    const GROUP: GroupId = GroupId(17);
+
+    /// Three replicas, of which node 2 leads, and a former member, node 9, that has nothing of the group any more.
+    #[derive(Default)]
+    struct Cluster {
+        asked: Mutex<Vec<u64>>,
+    }
+
+    fn redirect(reason: RedirectReason, node: u64) -> ResponseBody {
+        ResponseBody::Redirect(Redirect { reason: reason.into(), node, epoch: 0, detail: String::new() })
+    }
+
+    impl Peers for Cluster {
+        fn local(&self) -> NodeId {
+            NodeId(1)
+        }
+
+        fn call(
+            &self,
+            to: NodeId,
+            _request: PeerRequest,
+            _deadline: Duration,
+        ) -> BoxFuture<'_, Result<PeerResponse, PeerError>> {
+            self.asked.lock().push(to.0);
+            let body = match to.0 {
+                2 => ResponseBody::Proposed(Proposed::default()),
+                9 => redirect(RedirectReason::WrongPartition, 0),
+                _ => redirect(RedirectReason::NotLeader, 2),
+            };
+            Box::pin(std::future::ready(Ok(PeerResponse { body: Some(body) })))
+        }
+
+        fn is_alive(&self, _node: NodeId) -> bool {
+            true
+        }
+    }
+
+    impl PartitionMap for Cluster {
+        fn find(&self, _table: TableId, _token: u64) -> Option<(Partition, Epoch)> {
+            self.by_group(GROUP)
+        }
+
+        fn by_group(&self, group: GroupId) -> Option<(Partition, Epoch)> {
+            let replicas = vec![NodeId(1), NodeId(2), NodeId(3)];
+            let partition = Partition {
+                group,
+                table: TableId(1),
+                range: TokenRange::ALL,
+                initial: replicas.clone(),
+                replicas,
+                changed: Epoch(1),
+            };
+            Some((partition, Epoch(1)))
+        }
+
+        fn refresh(&self, _at_least: Epoch) -> BoxFuture<'_, ()> {
+            Box::pin(std::future::ready(()))
+        }
+    }
+
+    /// Asks for the leader, believing that it is `believed`; returns who was asked, in order.
+    async fn ask(believed: u64) -> Vec<u64> {
+        let cluster = Arc::new(Cluster::default());
+        let router = Router::new(cluster.clone(), cluster.clone(), Duration::from_secs(1));
+        router.learn_leader(GROUP, NodeId(believed));
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let make = |_: &Partition, _| PeerRequest::default();
+        router.to_leader(Target::Group(GROUP), Repeat::OnlyIfUndone, deadline, make).await.unwrap();
+        assert_eq!(router.leader(GROUP), Some(NodeId(2)));
+        std::mem::take(&mut *cluster.asked.lock())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hint_is_followed() {
+        assert_eq!(ask(3).await, [3, 2]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_former_member_is_not_asked_for_ever() {
+        assert_eq!(ask(9).await, [9, 1, 2]);
     }
 }

@@ -22,6 +22,9 @@ pub trait File: Send + Sync {
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<()>;
     /// Makes all earlier writes of this file (and its length) durable.
     fn sync(&self) -> Result<()>;
+    /// Starts carrying `len` bytes at `offset` to the device without waiting, so that a later [`File::sync`] of a large file does
+    /// not flood the device at once. A hint: nothing is durable before the sync.
+    fn start_writeback(&self, _offset: u64, _len: u64) {}
     /// Length in bytes.
     fn len(&self) -> Result<u64>;
     /// Whether the file is empty.

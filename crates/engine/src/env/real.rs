@@ -175,6 +175,17 @@ impl File for RealFile {
         Ok(())
     }
 
+    #[cfg(target_os = "linux")]
+    fn start_writeback(&self, offset: u64, len: u64) {
+        // The kernel answers this by starting to write what is dirty; pages that are, it cannot drop. A refusal costs nothing.
+        let _ = rustix::fs::fadvise(
+            &self.file,
+            offset,
+            std::num::NonZeroU64::new(len),
+            rustix::fs::Advice::DontNeed,
+        );
+    }
+
     fn len(&self) -> Result<u64> {
         Ok(self.file.metadata().map_err(|e| io_error("stat", &self.path, e))?.len())
     }

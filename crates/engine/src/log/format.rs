@@ -243,16 +243,21 @@ pub(super) enum RecordView<'a> {
     Drop { stream: u64 },
 }
 
-/// Parses one record; `None` if cut short, damaged or of unknown kind.
+/// Parses one record and checks its checksum; `None` if cut short, damaged or of unknown kind.
 pub(super) fn decode_record<'a>(input: &mut Input<'a>) -> Option<RecordView<'a>> {
     let whole = input.0;
-    let crc = input.u32()?;
+    let view = parse_record(input)?;
+    let len = whole.len() - input.0.len();
+    let (crc, covered) = whole.get(..len)?.split_first_chunk()?;
+    (u32::from_le_bytes(*crc) == crc32c::crc32c(covered)).then_some(view)
+}
+
+/// Parses one record of a batch whose own checksum was right, which covers the record too.
+fn parse_record<'a>(input: &mut Input<'a>) -> Option<RecordView<'a>> {
+    let _crc = input.u32()?;
     let len = input.u32()? as usize;
     let (stream, index, kind) = (input.u64()?, input.u64()?, input.u8()?);
     let payload = input.bytes(len)?;
-    if crc != crc32c::crc32c(whole.get(4..RECORD_HEADER + len)?) {
-        return None;
-    }
     match kind {
         KIND_ENTRY => Some(RecordView::Entry { stream, index, payload }),
         KIND_STATE => Some(RecordView::State { stream, blob: payload }),
@@ -262,7 +267,8 @@ pub(super) fn decode_record<'a>(input: &mut Input<'a>) -> Option<RecordView<'a>>
     }
 }
 
-/// Calls `each` with the place of every record in a batch's payload; `None` at the first thing that does not parse.
+/// Calls `each` with the place of every record in a batch's payload, which matches its checksum; `None` at the first thing that
+/// does not parse.
 pub(super) fn decode_units<'a>(
     payload: &'a [u8],
     units: u32,
@@ -276,7 +282,7 @@ pub(super) fn decode_units<'a>(
         let end = payload.len() - input.0.len();
         for _ in 0..records {
             let start = end - unit.0.len();
-            each(start, decode_record(&mut unit)?)?;
+            each(start, parse_record(&mut unit)?)?;
         }
         if !unit.0.is_empty() {
             return None;
@@ -415,13 +421,20 @@ mod tests {
             let count = units.len() as u32;
             decode_units(&payload, count, |at, view| { seen.push((at, as_record(&view))); Some(()) }).unwrap();
             let expected: Vec<_> = starts.into_iter().zip(units.iter().flatten().map(|r| format!("{r:?}"))).collect();
-            prop_assert_eq!(seen, expected);
+            prop_assert_eq!(&seen, &expected);
             prop_assert!(decode_units(&payload, count + 1, |_, _| Some(())).is_none());
             if !payload.is_empty() {
                 prop_assert!(decode_units(&payload[..payload.len() - 1], count, |_, _| Some(())).is_none());
                 let at = byte.index(payload.len());
                 payload[at] ^= 1u8 << bit;
-                prop_assert!(decode_units(&payload, count, |_, _| Some(())).is_none());
+                // The batch's checksum would show it; parsing must only not go astray, and each record shows its own damage.
+                let _ = decode_units(&payload, count, |_, _| Some(()));
+                if let Some((start, _)) = expected.iter().rev().find(|(start, _)| *start <= at) {
+                    let mut input = Input(&payload[*start..]);
+                    let damaged = decode_record(&mut input).is_none();
+                    let within = at < payload.len() - input.0.len();
+                    prop_assert!(damaged || !within, "byte {at} of the record at {start}");
+                }
             }
         }
 

@@ -91,7 +91,19 @@ impl Log {
     /// [`crate::Error::Corrupt`] if anything but the end of the newest segment, which a crash may have cut short, does not match;
     /// [`crate::Error::Version`]; [`crate::Error::DiskFull`] if there is no room for a first segment.
     pub fn open(env: Arc<dyn Env>, dir: &Path, options: LogOptions) -> Result<Self> {
-        Ok(Self { handle: Arc::new(Handle::open(env, dir, options)?) })
+        let nothing = ReplayOf { stream: ENGINE_STREAM, after: u64::MAX, make: &|| () };
+        Ok(Self::open_and_replay(env, dir, options, &nothing)?.0)
+    }
+
+    /// As [`Log::open`], and hands the entries of one stream over as they are read. What they were gathered into comes in the order of the log.
+    pub(crate) fn open_and_replay<T: Replay>(
+        env: Arc<dyn Env>,
+        dir: &Path,
+        options: LogOptions,
+        of: &ReplayOf<'_, T>,
+    ) -> Result<(Self, Vec<T>)> {
+        let (handle, replayed) = Handle::open(env, dir, options, of)?;
+        Ok((Self { handle: Arc::new(handle) }, replayed))
     }
 
     fn shared(&self) -> &Shared {
@@ -113,6 +125,15 @@ impl Log {
     /// waits. A crash of the process can lose what is not yet durable.
     pub fn append_buffered(&self, records: &[Record]) -> Result<Lsn> {
         self.shared().append(records, false)
+    }
+
+    /// After the buffered append of `lsn`: waits for a sync if so much is on its way to the disk that writers should not add to it
+    /// (8 MiB).
+    ///
+    /// # Errors
+    /// As [`Log::wait`].
+    pub(crate) fn wait_for_room(&self, lsn: Lsn) -> Result<()> {
+        self.shared().wait_for_room(lsn)
     }
 
     /// Writes and syncs everything appended so far; returns the new durable number. For [`crate::Background::Manual`]: with
@@ -185,6 +206,30 @@ impl Log {
     pub fn close(&self) -> Result<()> {
         self.handle.close()
     }
+}
+
+/// Takes in entries of one stream while the log is read back, so that they are read only once. One value for each segment;
+/// segments are read at the same time, each by one thread.
+pub(crate) trait Replay: Send {
+    /// The next entry. Its checksum was right, but it may turn out to be no longer held: [`Log::stream`] tells what is.
+    fn entry(&mut self, index: u64, payload: &[u8]);
+
+    /// The segment is at its end. Still in the thread that read it: the place for work that can be done in parallel.
+    fn finish(&mut self) {}
+}
+
+/// Which entries to hand over, and to what.
+pub(crate) struct ReplayOf<'a, T> {
+    /// The stream.
+    pub(crate) stream: u64,
+    /// Entries up to this index are left out.
+    pub(crate) after: u64,
+    /// Makes the value for a segment.
+    pub(crate) make: &'a (dyn Fn() -> T + Sync),
+}
+
+impl Replay for () {
+    fn entry(&mut self, _: u64, _: &[u8]) {}
 }
 
 impl std::fmt::Debug for Log {

@@ -10,20 +10,24 @@ use super::format::{
 };
 use super::segment::{Context, SegmentFile, slot_of};
 use super::state::{Segment, State};
-use super::streams::{Place, Streams};
+use super::streams::{Found, Place, Streams};
+use super::{Replay, ReplayOf};
 use crate::env::OpenMode;
 use crate::{Background, Error, Lsn, Result};
 use bytes::Bytes;
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Read ahead when scanning, bytes.
 const WINDOW: u64 = 1 << 20;
-/// Segments read at once.
-const READERS: usize = 4;
+/// Segments read at once, beside the newest.
+const READERS: usize = 3;
 
-/// Reads the folder. The first segment is not yet started if there was none.
-pub(super) fn recover(context: &Context) -> Result<State> {
+/// Reads the folder. The first segment is not yet started if there was none. What the replay has gathered comes in the order of
+/// the segments.
+pub(super) fn recover<T: Replay>(context: &Context, of: &ReplayOf<'_, T>) -> Result<(State, Vec<T>)> {
     context.env.create_dir_all(&context.dir)?;
     // A killed process may have left names that are not durable: a deleted segment must not come back once its generation
     // number has been given away again.
@@ -63,14 +67,15 @@ pub(super) fn recover(context: &Context) -> Result<State> {
     }
 
     let newest = newest_table(context, &mut used, &mut state.spares)?;
+    let mut replayed = Vec::new();
     if let Some(newest) = newest {
-        replay(context, &mut state, newest, &mut used)?;
+        replayed = replay(context, &mut state, newest, &mut used, of)?;
     }
     state.spares.extend(used.into_values().map(|(_, segment)| segment));
     while state.spares.len() > context.options.spare_segments {
         state.trash.extend(state.spares.pop_back());
     }
-    Ok(state)
+    Ok((state, replayed))
 }
 
 /// The newest segment whose table is whole.
@@ -127,40 +132,53 @@ fn newest_table(
     }
 }
 
-fn replay(
+/// A segment before the newest that its table lists.
+struct Older {
+    generation: u64,
+    /// Where its last batch ends, bytes.
+    end: u64,
+    header: SegmentHeader,
+    file: Arc<SegmentFile>,
+}
+
+fn replay<T: Replay>(
     context: &Context,
     state: &mut State,
     newest: Newest,
     used: &mut BTreeMap<u64, (SegmentHeader, Arc<SegmentFile>)>,
-) -> Result<()> {
-    let Newest { header, file, table, table_end, next_lsn, least_end } = newest;
-    let generation = header.generation;
-    let mut streams = Streams::from_table(&table).ok_or_else(|| damaged(&file, BLOCK, "table"))?;
+    of: &ReplayOf<'_, T>,
+) -> Result<Vec<T>> {
+    let streams = Streams::from_table(&newest.table).ok_or_else(|| damaged(&newest.file, BLOCK, "table"))?;
+    let listed = newest.table.segments.iter().filter(|(g, _)| streams.live(*g) > 0);
+    let older: Vec<Older> = listed
+        .filter_map(|(generation, end)| {
+            let (header, file) = used.get(generation)?;
+            Some(Older { generation: *generation, end: *end, header: header.clone(), file: file.clone() })
+        })
+        .collect();
+    let (tail, mut read) = read_all(context, &newest, streams, &older, of)?;
+    let Tail { mut streams, scanner, replay, end, next_lsn } = tail;
 
-    let mut scanner = Scanner::new(context, &file, &header)?;
-    let (mut end, mut next_lsn) = (table_end, next_lsn);
-    while scanner.units(&mut end, &mut next_lsn, &mut |record, place| match record {
-        RecordView::Entry { stream, index, .. } => streams.entry(stream, index, generation, place),
-        RecordView::State { stream, blob } => streams.state(stream, Bytes::copy_from_slice(blob)),
-        RecordView::TruncatePrefix { stream, through } => streams.truncate_prefix(stream, through),
-        RecordView::Drop { stream } => streams.drop_stream(stream),
-    })? {}
-    scanner.refuse_if_more_follows(end)?;
-    if end < least_end {
-        return Err(damaged(&file, end, "batch"));
-    }
-
-    let mut older = Vec::new();
-    for (generation, end) in table.segments.iter().filter(|(g, _)| streams.live(*g) > 0) {
-        let Some((header, segment)) = used.remove(generation) else { return Err(lost(&file, *generation)) };
-        state.segments.insert(*generation, Segment { file: segment.clone(), end: *end, dead_at: 0 });
-        older.push((header, segment, *end));
-    }
-    for ((header, segment, end), entries) in older.iter().zip(read_older(context, &older)?) {
-        for (stream, index, place) in entries {
-            streams.found(stream, index, header.generation, place);
+    let mut replays = Vec::new();
+    for (generation, end) in &newest.table.segments {
+        // What the newest segment has taken the last entry of is not needed, and may be damaged.
+        if streams.live(*generation) == 0 {
+            continue;
         }
-        if let Some((stream, index)) = streams.missing(header.generation) {
+        let Some((header, segment)) = used.remove(generation) else {
+            return Err(lost(&newest.file, *generation));
+        };
+        let at = older.iter().position(|o| o.generation == *generation);
+        let (found, replay) = match at.and_then(|at| read[at].take()) {
+            Some(done) => done?,
+            None => read_older(context, &header, &segment, *end, of)?,
+        };
+        state.segments.insert(*generation, Segment { file: segment.clone(), end: *end, dead_at: 0 });
+        replays.push(replay);
+        for run in &found.runs {
+            streams.found(*generation, run);
+        }
+        if let Some((stream, index)) = streams.missing(*generation) {
             let detail = format!("entry {index} of stream {stream} is not there");
             return Err(Error::Corrupt {
                 what: "log segment",
@@ -170,64 +188,127 @@ fn replay(
             });
         }
     }
+    replays.push(replay);
 
     // What was read may still be only in the operating system's memory. Where an earlier life's sync failed, the system may hold
     // such pages for clean and never write them: only writing them again makes the next sync mean anything.
+    let Newest { header, file, .. } = &newest;
     scanner.rewrite(scanner.known_durable.min(end), end)?;
     file.file.sync()?;
     // A crash can undo an allocation that nothing was written into; without it the disk may fill up under a batch.
     let _ = file.grow(context.options.segment_bytes());
     streams.take_emptied();
     state.streams = streams;
-    state.segments.insert(generation, Segment { file, end: 0, dead_at: next_lsn - 1 });
-    state.active = generation;
+    state.segments.insert(header.generation, Segment { file: file.clone(), end: 0, dead_at: next_lsn - 1 });
+    state.active = header.generation;
     state.active_salt = header.salt;
-    state.durable_table = generation;
+    state.durable_table = header.generation;
     state.open.start = end;
     state.next_lsn = next_lsn;
     state.durable = next_lsn - 1;
-    Ok(())
+    Ok(replays)
 }
 
-type Found = Vec<(u64, u64, Place)>;
+/// What the newest segment says.
+struct Tail<'a, T> {
+    streams: Streams,
+    scanner: Scanner<'a>,
+    replay: T,
+    end: u64,
+    next_lsn: Lsn,
+}
 
-/// The entries of each older segment, in order.
-fn read_older(context: &Context, older: &[(SegmentHeader, Arc<SegmentFile>, u64)]) -> Result<Vec<Found>> {
-    let read = |(header, file, end): &(SegmentHeader, Arc<SegmentFile>, u64)| -> Result<Found> {
-        let mut scanner = Scanner::new(context, file, header)?;
-        let Some((table, _)) = scanner.batch(BLOCK)? else { return Err(damaged(file, BLOCK, "table")) };
-        let (mut at, mut next_lsn) = (BLOCK + table.span(), table.first_lsn);
-        let mut found = Vec::new();
-        while at < *end {
-            let more = scanner.units(&mut at, &mut next_lsn, &mut |record, place| {
-                if let RecordView::Entry { stream, index, .. } = record {
-                    found.push((stream, index, place));
-                }
-            })?;
-            if !more {
-                return Err(damaged(file, at, "batch"));
-            }
-        }
-        Ok(found)
-    };
-    if context.options.background == Background::Manual || older.len() < 2 {
-        return older.iter().map(read).collect();
+type ReadOlder<T> = Option<Result<(Found, T)>>;
+
+/// Reads the newest segment and, with threads, the older ones at the same time.
+fn read_all<'a, T: Replay>(
+    context: &Context,
+    newest: &'a Newest,
+    streams: Streams,
+    older: &[Older],
+    of: &ReplayOf<'_, T>,
+) -> Result<(Tail<'a, T>, Vec<ReadOlder<T>>)> {
+    if context.options.background == Background::Manual {
+        let tail = read_newest(context, newest, streams, of)?;
+        return Ok((tail, older.iter().map(|_| None).collect()));
     }
-    let share = older.len().div_ceil(READERS);
-    std::thread::scope(|scope| {
-        let readers: Vec<_> = older
-            .chunks(share)
-            .map(|part| scope.spawn(move || part.iter().map(read).collect::<Result<Vec<_>>>()))
-            .collect();
-        let mut all = Vec::new();
-        for reader in readers {
-            match reader.join() {
-                Ok(part) => all.extend(part?),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
+    let slots: Vec<Mutex<ReadOlder<T>>> = older.iter().map(|_| Mutex::new(None)).collect();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some((o, slot)) = {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            older.get(at).zip(slots.get(at))
+        } {
+            *slot.lock() = Some(read_older(context, &o.header, &o.file, o.end, of));
         }
-        Ok(all)
-    })
+    };
+    let tail = std::thread::scope(|scope| {
+        for _ in 0..older.len().min(READERS) {
+            scope.spawn(work);
+        }
+        let tail = read_newest(context, newest, streams, of);
+        work();
+        tail
+    })?;
+    Ok((tail, slots.into_iter().map(Mutex::into_inner).collect()))
+}
+
+fn read_newest<'a, T: Replay>(
+    context: &Context,
+    newest: &'a Newest,
+    mut streams: Streams,
+    of: &ReplayOf<'_, T>,
+) -> Result<Tail<'a, T>> {
+    let (file, generation) = (&newest.file, newest.header.generation);
+    let mut scanner = Scanner::new(context, file, &newest.header)?;
+    let mut replay = (of.make)();
+    let (mut end, mut next_lsn) = (newest.table_end, newest.next_lsn);
+    while scanner.units(&mut end, &mut next_lsn, &mut |record, place| match record {
+        RecordView::Entry { stream, index, payload } => {
+            if stream == of.stream && index > of.after {
+                replay.entry(index, payload);
+            }
+            streams.entry(stream, index, generation, place);
+        }
+        RecordView::State { stream, blob } => streams.state(stream, Bytes::copy_from_slice(blob)),
+        RecordView::TruncatePrefix { stream, through } => streams.truncate_prefix(stream, through),
+        RecordView::Drop { stream } => streams.drop_stream(stream),
+    })? {}
+    scanner.refuse_if_more_follows(end)?;
+    if end < newest.least_end {
+        return Err(damaged(file, end, "batch"));
+    }
+    replay.finish();
+    Ok(Tail { streams, scanner, replay, end, next_lsn })
+}
+
+/// The entries of an older segment, in order.
+fn read_older<T: Replay>(
+    context: &Context,
+    header: &SegmentHeader,
+    file: &Arc<SegmentFile>,
+    end: u64,
+    of: &ReplayOf<'_, T>,
+) -> Result<(Found, T)> {
+    let mut scanner = Scanner::new(context, file, header)?;
+    let Some((table, _)) = scanner.batch(BLOCK)? else { return Err(damaged(file, BLOCK, "table")) };
+    let (mut at, mut next_lsn) = (BLOCK + table.span(), table.first_lsn);
+    let (mut found, mut replay) = (Found::default(), (of.make)());
+    while at < end {
+        let more = scanner.units(&mut at, &mut next_lsn, &mut |record, place| {
+            if let RecordView::Entry { stream, index, payload } = record {
+                if stream == of.stream && index > of.after {
+                    replay.entry(index, payload);
+                }
+                found.push(stream, index, place);
+            }
+        })?;
+        if !more {
+            return Err(damaged(file, at, "batch"));
+        }
+    }
+    replay.finish();
+    Ok((found, replay))
 }
 
 fn damaged(segment: &SegmentFile, offset: u64, what: &'static str) -> Error {

@@ -204,15 +204,21 @@ impl Streams {
         Some(streams)
     }
 
-    /// Tells where an entry of an older segment lies, if it is still live. The last of several in a segment wins.
-    pub(super) fn found(&mut self, stream: u64, index: u64, generation: u64, place: Place) {
-        let Some(held) = self.streams.get_mut(&stream) else { return };
-        let at = held.runs.partition_point(|run| run.last() < index);
-        for run in held.runs.range_mut(at..).take_while(|run| run.first <= index) {
-            if run.generation == generation
-                && let Some(slot) = run.places.get_mut((index - run.first) as usize)
-            {
-                *slot = place;
+    /// Tells where entries of an older segment lie, of which some may still be live. The last of several in a segment wins.
+    pub(super) fn found(&mut self, generation: u64, found: &FoundRun) {
+        let Some(held) = self.streams.get_mut(&found.stream) else { return };
+        let Some(last) = (found.places.len() as u64).checked_sub(1).map(|n| found.first.saturating_add(n))
+        else {
+            return;
+        };
+        let at = held.runs.partition_point(|run| run.last() < found.first);
+        for run in held.runs.range_mut(at..).take_while(|run| run.first <= last) {
+            if run.generation == generation {
+                let low = run.first.max(found.first);
+                let slots = run.places.range_mut((low - run.first) as usize..);
+                for (slot, place) in slots.zip(&found.places[(low - found.first) as usize..]) {
+                    *slot = *place;
+                }
             }
         }
     }
@@ -225,6 +231,44 @@ impl Streams {
                 .find(|(_, place)| **place == Place::UNKNOWN)
                 .map(|(index, _)| (*stream, index))
         })
+    }
+}
+
+/// Entries with consecutive indexes, as they were come upon in one segment.
+pub(super) struct FoundRun {
+    stream: u64,
+    first: u64,
+    places: Vec<Place>,
+}
+
+/// The entries of one segment while it is being read.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) runs: Vec<FoundRun>,
+    /// The newest run of each stream.
+    newest: BTreeMap<u64, usize>,
+    /// Stream and run of the last entry: mostly the next one's too.
+    last: Option<(u64, usize)>,
+}
+
+impl Found {
+    pub(super) fn push(&mut self, stream: u64, index: u64, place: Place) {
+        let at = match self.last {
+            Some((last, at)) if last == stream => Some(at),
+            _ => self.newest.get(&stream).copied(),
+        };
+        let at = match at {
+            Some(at) if self.runs[at].first.checked_add(self.runs[at].places.len() as u64) == Some(index) => {
+                at
+            }
+            _ => {
+                self.runs.push(FoundRun { stream, first: index, places: Vec::new() });
+                self.newest.insert(stream, self.runs.len() - 1);
+                self.runs.len() - 1
+            }
+        };
+        self.runs[at].places.push(place);
+        self.last = Some((stream, at));
     }
 }
 

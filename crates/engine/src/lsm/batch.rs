@@ -149,43 +149,7 @@ impl WriteBatch {
     /// # Errors
     /// [`Error::Version`] for another version's batch, [`Error::Corrupt`] for anything else that is not one.
     pub fn decode(bytes: Bytes) -> Result<Self> {
-        let corrupt = |offset: usize, detail: &str| Error::Corrupt {
-            what: "write batch",
-            path: PathBuf::new(),
-            offset: offset as u64,
-            detail: detail.to_string(),
-        };
-        let mut r = Reader::new(&bytes);
-        let version = r.u8().ok_or_else(|| corrupt(0, "empty"))?;
-        if version != BATCH_VERSION {
-            let path = PathBuf::from("write batch");
-            return Err(Error::Version {
-                path,
-                found: u32::from(version),
-                supported: u32::from(BATCH_VERSION),
-            });
-        }
-        let count = r.u32().ok_or_else(|| corrupt(1, "no operation count"))?;
-        let mut seen = 0u32;
-        while !r.is_done() {
-            let at = r.position();
-            let ok = match r.u8() {
-                Some(OP_PUT) => r.bytes().is_some() && r.bytes().is_some(),
-                Some(OP_DELETE) => r.bytes().is_some(),
-                Some(OP_DELETE_RANGE) => match (r.bytes(), r.bytes()) {
-                    (Some(start), Some(end)) => start < end,
-                    _ => false,
-                },
-                _ => return Err(corrupt(at, "unknown operation")),
-            };
-            if !ok {
-                return Err(corrupt(at, "operation is cut short or its range is empty"));
-            }
-            seen = seen.checked_add(1).ok_or_else(|| corrupt(at, "too many operations"))?;
-        }
-        if seen != count {
-            return Err(corrupt(1, &format!("counts {count} operations but holds {seen}")));
-        }
+        check(&bytes)?;
         Ok(Self { buf: Buf::Shared(bytes) })
     }
 
@@ -219,6 +183,44 @@ impl WriteBatch {
             Buf::Shared(_) => unreachable!("replaced above"),
         }
     }
+}
+
+/// The operations of an encoded batch, its structure checked completely.
+pub(crate) fn check(bytes: &[u8]) -> Result<Ops<'_>> {
+    let corrupt = |offset: usize, detail: &str| Error::Corrupt {
+        what: "write batch",
+        path: PathBuf::new(),
+        offset: offset as u64,
+        detail: detail.to_string(),
+    };
+    let mut r = Reader::new(bytes);
+    let version = r.u8().ok_or_else(|| corrupt(0, "empty"))?;
+    if version != BATCH_VERSION {
+        let path = PathBuf::from("write batch");
+        return Err(Error::Version { path, found: u32::from(version), supported: u32::from(BATCH_VERSION) });
+    }
+    let count = r.u32().ok_or_else(|| corrupt(1, "no operation count"))?;
+    let mut seen = 0u32;
+    while !r.is_done() {
+        let at = r.position();
+        let ok = match r.u8() {
+            Some(OP_PUT) => r.bytes().is_some() && r.bytes().is_some(),
+            Some(OP_DELETE) => r.bytes().is_some(),
+            Some(OP_DELETE_RANGE) => match (r.bytes(), r.bytes()) {
+                (Some(start), Some(end)) => start < end,
+                _ => false,
+            },
+            _ => return Err(corrupt(at, "unknown operation")),
+        };
+        if !ok {
+            return Err(corrupt(at, "operation is cut short or its range is empty"));
+        }
+        seen = seen.checked_add(1).ok_or_else(|| corrupt(at, "too many operations"))?;
+    }
+    if seen != count {
+        return Err(corrupt(1, &format!("counts {count} operations but holds {seen}")));
+    }
+    Ok(Ops { data: bytes, pos: HEADER })
 }
 
 fn set_count(buf: &mut [u8], count: usize) {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use quick_cache::{OptionsBuilder, Weighter, sync::Cache, sync::DefaultLifecycle};
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Memory that an entry costs beside its block, bytes.
 const ENTRY_OVERHEAD: u64 = 96;
@@ -94,8 +94,27 @@ pub(crate) struct BlockCache {
     cache: Option<Cache<Key, Cached, ByBytes, FixedState, DefaultLifecycle<Key, Cached>>>,
     capacity: u64,
     pinned: AtomicU64,
+    counters: [Counters; STRIPES],
+}
+
+/// Counters are kept in this many places, each thread in one: a line that every read writes would travel between the processors.
+const STRIPES: usize = 16;
+
+#[derive(Default)]
+#[repr(align(128))]
+struct Counters {
     hits: AtomicU64,
     misses: AtomicU64,
+}
+
+/// The calling thread's stripe.
+#[inline]
+fn stripe() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static STRIPE: usize = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES;
+    }
+    STRIPE.with(|s| *s)
 }
 
 impl BlockCache {
@@ -110,20 +129,15 @@ impl BlockCache {
                 .expect("the three required options are set");
             Cache::with_options(options, ByBytes, FixedState, DefaultLifecycle::default())
         });
-        Self {
-            cache,
-            capacity: capacity as u64,
-            pinned: AtomicU64::new(0),
-            hits: AtomicU64::new(0),
-            misses: AtomicU64::new(0),
-        }
+        Self { cache, capacity: capacity as u64, pinned: AtomicU64::new(0), counters: Default::default() }
     }
 
     #[inline]
     pub(crate) fn get(&self, table: u64, offset: u64) -> Option<Cached> {
         let found = self.cache.as_ref()?.get(&Key { table, offset });
-        // Counted without a locked instruction: a lost count now and then costs less than a contended line in every read.
-        let counter = if found.is_some() { &self.hits } else { &self.misses };
+        // Counted without a locked instruction: a count may be lost where two threads share a stripe.
+        let counters = &self.counters[stripe()];
+        let counter = if found.is_some() { &counters.hits } else { &counters.misses };
         counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         found
     }
@@ -166,7 +180,10 @@ impl BlockCache {
 
     /// Hits and misses since the start, approximately.
     pub(crate) fn counts(&self) -> (u64, u64) {
-        (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
+        let sum = |of: fn(&Counters) -> &AtomicU64| {
+            self.counters.iter().map(|c| of(c).load(Ordering::Relaxed)).sum::<u64>()
+        };
+        (sum(|c| &c.hits), sum(|c| &c.misses))
     }
 
     /// Bytes held, by the cache and pinned by tables.

@@ -10,7 +10,7 @@ use super::cache::BlockCache;
 use super::files::TableFolder;
 use super::key::{KIND_DELETE, KIND_PUT, MAX_SEQ};
 use super::manifest::Manifest;
-use super::memtable::{Found, Memtable};
+use super::memtable::{Found, MemPool, Memtable};
 use super::picker::{PickerOptions, Running, debt_bytes};
 use super::snapshot::Snapshots;
 use super::table::TableLayout;
@@ -63,6 +63,17 @@ impl ReadState {
             Found::Deleted | Found::Missing => Ok(None),
         }
     }
+}
+
+/// What becomes of a batch in the engine's own log stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Logging {
+    /// Nothing: the caller has it in another stream.
+    None,
+    /// It goes to the disk with what comes after it.
+    Buffered,
+    /// It goes to the disk now.
+    Synced,
 }
 
 /// What the write lock guards.
@@ -144,6 +155,7 @@ pub(crate) struct Core {
     pub(crate) folder: Arc<TableFolder>,
     pub(crate) cache: Arc<BlockCache>,
     pub(crate) log: Log,
+    pub(crate) pool: Arc<MemPool>,
     pub(crate) state: ArcSwap<ReadState>,
     /// Serialises changes of `state`.
     pub(crate) state_lock: Mutex<()>,
@@ -179,8 +191,9 @@ impl Core {
         PickerOptions { base_bytes: self.options.level_base_bytes }
     }
 
-    /// Logs (if `logged`) and applies a batch. The log number is 0 if it was not logged.
-    pub(crate) fn write(&self, batch: &WriteBatch, logged: bool) -> Result<Lsn> {
+    /// Logs and applies a batch. The log number is 0 if it was not logged.
+    pub(crate) fn write(&self, batch: &WriteBatch, logging: Logging) -> Result<Lsn> {
+        let logged = logging != Logging::None;
         let bytes = batch.as_bytes().len();
         if bytes > MAX_BATCH_BYTES {
             return Err(self.refusal(std::io::ErrorKind::InvalidInput, "a batch is larger than 256 MiB"));
@@ -191,10 +204,18 @@ impl Core {
         let mut lsn = 0;
         if logged {
             let index = writer.last_index + 1;
-            lsn = self.log.append(&[Record::Entry { stream: ENGINE_STREAM, index, payload }])?;
+            let record = [Record::Entry { stream: ENGINE_STREAM, index, payload }];
+            lsn = match logging {
+                Logging::Buffered => self.log.append_buffered(&record)?,
+                Logging::None | Logging::Synced => self.log.append(&record)?,
+            };
             writer.last_index = index;
         }
         self.insert(&mut writer, batch, logged);
+        drop(writer);
+        if logging == Logging::Buffered {
+            self.log.wait_for_room(lsn)?;
+        }
         Ok(lsn)
     }
 
@@ -231,7 +252,7 @@ impl Core {
             let mut immutables = Vec::with_capacity(old.immutables.len() + 1);
             immutables.push(old.active.clone());
             immutables.extend(old.immutables.iter().cloned());
-            let active = Arc::new(Memtable::new(old.active.epoch + 1));
+            let active = Arc::new(Memtable::new(old.active.epoch + 1, self.pool.clone()));
             // What the closed memtable covers of the log, the new one covers too.
             active.set_log_index(old.active.log_index());
             self.state.store(Arc::new(ReadState { active, immutables, version: old.version.clone() }));

@@ -1,7 +1,7 @@
 //! The engine's public face.
 
 use super::batch::WriteBatch;
-use super::core::{Core, snapshot_edit};
+use super::core::{Core, Logging, snapshot_edit};
 use super::metrics::Metrics;
 use super::open;
 use super::options::{Background, Options};
@@ -52,7 +52,7 @@ impl Engine {
     /// # Errors
     /// [`Error::DiskFull`] while memtables cannot be flushed for want of space; nothing was applied.
     pub fn apply(&self, batch: &WriteBatch) -> Result<()> {
-        self.core.write(batch, false).map(|_| ())
+        self.core.write(batch, Logging::None).map(|_| ())
     }
 
     /// Logs a batch in the engine's own stream and applies it at once; durable when the log reaches the returned number.
@@ -60,7 +60,16 @@ impl Engine {
     /// # Errors
     /// [`Error::DiskFull`] or [`Error::Poisoned`]; nothing was applied.
     pub fn write(&self, batch: &WriteBatch) -> Result<Lsn> {
-        self.core.write(batch, true)
+        self.core.write(batch, Logging::Synced)
+    }
+
+    /// As [`Engine::write`], but the log does not hurry: the batch becomes durable with a later write or once 1 MiB waits. A crash,
+    /// of the process too, can lose the last batches, never one before another. Waits while 8 MiB are on their way to the disk.
+    ///
+    /// # Errors
+    /// As [`Engine::write`]; after [`Error::Poisoned`] the batch may have been applied.
+    pub fn write_buffered(&self, batch: &WriteBatch) -> Result<Lsn> {
+        self.core.write(batch, Logging::Buffered)
     }
 
     /// The newest value of a key. It may share memory with a cached block: copy it if it is to be kept for long.

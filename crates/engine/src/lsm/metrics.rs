@@ -29,6 +29,8 @@ pub struct Metrics {
     pub levels: Vec<LevelMetrics>,
     /// Memory of memtables, bytes.
     pub memtable_bytes: u64,
+    /// Memory of flushed memtables kept for the next ones, bytes.
+    pub pooled_bytes: u64,
     /// Memtables waiting for their flush.
     pub waiting_memtables: u64,
     /// Bytes that compaction has to rewrite until every level is at its target, roughly.
@@ -88,6 +90,7 @@ impl Metrics {
         Self {
             levels: levels.collect(),
             memtable_bytes: state.memtables().map(|m| m.bytes() as u64).sum(),
+            pooled_bytes: core.pool.held() as u64,
             waiting_memtables: state.immutables.len() as u64,
             debt_bytes: debt_bytes(&state.version, options),
             flushes: load(&c.flushes),

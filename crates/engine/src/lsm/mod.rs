@@ -26,6 +26,7 @@ mod open;
 mod options;
 mod picker;
 mod range_del;
+mod replay;
 mod rewrite;
 mod scan;
 mod snapshot;

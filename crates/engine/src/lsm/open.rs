@@ -1,16 +1,16 @@
 //! Opening the engine: lock, manifest, table files, log, replay.
 
-use super::batch::WriteBatch;
 use super::cache::BlockCache;
 use super::core::{Compactions, Core, Counters, ManifestState, ReadState, Signal, Writer, snapshot_edit};
 use super::files::{TableFolder, table_number};
 use super::manifest::Manifest;
-use super::memtable::Memtable;
+use super::memtable::{MemPool, Memtable};
 use super::options::Options;
+use super::replay::{self, Gathered};
 use super::snapshot::Snapshots;
 use super::throttle::Throttle;
 use super::version::{Version, VersionEdit};
-use crate::log::{ENGINE_STREAM, LogOptions, Record};
+use crate::log::{ENGINE_STREAM, LogOptions, ReplayOf};
 use crate::{Env, Error, Log, Result};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -19,12 +19,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
-/// Payload read from the log at once during replay.
-const REPLAY_CHUNK: u64 = 4 << 20;
-
 /// Folder of the tables, below the engine's.
 pub(crate) const TABLES: &str = "tables";
-const LOG: &str = "log";
+pub(crate) const LOG: &str = "log";
 
 /// Opens or creates the engine in `dir`.
 pub(crate) fn open(env: Arc<dyn Env>, dir: &Path, options: Options) -> Result<Core> {
@@ -84,7 +81,9 @@ pub(crate) fn open(env: Arc<dyn Env>, dir: &Path, options: Options) -> Result<Co
         faults: options.log_faults,
         ..LogOptions::default()
     };
-    let log = Log::open(env.clone(), &dir.join(LOG), log_options)?;
+    let gather = || Gathered::new(options.memtable_bytes);
+    let of = ReplayOf { stream: ENGINE_STREAM, after: log_index, make: &gather };
+    let (log, gathered) = Log::open_and_replay(env.clone(), &dir.join(LOG), log_options, &of)?;
     check_log(&log, log_index, &dir.join(LOG))?;
 
     let snapshot = snapshot_edit(&version, log_index, last_seq, Some(next_file));
@@ -95,14 +94,19 @@ pub(crate) fn open(env: Arc<dyn Env>, dir: &Path, options: Options) -> Result<Co
         env.remove(&folder.path(*orphan))?;
     }
 
-    let state =
-        ReadState { active: Arc::new(Memtable::new(0)), immutables: Vec::new(), version: Arc::new(version) };
+    let pool = MemPool::new(options.memtable_bytes);
+    let state = ReadState {
+        active: Arc::new(Memtable::new(0, pool.clone())),
+        immutables: Vec::new(),
+        version: Arc::new(version),
+    };
     state.active.set_log_index(log_index);
     let core = Core {
         dir: dir.to_path_buf(),
         folder,
         cache,
         log,
+        pool,
         state: ArcSwap::from_pointee(state),
         state_lock: Mutex::new(()),
         writer: Mutex::new(Writer { last_seq, last_index: log_index }),
@@ -122,7 +126,7 @@ pub(crate) fn open(env: Arc<dyn Env>, dir: &Path, options: Options) -> Result<Co
         options,
         _lock: lock,
     };
-    replay(&core, log_index)?;
+    replay::replay(&core, log_index, gathered)?;
     core.update_pressure();
     Ok(core)
 }
@@ -137,36 +141,6 @@ fn check_log(log: &Log, flushed: u64, path: &Path) -> Result<()> {
             offset: 0,
             detail: format!("starts at batch {}, but tables end at batch {flushed}", info.first),
         });
-    }
-    Ok(())
-}
-
-/// Applies the batches of the engine's own stream that are in no table.
-fn replay(core: &Core, flushed: u64) -> Result<()> {
-    let mut writer = core.writer.lock();
-    let last = core.log.stream(ENGINE_STREAM).map_or(0, |info| info.last);
-    if last < flushed {
-        // A new or older log than the tables (a checkpoint was opened): go on where the tables end.
-        core.log.append(&[Record::TruncatePrefix { stream: ENGINE_STREAM, through: flushed }])?;
-        return Ok(());
-    }
-    let mut next = flushed + 1;
-    while next <= last {
-        let chunk = core.log.entries(ENGINE_STREAM, next, last + 1, REPLAY_CHUNK)?;
-        let Some(&(end, _)) = chunk.last() else {
-            return Err(Error::Corrupt {
-                what: "log",
-                path: core.dir.join(LOG),
-                offset: 0,
-                detail: format!("batch {next} of {last} is missing"),
-            });
-        };
-        for (index, payload) in chunk {
-            let batch = WriteBatch::decode(payload)?;
-            writer.last_index = index;
-            core.insert(&mut writer, &batch, true);
-        }
-        next = end + 1;
     }
     Ok(())
 }

@@ -10,6 +10,10 @@ use std::time::Duration;
 /// Pause after a failed flush or compaction before it is tried again.
 const RETRY: Duration = Duration::from_millis(250);
 
+/// How far compaction stands back from the processor: a third of a turn.
+#[cfg(target_os = "linux")]
+const COMPACTION_NICENESS: i32 = 5;
+
 /// The running threads; stopped when dropped.
 pub(crate) struct Threads {
     core: Arc<Core>,
@@ -38,6 +42,9 @@ impl Threads {
     ) -> std::io::Result<()> {
         let core = self.core.clone();
         let run = move || {
+            if !is_flush {
+                yield_to_others();
+            }
             loop {
                 let seen = core.signal.generation();
                 if core.closed.load(Ordering::Acquire) {
@@ -72,6 +79,13 @@ impl Threads {
             }
         }
     }
+}
+
+/// Lets readers, writers and flushes have the processor first.
+fn yield_to_others() {
+    // On Linux this is the calling thread's own. Refused at worst, and then compaction only takes its turn.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::nice(COMPACTION_NICENESS);
 }
 
 impl Drop for Threads {

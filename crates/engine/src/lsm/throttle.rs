@@ -1,15 +1,15 @@
 //! Slows writers down in proportion to what compaction owes, so that they never meet a wall. Only with background threads.
 //!
 //! The price of a written byte rises smoothly with the debt: nothing up to a comfortable debt, then `x / (1 - x)` squared. Writers pay in
-//! sleeps of a few milliseconds at most, shared between all of them.
+//! sleeps of two milliseconds at most, shared between all of them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Owed time below which nobody bothers to sleep.
-const MIN_SLEEP_NS: u64 = 400_000;
+const MIN_SLEEP_NS: u64 = 200_000;
 /// Longest single sleep.
-const MAX_SLEEP_NS: u64 = 8_000_000;
+const MAX_SLEEP_NS: u64 = 2_000_000;
 /// Price of a byte at half way to the limit.
 const HALF_WAY_NS_PER_BYTE: f64 = 12.0;
 /// Highest price: 250 KB/s.

@@ -1,7 +1,7 @@
 //! The iteration order of a Java hash table, in which DynamoDB lists the placeholders that no expression used.
 
 /// `keys`, of a table sized for `capacity_for` entries, in the order in which Java would iterate over them.
-pub(super) fn in_table_order<'k>(
+pub(crate) fn in_table_order<'k>(
     keys: impl IntoIterator<Item = &'k str>,
     capacity_for: usize,
 ) -> Vec<&'k str> {

@@ -40,6 +40,7 @@ mod tests;
 
 pub use ast::{ParsedCondition, ParsedProjection, ParsedUpdate};
 pub use condition::{AttributeType, Comparator, Condition, ConditionExpr, Operand};
+pub(crate) use java_hash::in_table_order;
 pub use key_condition::{KeyCondition, check_filter_keys, check_key_paths};
 pub use legacy::{
     AttributeUpdateAction, ComparisonOperator, ConditionalOperator, LegacyCondition, LegacyExpected,

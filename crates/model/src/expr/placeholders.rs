@@ -17,7 +17,7 @@ pub struct Placeholders {
 
 impl Placeholders {
     /// Longest attribute name, bytes.
-    pub const MAX_NAME_BYTES: usize = 65535;
+    pub const MAX_NAME_BYTES: usize = crate::limits::MAX_ATTRIBUTE_NAME_BYTES;
 
     /// Takes the two maps of a request as they came, `None` for one that is absent.
     ///

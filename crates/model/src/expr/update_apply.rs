@@ -187,10 +187,11 @@ impl Walk<'_> {
         match operand {
             SetOperand::Path(path) => path.resolve(self.old).map(Cow::Borrowed).ok_or_else(absent),
             SetOperand::Value(value) => Ok(Cow::Borrowed(value)),
-            SetOperand::IfNotExists(path, otherwise) => match path.resolve(self.old) {
-                Some(value) => Ok(Cow::Borrowed(value)),
-                None => self.operand(otherwise),
-            },
+            SetOperand::IfNotExists(path, otherwise) => {
+                // The other operand is looked at even when it is not needed: one that is absent is a fault all the same.
+                let otherwise = self.operand(otherwise)?;
+                Ok(path.resolve(self.old).map_or(otherwise, Cow::Borrowed))
+            }
             SetOperand::ListAppend(left, right) => {
                 let left = self.operand(left)?;
                 let AttributeValue::L(left) = &*left else { return Err(wrong_type()) };

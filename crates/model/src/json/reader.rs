@@ -460,16 +460,14 @@ impl<'a> Reader<'a> {
         Ok(value.clamp(low, high))
     }
 
-    /// A list of strings; null elements are left out.
+    /// A list of strings; a null element is an empty one, which no list of names takes.
     ///
     /// # Errors
     /// `SerializationException` when it is anything else.
     pub fn strings(&mut self) -> Result<Vec<String>, ApiError> {
         let mut out = Vec::new();
         self.list(|reader| {
-            if !reader.null()? {
-                out.push(reader.string()?.into_owned());
-            }
+            out.push(if reader.null()? { String::new() } else { reader.string()?.into_owned() });
             Ok(())
         })?;
         Ok(out)

@@ -261,3 +261,23 @@ fn control_characters_are_escaped() {
     .unwrap();
     assert_eq!(parsed, "\u{0}x\u{1f}");
 }
+
+#[test]
+fn attribute_names_have_a_length() {
+    let long = "x".repeat(65_536);
+    for (value, message) in [
+        (r#"{"M":{"":{"S":"a"}}}"#.to_string(), "Empty attribute name"),
+        (r#"{"L":[{"M":{"":{"S":"a"}}}]}"#.to_string(), "Empty attribute name"),
+        (
+            format!(r#"{{"M":{{"{long}":{{"S":"a"}}}}}}"#),
+            "Attribute name is too large, must be less than 65536 bytes",
+        ),
+    ] {
+        assert_eq!(failure(&value), (ErrorCode::Validation, message.to_string()));
+    }
+    assert_eq!(read(r#"{"":{"S":"a"}}"#).unwrap().check().unwrap_err().message, "Empty attribute name");
+    assert!(read(&format!(r#"{{"{}":{{"S":"a"}}}}"#, "x".repeat(65_535))).unwrap().check().is_ok());
+    // The names of expression values are placeholders, which are checked as such.
+    let values = read_expression_values(&mut Reader::new(br#"{"":{"S":"a"}}"#)).unwrap();
+    assert!(values.problem.is_none());
+}

@@ -5,7 +5,7 @@
 //! operation's validator to report in its turn.
 
 use super::reader::Reader;
-use crate::limits::MAX_NESTING;
+use crate::limits::{MAX_ATTRIBUTE_NAME_BYTES, MAX_NESTING};
 use crate::{ApiError, AttributeValue, Item, Number, NumberError};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -73,6 +73,10 @@ fn read_at_level(reader: &mut Reader<'_>, level: usize) -> Result<Values, ApiErr
     let Values { items, problem } = &mut values;
     reader.map(ATTRIBUTE_VALUE, |reader, name| {
         let mut context = Context { problem: None };
+        // Those of expression values are placeholders, which have a check of their own.
+        if level > 0 {
+            context.name(&name);
+        }
         let value = context.value(reader, level)?;
         if let (None, Some(error)) = (&problem, context.problem) {
             *problem = Some((name.to_string(), error));
@@ -102,6 +106,15 @@ impl Context {
     fn report(&mut self, message: impl Into<String>) {
         if self.problem.is_none() {
             self.problem = Some(ApiError::validation(message));
+        }
+    }
+
+    /// Checks the name of an attribute: developer guide, "Supported data types and naming rules".
+    fn name(&mut self, name: &str) {
+        match name.len() {
+            0 => self.report("Empty attribute name"),
+            1..=MAX_ATTRIBUTE_NAME_BYTES => {}
+            _ => self.report("Attribute name is too large, must be less than 65536 bytes"),
         }
     }
 
@@ -165,6 +178,7 @@ impl Context {
     fn map(&mut self, reader: &mut Reader<'_>, level: usize) -> Result<AttributeValue, ApiError> {
         let mut map = BTreeMap::new();
         reader.map(ATTRIBUTE_VALUE, |reader, name| {
+            self.name(&name);
             let value = self.value(reader, level + 1)?;
             map.insert(name.into_owned(), value);
             Ok(())

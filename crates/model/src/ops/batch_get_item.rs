@@ -104,7 +104,10 @@ impl BatchGetItem {
         }
         let mut tables = BTreeMap::new();
         for (requested_as, name, table) in raw {
-            tables.insert(name, table.validate(requested_as)?);
+            // By name and by ARN: two projections may not agree.
+            if tables.insert(name, table.validate(requested_as)?).is_some() {
+                return Err(ApiError::invalid_parameter("RequestItems names the same table twice"));
+            }
         }
         Ok(BatchGetItem { tables, consumed_capacity: params.consumed_capacity() })
     }

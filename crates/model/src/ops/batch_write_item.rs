@@ -69,8 +69,10 @@ impl BatchWriteItem {
         }
         let mut tables = BTreeMap::new();
         for (requested_as, name, writes) in raw {
-            let writes = writes.into_iter().map(RawWrite::validate).collect::<Result<_, _>>()?;
-            tables.insert(name, BatchWriteTable { requested_as, writes });
+            let writes = writes.into_iter().map(RawWrite::validate).collect::<Result<Vec<_>, _>>()?;
+            // By name and by ARN it is the same table.
+            let table = BatchWriteTable { requested_as, writes: Vec::new() };
+            tables.entry(name).or_insert(table).writes.extend(writes);
         }
         Ok(BatchWriteItem {
             tables,

@@ -114,6 +114,9 @@ impl Raw {
     fn validate(self, name: String) -> Result<TableSchema, ApiError> {
         let billing = spec::billing_mode(self.billing.as_deref());
         let throughput = self.table_throughput(billing)?;
+        if billing == BillingMode::Provisioned && self.on_demand.is_some() {
+            return invalid("OnDemandThroughput cannot be specified when BillingMode is PROVISIONED");
+        }
         let tags = tags(self.tags.unwrap_or_default())?;
         let definitions = definitions(self.definitions.unwrap_or_default())?;
         let has_indexes = self.local.is_some() || self.global.is_some();
@@ -328,6 +331,9 @@ fn projection(raw: spec::RawProjection) -> Result<Projection, ApiError> {
         }
         (ProjectionType::All | ProjectionType::KeysOnly, Some(_)) => {
             invalid(format_args!("ProjectionType is {}, but NonKeyAttributes is specified", kind.name()))
+        }
+        (_, Some(names)) if names.iter().enumerate().any(|(at, name)| names[..at].contains(name)) => {
+            Err(ApiError::validation("Cannot have two attributes with the same name"))
         }
         _ => Ok(Projection { kind, non_key_attributes: raw.attributes.unwrap_or_default() }),
     }

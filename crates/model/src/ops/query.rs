@@ -5,13 +5,13 @@ use super::options::{ReturnConsumedCapacity, Select};
 use super::params::Params;
 use super::start_key::{StartKey, outside_query, outside_range};
 use crate::expr::{
-    Condition, ExpressionKind, KeyCondition, LegacyCondition, Projection, check_filter_keys,
-    filter_condition, key_conditions,
+    Condition, DocumentPath, ExpressionKind, KeyCondition, LegacyCondition, Projection, check_filter_keys,
+    filter_condition, in_table_order, key_conditions,
 };
 use crate::key::{KeyRange, SortCondition, sort_range};
 use crate::schema::{IndexRef, KeyDefinition, ProjectionType, TableSchema};
 use crate::{ApiError, AttributeValue, Item};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const FIELDS: [&str; 17] = [
     "TableName",
@@ -177,32 +177,32 @@ pub(super) fn check_projected(
     projection: Option<&Projection>,
 ) -> Result<(), ApiError> {
     let Some(index) = index else { return Ok(()) };
-    let mut missing: Vec<&str> = Vec::new();
-    for path in filter.into_iter().flat_map(Condition::paths) {
-        if !schema.is_projected(index, path.root()) && !missing.contains(&path.root()) {
-            missing.push(path.root());
-        }
-    }
-    if !missing.is_empty() {
-        missing.sort_unstable();
+    let filtered = filter.into_iter().flat_map(Condition::paths).map(DocumentPath::root);
+    if let Some(missing) = not_projected(schema, index, filtered) {
         return Err(ApiError::invalid_parameter(format!(
-            "Secondary index {} does not project one or more filter attributes: [{}]",
+            "Secondary index {} does not project one or more filter attributes: [{missing}]",
             index.name(),
-            missing.join(", ")
         )));
     }
-    if index.is_global() {
-        missing.extend(projection.into_iter().flat_map(Projection::attributes));
-        missing.retain(|name| !schema.is_projected(index, name));
-        if !missing.is_empty() {
-            return Err(ApiError::invalid_parameter(format!(
-                "Global secondary index {} does not project [{}]",
-                index.name(),
-                missing.join(", ")
-            )));
-        }
+    let shown = projection.into_iter().flat_map(Projection::attributes);
+    match not_projected(schema, index, shown) {
+        Some(missing) if index.is_global() => Err(ApiError::invalid_parameter(format!(
+            "Global secondary index {} does not project [{missing}]",
+            index.name(),
+        ))),
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+/// Those of the names that the index does not hold, each once, in the order of a Java hash set; `None` if it holds them all.
+fn not_projected<'n>(
+    schema: &TableSchema,
+    index: IndexRef<'_>,
+    names: impl Iterator<Item = &'n str>,
+) -> Option<String> {
+    let missing: BTreeSet<&str> = names.filter(|name| !schema.is_projected(index, name)).collect();
+    let count = missing.len();
+    (count > 0).then(|| in_table_order(missing, count).join(", "))
 }
 
 impl Query {
@@ -306,6 +306,10 @@ fn selection(
         return Err(ApiError::validation(
             "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.",
         ));
+    }
+    // Values that are none are told before what the old conditions do with them.
+    for map in [&params.key_conditions, &params.query_filter].into_iter().flatten() {
+        legacy::check_values(map)?;
     }
     let mut placeholders = params.placeholders()?;
     let expression = params.bind_condition(ExpressionKind::Filter, &mut placeholders)?;

@@ -254,7 +254,8 @@ impl TableSchema {
         indexes.sort_unstable_by_key(|index| index.name());
         for index in indexes {
             for (attribute, is_sort) in index.key().roles() {
-                if self.key.contains(&attribute.name) || !concerns(&attribute.name) {
+                // Those of the table's own key are looked at too: in the index they may be the sort key, which is shorter.
+                if !concerns(&attribute.name) {
                     continue;
                 }
                 if let Some(value) = item.get(&attribute.name) {

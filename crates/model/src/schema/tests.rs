@@ -230,3 +230,19 @@ fn keys_are_encoded_in_order() {
     assert_eq!(names("local"), ["pk", "sk", "n"]);
     assert_eq!(names("global"), ["pk", "sk", "g"]);
 }
+
+#[test]
+fn a_partition_key_may_be_too_long_for_the_sort_key_of_an_index() {
+    let mut schema = schema();
+    schema.global_indexes[0].key.sort = schema.key.partition.clone();
+    let put = |length: usize| {
+        let item =
+            item(&format!(r#"{{"pk":{{"S":"{}"}},"sk":{{"N":"1"}},"g":{{"S":"x"}}}}"#, "x".repeat(length)));
+        schema.check_item_keys(&item).err().map(|error| error.message).unwrap_or_default()
+    };
+    assert_eq!(put(1024), "");
+    assert_eq!(
+        put(1025),
+        "One or more parameter values were invalid: Size limit exceeded for Index Key pk Actual Size: 1025 bytes Max Size: 1024 bytes IndexName: global"
+    );
+}

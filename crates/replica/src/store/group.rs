@@ -91,6 +91,8 @@ pub(crate) struct Group {
     pub resigned: Option<(NodeId, u64)>,
     pub election_deadline_ms: u64,
     pub last_contact_ms: u64,
+    /// Under which epoch this store supported the leader's when it was last heard in this group.
+    pub contact_epoch: Option<u64>,
     known_leader: Option<NodeId>,
     asked_snapshot_ms: u64,
     pub receiver: Option<Receiver>,
@@ -151,6 +153,7 @@ impl Group {
             resigned: None,
             election_deadline_ms: 0,
             last_contact_ms: 0,
+            contact_epoch: None,
             known_leader: None,
             asked_snapshot_ms: 0,
             receiver: None,
@@ -270,6 +273,7 @@ impl Group {
         self.note_role(sh);
         if follows {
             self.last_contact_ms = sh.now_ms;
+            self.contact_epoch = sh.liveness.supporting(from, sh.now_ms);
             self.election_deadline_ms = sh.election_deadline();
         }
         if confirms && self.leads == Some(term) {

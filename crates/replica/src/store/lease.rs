@@ -29,7 +29,11 @@ impl Group {
         if !answers.contains(&message.kind) || !follows || resigned {
             return;
         }
-        if let Some(epoch) = sh.liveness.supporting(to, sh.now_ms) {
+        // Support that began after the leader was last heard may be for a new life of its process, which leads nothing and would never release
+        // this replica.
+        let support =
+            sh.liveness.supporting(to, sh.now_ms).filter(|epoch| self.contact_epoch == Some(*epoch));
+        if let Some(epoch) = support {
             message.fortify = epoch;
             self.binding = Some(Binding { leader: to, term: message.term, epoch });
         }

@@ -170,6 +170,15 @@ impl Store {
         groups.map(|(id, _)| GroupId(id)).collect()
     }
 
+    /// Whether a stored group was dropped here and only its log remains.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading the engine.
+    pub fn is_dropped(&self, group: GroupId) -> Result<bool, torc_engine::Error> {
+        Ok(self.shared.engine.get(&applied_key(group))?.as_deref() == Some(group::DROPPED))
+    }
+
     /// Counters since the start.
     pub fn metrics(&self) -> &Metrics {
         &self.shared.metrics

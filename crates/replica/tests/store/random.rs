@@ -50,6 +50,9 @@ pub fn run(seed: u64, planted: PlantedBugs, faults_ms: u64) -> World {
         }
     }
     heal(&mut world, &groups);
+    for id in world.nodes.keys().copied().collect::<Vec<_>>() {
+        world.check_messages(id);
+    }
     world
 }
 

@@ -466,3 +466,23 @@ fn a_full_disk_refuses_and_recovers() {
     world.verify();
     ok(&mut world);
 }
+
+#[test]
+fn a_late_answer_binds_nobody_to_a_leader_that_has_restarted_without_the_group() {
+    let mut world = cluster(31, Settings::default());
+    world.run(300);
+    let leader = world.lease_holder(G).unwrap();
+    let others: Vec<NodeId> = [n(1), n(2), n(3)].into_iter().filter(|f| *f != leader).collect();
+    // One follower takes an entry in, and can't answer: its disk hangs.
+    world.nodes[&others[0]].env.set_stalled(true);
+    world.append(leader, G, 0);
+    world.run(20);
+    world.crash(leader);
+    world.start(leader);
+    world.push(leader, Input::DropGroup { group: G, ranges: Vec::new() });
+    // By now the follower's store supports the leader's new life.
+    world.run(450);
+    world.nodes[&others[0]].env.set_stalled(false);
+    append_within(&mut world, G, 4_000);
+    assert!(world.violations.is_empty(), "{:#?}", world.violations);
+}

@@ -214,7 +214,16 @@ impl World {
     }
 
     /// Power cut: what was not synced may be lost.
+    /// No replica may have been sent what it has to throw away: the network here loses messages, but it alters none.
+    pub fn check_messages(&mut self, id: NodeId) {
+        let bad = self.nodes[&id].running.as_ref().map_or(0, |running| running.store.metrics().bad_messages);
+        if bad > 0 {
+            self.violations.push(format!("{id} was sent {bad} messages that contradict themselves"));
+        }
+    }
+
     pub fn crash(&mut self, id: NodeId) {
+        self.check_messages(id);
         let seed = self.rng.random();
         self.fail_calls(id);
         let node = self.nodes.get_mut(&id).unwrap();

@@ -7,6 +7,7 @@ pub mod bucket_client;
 pub mod ending;
 pub mod faults;
 pub mod indexes;
+pub mod moving;
 pub mod panics;
 pub mod shared;
 pub mod table_client;

@@ -3,6 +3,8 @@
 //! A general client costs more processor time than the server it measures on a small machine. Used by the load generator and the
 //! small commands of the command line.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -51,6 +53,7 @@ impl Answer<'_> {
 pub struct Connection {
     address: String,
     timeout: Duration,
+    authorization: Option<String>,
     stream: Option<TcpStream>,
     input: Vec<u8>,
     chunked_body: Vec<u8>,
@@ -62,10 +65,17 @@ impl Connection {
         Connection {
             address: address.into(),
             timeout,
+            authorization: None,
             stream: None,
             input: Vec::new(),
             chunked_body: Vec::new(),
         }
+    }
+
+    /// Sends an access key, `ID:SECRET`, with every request of [`Connection::send`].
+    pub fn with_access_key(mut self, key: Option<&str>) -> Connection {
+        self.authorization = key.map(|key| format!("Basic {}", STANDARD.encode(key)));
+        self
     }
 
     /// Where it goes, `HOST:PORT`.
@@ -108,6 +118,9 @@ impl Connection {
         let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.address).into_bytes();
         for (name, value) in headers {
             request.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+        }
+        if let Some(authorization) = &self.authorization {
+            request.extend_from_slice(format!("Authorization: {authorization}\r\n").as_bytes());
         }
         request.extend_from_slice(format!("Content-Length: {}\r\n\r\n", body.len()).as_bytes());
         request.extend_from_slice(body);

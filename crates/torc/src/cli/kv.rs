@@ -25,6 +25,9 @@ pub struct KvArgs {
         env = "TORC_ENDPOINT"
     )]
     endpoint: String,
+    /// Access key, if the node asks for one; better given in the environment, where other users of the machine can't read it
+    #[arg(long, global = true, value_name = "ID:SECRET", env = "TORC_ACCESS_KEY", hide_env_values = true)]
+    access_key: Option<String>,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -80,7 +83,7 @@ enum KvCommand {
 /// Runs one bucket command. The exit code is 1 if there is no value.
 pub fn main(args: KvArgs) -> Result<ExitCode> {
     let endpoint = args.endpoint.strip_prefix("http://").unwrap_or(&args.endpoint).trim_end_matches('/');
-    let mut connection = Connection::new(endpoint, TIMEOUT);
+    let mut connection = Connection::new(endpoint, TIMEOUT).with_access_key(args.access_key.as_deref());
     block_on(run(&mut connection, args.command))
 }
 

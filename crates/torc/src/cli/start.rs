@@ -58,7 +58,8 @@ pub struct StartFlags {
     /// Threads that serve [default: one a core]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
-    /// Access keys that DynamoDB requests must be signed with, ID:SECRET apart by commas; without any, all requests are served.
+    /// Access keys of clients, ID:SECRET apart by commas: DynamoDB requests must be signed with one, all others signed or sent with one
+    /// (Authorization: Basic), except /health and /ready. Without any, all requests are served.
     /// Better given in the environment or the file than on the command line, which other users of the machine can read
     #[arg(long, value_name = "KEYS", env = "TORC_ACCESS_KEYS", hide_env_values = true)]
     access_keys: Option<String>,

@@ -1,6 +1,7 @@
 //! One node as a process: real clocks, files and sockets around the node of the coordinator crate.
 
 mod clock;
+mod limits;
 mod signals;
 
 use crate::transport::{GrpcTransport, Inbound, LinkService};
@@ -48,7 +49,7 @@ pub struct StartArgs {
     pub threads: usize,
     /// Memory for memtables and caches, bytes.
     pub memory_bytes: usize,
-    /// Keys that requests of the Tables face must be signed with; without any, all are served.
+    /// Keys that clients must show, by signing or by sending one; without any, all requests are served.
     pub access_keys: AccessKeys,
 }
 
@@ -68,6 +69,7 @@ pub fn run(args: StartArgs) -> anyhow::Result<()> {
 
 async fn serve_node(args: StartArgs) -> anyhow::Result<()> {
     let clock = SystemClock::start();
+    limits::return_large_buffers();
     check_exposure(&args)?;
     let client_listener = bind(args.listen, "--listen").await?;
     let cluster_listener = bind(args.cluster, "--cluster").await?;
@@ -125,9 +127,10 @@ async fn serve_node(args: StartArgs) -> anyhow::Result<()> {
     };
     let stop = CancellationToken::new();
     let dynamodb = DynamoDb::with_keys(args.access_keys.clone());
-    let edge = Edge { node: node.clone(), dynamodb, ids: RequestIds::new(clock::entropy()?) };
+    let ids = RequestIds::new(clock::entropy()?);
+    let edge = Edge { node: node.clone(), dynamodb, ids, max_connections: limits::raise_files() / 2 };
     let listen = client_listener.local_addr()?;
-    let serving = tokio::spawn(serve(client_listener, Arc::new(edge), stop.clone()));
+    let serving = tokio::spawn(serve(client_listener, edge, stop.clone()));
     if !args.quiet {
         println!("{}", banner(&node, &args, listen));
     }
@@ -151,14 +154,14 @@ async fn serve_node(args: StartArgs) -> anyhow::Result<()> {
     outcome
 }
 
-/// Beyond loopback there must be authentication and TLS, which this version does not have yet: it says so and refuses, unless told otherwise in so many words.
+/// Beyond loopback there must be authentication and TLS; this version has no TLS yet: it says so and refuses, unless told otherwise in so many words.
 fn check_exposure(args: &StartArgs) -> anyhow::Result<()> {
     let open = [args.listen, args.cluster].into_iter().find(|a| !a.ip().is_loopback());
     match open {
         Some(addr) if std::env::var_os("TORC_INSECURE").is_none_or(|v| v != "1") => bail!(
-            "{addr} is reachable from other machines, and anybody who reaches it could read and write everything: this version verifies \
-             signatures of DynamoDB requests only, and has no TLS yet. Listen on 127.0.0.1, or put it behind something that authenticates \
-             and set TORC_INSECURE=1."
+            "{addr} is reachable from other machines, and this version has no TLS yet: whoever is on the way could read everything, nodes \
+             trust whoever reaches --cluster, and without --access-keys so does the client port. Listen on 127.0.0.1, or put it behind \
+             something that encrypts and authenticates and set TORC_INSECURE=1."
         ),
         _ => Ok(()),
     }
@@ -232,7 +235,7 @@ fn banner(node: &Node, args: &StartArgs, listen: SocketAddr) -> String {
     let endpoint = format!("http://{listen}");
     format!(
         "\nTorc {version}: node {id}, zone {zone}, {nodes} node{s} in the cluster, data in {data}\n\
-         \n  DynamoDB  {endpoint}        (any credentials)\
+         \n  DynamoDB  {endpoint}        ({credentials})\
          \n  Buckets   {endpoint}/kv/BUCKET/KEY\
          \n  Cluster   {cluster}   (others join with --join {cluster})\n\
          \nTry:\n\
@@ -241,6 +244,8 @@ fn banner(node: &Node, args: &StartArgs, listen: SocketAddr) -> String {
          \n  curl -X PUT --data 'hello' {endpoint}/kv/demo/greeting && curl {endpoint}/kv/demo/greeting\
          \n  torc status --endpoint {endpoint}\n",
         version = env!("CARGO_PKG_VERSION"),
+        credentials =
+            if args.access_keys.is_empty() { "any credentials" } else { "with one of its access keys" },
         id = node.id().0,
         zone = args.zone,
         s = if nodes == 1 { "" } else { "s" },

@@ -15,10 +15,15 @@ use torc_model::{ApiError, Item, codec};
 
 /// Most bytes of items that one page reads, by DynamoDB's size rules.
 const PAGE_BYTES: u64 = 1 << 20;
+/// Most bytes of one request to a replica: it reads them in one go, on a thread that serves point reads too.
+const CHUNK_BYTES: u64 = 256 << 10;
 /// Most rows of one request to a replica.
 const CHUNK_ROWS: u32 = 4096;
 /// Most rows whose items are fetched from the table at once.
 const FETCH_ROWS: u32 = 32;
+
+/// Rows that are turned into JSON before others get their turn on this thread.
+const ROWS_A_TURN: usize = 64;
 
 /// What a page is made by.
 pub(super) struct PageRequest<'a> {
@@ -40,10 +45,12 @@ pub(super) struct Page<'a> {
     bytes: u64,
     /// Only rows of this ordinal are the index's: in a token's range the rows of all local indexes lie together.
     ordinal: Option<u8>,
-    /// Whether items are fetched from the table, because the index does not hold all that is asked for.
+    /// Whether items are fetched from the table, because the index does not hold all that is looked at.
     fetches: bool,
-    /// Whether the filter, too, looks at what only the table has. A query's may not; a scan's may.
+    /// Whether the filter looks at what only the table has. A query's may not; a scan's may.
     filters_whole: bool,
+    /// Whether what is returned is only in the table. A filter that needs the table does not make an index give more than it holds.
+    shows_whole: bool,
     /// Size of what was fetched, bytes, and what it cost, units.
     fetched: (u64, f64),
     last: Option<Bytes>,
@@ -70,7 +77,8 @@ impl<'a> Page<'a> {
         // What a global index does not hold can't be had from it; the plan has refused that.
         let local = request.source.local();
         let filters_whole = local.is_some_and(|index| filters_whole(&request, index));
-        let fetches = filters_whole || local.is_some_and(|index| fetches(&request, index));
+        let shows_whole = local.is_some_and(|index| shows_whole(&request, index));
+        let fetches = filters_whole || shows_whole;
         Ok(Self {
             request,
             items: vec![b'['],
@@ -80,6 +88,7 @@ impl<'a> Page<'a> {
             ordinal,
             fetches,
             filters_whole,
+            shows_whole,
             fetched: (0, 0.0),
             last: None,
             full: false,
@@ -102,7 +111,7 @@ impl<'a> Page<'a> {
                 end: end.clone(),
                 reverse,
                 max_rows: self.chunk_rows(left),
-                max_bytes: (PAGE_BYTES - self.bytes.min(PAGE_BYTES)).max(1) as u32,
+                max_bytes: (PAGE_BYTES - self.bytes.min(PAGE_BYTES)).clamp(1, CHUNK_BYTES) as u32,
                 strong: self.request.consistent,
             };
             let rows = context.node.tables().range(self.request.source.id(), &range).await;
@@ -115,6 +124,10 @@ impl<'a> Page<'a> {
                 self.add(record, whole.get(at).and_then(Option::as_ref))?;
                 if self.full {
                     return Ok(());
+                }
+                if at % ROWS_A_TURN == ROWS_A_TURN - 1 {
+                    // A page is milliseconds of work: point reads on this thread get their turn in between.
+                    tokio::task::yield_now().await;
                 }
             }
             let Some(last) = rows.keys.last().filter(|_| rows.more) else { return Ok(()) };
@@ -137,22 +150,16 @@ impl<'a> Page<'a> {
         u32::try_from(left.saturating_mul(kinds)).unwrap_or(u32::MAX).min(most)
     }
 
-    /// The items of those rows that the filter lets pass (all, if it looks at more than the rows hold), from the table. A row whose item is gone meanwhile has none.
+    /// The items of the rows, from the table; of all of them, because what a filter leaves out is read and charged too. A row whose item is
+    /// gone meanwhile has none.
     async fn fetch(&self, context: &Context<'_>, rows: &[&Bytes]) -> Result<Vec<Option<Bytes>>, ApiError> {
         let table = self.request.source.table;
         let mut wanted = Vec::with_capacity(rows.len());
         for record in rows {
-            let row = decode(record)?;
-            let filter = self.request.filter.filter(|_| !self.filters_whole);
-            let passes = filter.is_none_or(|filter| filter.matches(&row));
-            wanted.push(if passes { Some(location(table, &row)?) } else { None });
+            wanted.push(location(table, &decode(record)?)?);
         }
-        let reads = wanted.iter().map(|at| async {
-            match at {
-                Some(at) => context.node.tables().read(table.id(), at, self.request.consistent).await,
-                None => Ok(None),
-            }
-        });
+        let reads =
+            wanted.iter().map(|at| context.node.tables().read(table.id(), at, self.request.consistent));
         join_all(reads).await.into_iter().collect::<Result<_, _>>().map_err(errors::from_route)
     }
 
@@ -179,7 +186,7 @@ impl<'a> Page<'a> {
         if passes {
             self.count += 1;
             if self.request.select != Select::Count {
-                self.write(item)?;
+                self.write(if self.shows_whole { item } else { record })?;
             }
         }
         self.full = self.bytes + self.fetched.0 >= PAGE_BYTES
@@ -245,8 +252,8 @@ fn filters_whole(request: &PageRequest<'_>, index: &LocalIndex) -> bool {
     paths.any(|path| !schema.is_projected(IndexRef::Local(index), path.root()))
 }
 
-/// Whether a read of an index asks for attributes that only the table has.
-fn fetches(request: &PageRequest<'_>, index: &LocalIndex) -> bool {
+/// Whether a read of an index returns attributes that only the table has.
+fn shows_whole(request: &PageRequest<'_>, index: &LocalIndex) -> bool {
     let schema = &request.source.table.schema;
     let held = |name: &str| schema.is_projected(IndexRef::Local(index), name);
     match (request.select, request.projection) {

@@ -41,8 +41,9 @@ pub(super) async fn change_with_index(
         let spec = table.table.as_table().ok_or_else(&absent)?;
         match spec.status {
             TableStatus::Active | TableStatus::Updating => {}
-            TableStatus::Creating => return Err(errors::in_use(name)),
-            TableStatus::Deleting => return Err(absent()),
+            status @ (TableStatus::Creating | TableStatus::Deleting) => {
+                return Err(errors::in_use(name, status));
+            }
         }
         let (schema, index) = change(&table)?;
         if schema == *table.schema && index.is_none() {

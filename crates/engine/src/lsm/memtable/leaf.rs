@@ -34,6 +34,31 @@ impl Leaf {
         })
     }
 
+    /// Forgets all entries.
+    pub(super) fn clear(&mut self) {
+        (self.len, self.skip) = (0, 0);
+    }
+
+    /// A leaf of 1 to [`LEAF_ENTRIES`] sorted entries: the prefix behind the `skip` bytes that all their keys share, tag, position.
+    pub(super) fn from_sorted(
+        entries: impl Iterator<Item = (u64, u64, Pos)>,
+        skip: usize,
+        arena: &Arena,
+    ) -> Box<Self> {
+        let mut leaf = Self::empty();
+        for (i, (prefix, tag, pos)) in entries.enumerate() {
+            (leaf.prefixes[i], leaf.tags[i], leaf.positions[i]) = (prefix, tag, pos);
+            leaf.len += 1;
+        }
+        // While the prefixes tell the entries well apart there is no need to look at the keys.
+        if leaf.prefixes[0] >> 32 == leaf.prefixes[leaf.len() - 1] >> 32 {
+            leaf.tighten(arena);
+        } else {
+            leaf.set_common(leaf.key(0, arena), skip);
+        }
+        leaf
+    }
+
     #[inline]
     pub(super) fn len(&self) -> usize {
         self.len as usize
@@ -122,10 +147,9 @@ impl Leaf {
         self.len += 1;
     }
 
-    /// Moves the upper half into a new leaf.
-    pub(super) fn split(&mut self, arena: &Arena) -> Box<Self> {
+    /// Moves the upper half into `right`, an empty leaf.
+    pub(super) fn split(&mut self, mut right: Box<Self>, arena: &Arena) -> Box<Self> {
         let (len, at) = (self.len(), self.len() / 2);
-        let mut right = Self::empty();
         let moved = len - at;
         right.tags[..moved].copy_from_slice(&self.tags[at..len]);
         right.positions[..moved].copy_from_slice(&self.positions[at..len]);

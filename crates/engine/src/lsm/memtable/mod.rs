@@ -5,11 +5,15 @@
 //! while newer entries arrive: it skips them. A memtable never loses an entry until it is dropped as a whole.
 
 mod arena;
+mod bulk;
 mod iter;
 mod leaf;
+mod pool;
 mod shard;
 
+pub(crate) use bulk::BulkRun;
 pub(crate) use iter::MemIter;
+pub(crate) use pool::MemPool;
 
 use super::key::{kind_of, search_tag, seq_of, tag};
 use super::range_del::{RangeDelMap, RangeDels};
@@ -23,6 +27,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// Memory that an entry costs beyond its key and value: leaf slot and record header.
 const ENTRY_OVERHEAD: usize = 36;
+/// The same for each of the two fragments that a range delete may cut.
+const RANGE_DEL_OVERHEAD: usize = 64;
 
 /// See the module's comment.
 pub(crate) struct Memtable {
@@ -67,10 +73,11 @@ pub(crate) enum Found {
 }
 
 impl Memtable {
-    pub(crate) fn new(epoch: u64) -> Self {
+    /// An empty memtable whose memory comes from `pool` and goes back to it.
+    pub(crate) fn new(epoch: u64, pool: Arc<MemPool>) -> Self {
         let map = ShardMap {
             lows: SortedKeys::new(std::iter::once(&[][..])),
-            shards: vec![Arc::new(RwLock::new(Shard::default()))],
+            shards: vec![Arc::new(RwLock::new(Shard::empty(pool)))],
         };
         Self {
             epoch,
@@ -112,7 +119,7 @@ impl Memtable {
         self.note_seq(seq);
         self.range_dels.write().insert(start, end, seq);
         self.has_range_dels.store(true, Ordering::Release);
-        self.bytes.fetch_add(2 * (start.len() + end.len() + 64), Ordering::Relaxed);
+        self.bytes.fetch_add(2 * (start.len() + end.len() + RANGE_DEL_OVERHEAD), Ordering::Relaxed);
         self.entries.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -2,8 +2,10 @@
 
 use super::arena::{Arena, Value};
 use super::leaf::Leaf;
+use super::pool::MemPool;
 use crate::lsm::key::{common_prefix, prefix8};
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 /// Leaves at which a shard splits in two (about 12 000 entries).
 pub(super) const SHARD_LEAVES: usize = 256;
@@ -11,7 +13,7 @@ pub(super) const SHARD_LEAVES: usize = 256;
 /// The contents of a shard. It holds the keys from its low bound, which only the shard map knows, up to `high`.
 // Leaves are boxed so that inserting one moves pointers, not kilobytes.
 #[allow(clippy::vec_box)]
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Shard {
     /// First key of the next shard; `None` for the last.
     pub(super) high: Option<Box<[u8]>>,
@@ -21,6 +23,13 @@ pub(super) struct Shard {
     skip: usize,
     /// Prefix of each leaf's first key.
     firsts: Vec<u64>,
+    pool: Arc<MemPool>,
+}
+
+impl Drop for Shard {
+    fn drop(&mut self) {
+        self.pool.put_leaves(std::mem::take(&mut self.leaves));
+    }
 }
 
 /// A place in a shard: leaf and entry. May be one past the last entry of a leaf.
@@ -31,6 +40,25 @@ pub(super) struct Place {
 }
 
 impl Shard {
+    pub(super) fn empty(pool: Arc<MemPool>) -> Self {
+        Self::from_leaves(None, Arena::new(pool.clone()), Vec::new(), pool)
+    }
+
+    /// A shard of leaves in order.
+    #[allow(clippy::vec_box)]
+    pub(super) fn from_leaves(
+        high: Option<Box<[u8]>>,
+        arena: Arena,
+        leaves: Vec<Box<Leaf>>,
+        pool: Arc<MemPool>,
+    ) -> Self {
+        let mut shard = Self { high, arena, leaves, skip: 0, firsts: Vec::new(), pool };
+        if !shard.leaves.is_empty() {
+            shard.rebuild_directory();
+        }
+        shard
+    }
+
     /// Whether the key lies beyond this shard (the shard was split after the caller looked it up).
     #[inline]
     pub(super) fn is_beyond(&self, key: &[u8]) -> bool {
@@ -127,7 +155,7 @@ impl Shard {
     pub(super) fn insert(&mut self, key: &[u8], tag: u64, value: &[u8]) -> bool {
         let Some(pos) = self.arena.push(key, value) else { return false };
         if self.leaves.is_empty() {
-            self.leaves.push(Leaf::empty());
+            self.leaves.push(self.pool.leaf());
             self.leaves[0].insert(0, key, tag, pos, &self.arena);
             self.rebuild_directory();
             return true;
@@ -137,11 +165,11 @@ impl Shard {
         if self.leaves[leaf].is_full() {
             if at == self.leaves[leaf].len() && leaf + 1 == self.leaves.len() {
                 // Ascending writes: start a new leaf and leave this one full.
-                self.leaves.push(Leaf::empty());
+                self.leaves.push(self.pool.leaf());
                 leaf += 1;
                 at = 0;
             } else {
-                let right = self.leaves[leaf].split(&self.arena);
+                let right = self.leaves[leaf].split(self.pool.leaf(), &self.arena);
                 let left_len = self.leaves[leaf].len();
                 self.leaves.insert(leaf + 1, right);
                 self.add_to_directory(leaf + 1);
@@ -195,13 +223,9 @@ impl Shard {
         })?;
         let low: Box<[u8]> = self.first_key(cut).into();
         self.arena.seal();
-        let mut right = Shard {
-            high: self.high.replace(low.clone()),
-            arena: self.arena.clone(),
-            leaves: self.leaves.split_off(cut),
-            ..Shard::default()
-        };
-        right.rebuild_directory();
+        let high = self.high.replace(low.clone());
+        let right =
+            Self::from_leaves(high, self.arena.clone(), self.leaves.split_off(cut), self.pool.clone());
         self.rebuild_directory();
         Some((low, right))
     }

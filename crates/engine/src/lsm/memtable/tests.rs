@@ -32,7 +32,7 @@ fn collect(mut it: MemIter) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
 
 fn check(seed: u64, writes: u64, key_space: u64, style: u8) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mem = Arc::new(Memtable::new(0));
+    let mem = Arc::new(Memtable::new(0, Arc::default()));
     let mut model = Model::new();
     let key = |rng: &mut ChaCha8Rng, i: u64| -> Vec<u8> {
         let n = rng.random_range(0..key_space);
@@ -112,7 +112,7 @@ fn agrees_through_shard_splits() {
 
 #[test]
 fn range_deletes_hide_older_entries_only() {
-    let mem = Memtable::new(0);
+    let mem = Memtable::new(0, Arc::default());
     mem.insert(b"b", 1, KIND_PUT, b"old");
     mem.insert(b"d", 2, KIND_PUT, b"kept");
     mem.delete_range(b"a", b"d", 3);
@@ -133,7 +133,7 @@ fn range_deletes_hide_older_entries_only() {
 
 #[test]
 fn readers_run_beside_a_writer() {
-    let mem = Arc::new(Memtable::new(0));
+    let mem = Arc::new(Memtable::new(0, Arc::default()));
     let published = Arc::new(AtomicU64::new(0));
     let total = 60_000u64;
     std::thread::scope(|s| {
@@ -180,4 +180,36 @@ fn readers_run_beside_a_writer() {
     let mut it = MemIter::new(mem, Some(total), false);
     it.seek(b"");
     assert_eq!(collect(it).len() as u64, total);
+}
+
+#[test]
+fn memory_goes_round_and_old_contents_do_not_show() {
+    let pool = MemPool::new(1 << 20);
+    for round in 0..4u64 {
+        let mem = Memtable::new(round, pool.clone());
+        for n in 0..9000u64 {
+            // Other key lengths and prefixes each time.
+            let key =
+                vec![round as u8; round as usize + 1].into_iter().chain((n * 7919 % 9000).to_be_bytes());
+            mem.insert(&key.collect::<Vec<u8>>(), n + 1, KIND_PUT, &[round as u8; 60]);
+        }
+        assert!(pool.held() < 1 << 16 || round == 0, "round {round}: what was kept is used first");
+        let all = collect_all(&Arc::new(mem));
+        assert_eq!(all, 9000, "round {round}");
+        assert!(pool.held() > 700 << 10 && pool.held() <= 1 << 20, "{}", pool.held());
+    }
+}
+
+fn collect_all(mem: &Arc<Memtable>) -> usize {
+    let mut it = MemIter::new(mem.clone(), None, false);
+    it.seek(&[]);
+    let mut last: Option<Vec<u8>> = None;
+    let mut count = 0;
+    while it.valid() {
+        assert!(last.as_deref().is_none_or(|l| l < it.key()));
+        last = Some(it.key().to_vec());
+        count += 1;
+        it.step();
+    }
+    count
 }

@@ -298,6 +298,8 @@ impl FileWriter {
     fn flush(&mut self) -> Result<()> {
         if !self.buf.is_empty() {
             self.file.write_at(self.written, &self.buf)?;
+            // In slices: at its end a table has little left to sync, and the log's syncs do not queue behind all of it.
+            self.file.start_writeback(self.written, self.buf.len() as u64);
             self.sum.update(&self.buf);
             self.written += self.buf.len() as u64;
             self.buf.clear();

@@ -112,12 +112,39 @@ pub(crate) fn seal_block(
 
 /// Checks a block read with its trailer and returns its contents.
 pub(crate) fn open_block(mut sealed: Vec<u8>, table_id: u64, handle: Handle, path: &Path) -> Result<Vec<u8>> {
-    let corrupt = |detail: String| Error::Corrupt {
-        what: "block",
-        path: path.to_path_buf(),
-        offset: handle.offset,
-        detail,
-    };
+    let (kind, body) = check_block(&sealed, table_id, handle, path)?;
+    if kind == COMPRESSION_NONE {
+        let body = body.len();
+        sealed.truncate(body);
+        return Ok(sealed);
+    }
+    unpack(kind, body, handle, path, |_| 0)
+}
+
+/// As [`open_block`], from borrowed bytes, with `room(length)` bytes of spare capacity behind the contents.
+pub(crate) fn open_block_with_room(
+    sealed: &[u8],
+    table_id: u64,
+    handle: Handle,
+    path: &Path,
+    room: impl Fn(usize) -> usize,
+) -> Result<Vec<u8>> {
+    let (kind, body) = check_block(sealed, table_id, handle, path)?;
+    if kind == COMPRESSION_NONE {
+        let mut out = Vec::with_capacity(body.len() + room(body.len()));
+        out.extend_from_slice(body);
+        return Ok(out);
+    }
+    unpack(kind, body, handle, path, room)
+}
+
+fn corrupt_block(path: &Path, handle: Handle, detail: String) -> Error {
+    Error::Corrupt { what: "block", path: path.to_path_buf(), offset: handle.offset, detail }
+}
+
+/// Checks the trailer: how the block is compressed, and what lies before the trailer.
+fn check_block<'a>(sealed: &'a [u8], table_id: u64, handle: Handle, path: &Path) -> Result<(u8, &'a [u8])> {
+    let corrupt = |detail: String| corrupt_block(path, handle, detail);
     let Some(body) = sealed.len().checked_sub(TRAILER) else {
         return Err(corrupt(format!("{} bytes are too short for a block", sealed.len())));
     };
@@ -126,26 +153,38 @@ pub(crate) fn open_block(mut sealed: Vec<u8>, table_id: u64, handle: Handle, pat
     if stored != actual {
         return Err(corrupt(format!("checksum is {actual:016x}, stored {stored:016x}")));
     }
-    let kind = sealed[body];
-    if kind == COMPRESSION_NONE {
-        sealed.truncate(body);
-        return Ok(sealed);
-    }
-    let packed = &sealed[..body];
-    let mut r = Reader::new(packed);
+    Ok((sealed[body], &sealed[..body]))
+}
+
+/// Unpacks a compressed block, with `room(length)` bytes of spare capacity behind it.
+fn unpack(
+    kind: u8,
+    body: &[u8],
+    handle: Handle,
+    path: &Path,
+    room: impl Fn(usize) -> usize,
+) -> Result<Vec<u8>> {
+    let corrupt = |detail: String| corrupt_block(path, handle, detail);
+    let mut r = Reader::new(body);
     let raw_len = r.u32().ok_or_else(|| corrupt("no length before compressed data".into()))? as usize;
-    let packed = &packed[4..];
-    let raw = match kind {
+    let packed = &body[4..];
+    let (raw, len) = match kind {
         COMPRESSION_LZ4 if raw_len <= packed.len().saturating_mul(MAX_EXPANSION) => {
-            lz4_flex::block::decompress(packed, raw_len).map_err(|e| corrupt(format!("LZ4: {e}")))?
+            let mut raw = Vec::with_capacity(raw_len + room(raw_len));
+            raw.resize(raw_len, 0);
+            let len = lz4_flex::block::decompress_into(packed, &mut raw);
+            (raw, len.map_err(|e| corrupt(format!("LZ4: {e}")))?)
         }
         COMPRESSION_ZSTD => {
-            zstd::bulk::decompress(packed, raw_len).map_err(|e| corrupt(format!("Zstandard: {e}")))?
+            let raw = zstd::bulk::decompress(packed, raw_len);
+            let raw = raw.map_err(|e| corrupt(format!("Zstandard: {e}")))?;
+            let len = raw.len();
+            (raw, len)
         }
         _ => return Err(corrupt(format!("compression kind {kind} for {raw_len} bytes"))),
     };
-    if raw.len() != raw_len {
-        return Err(corrupt(format!("{} bytes unpacked, {raw_len} announced", raw.len())));
+    if len != raw_len {
+        return Err(corrupt(format!("{len} bytes unpacked, {raw_len} announced")));
     }
     Ok(raw)
 }

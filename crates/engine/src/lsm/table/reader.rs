@@ -2,7 +2,7 @@
 
 use super::block::{Block, BlockGet, Malformed};
 use super::builder::TableSummary;
-use super::format::{FOOTER, Footer, Handle, open_block};
+use super::format::{FOOTER, Footer, Handle, open_block, open_block_with_room};
 use super::index::IndexPartition;
 use crate::env::{File, OpenMode};
 use crate::lsm::bloom;
@@ -14,6 +14,7 @@ use crate::lsm::range_del::{Fragment, RangeDels};
 use crate::lsm::sorted_keys::SortedKeys;
 use crate::{Env, Error, Result};
 use bytes::Bytes;
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -285,10 +286,32 @@ impl Table {
 
     #[cold]
     fn load_data_block(&self, handle: Handle) -> Result<Block> {
-        let data = self.read_uncached(handle)?;
+        let data = self.read_sealed(handle, |sealed| {
+            open_block_with_room(sealed, self.footer.table_id, handle, &self.path, Block::lookup_room)
+        })?;
         let block = Block::parse_for_lookup(data).ok_or_else(|| self.malformed(Malformed, handle))?;
         self.cache.insert(self.number, handle.offset, Cached::Data(block.clone()));
         Ok(block)
+    }
+
+    /// Reads a block into a buffer that the thread keeps, and hands it to `open`.
+    fn read_sealed<T>(&self, handle: Handle, open: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
+        thread_local! {
+            static SEALED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        }
+        let len = handle.len as usize;
+        SEALED.with_borrow_mut(|buffer| {
+            if buffer.len() < len {
+                buffer.resize(len, 0);
+            }
+            self.file.read_at(handle.offset, &mut buffer[..len])?;
+            let opened = open(&buffer[..len]);
+            // One large value should not stay with the thread for good.
+            if buffer.len() > 1 << 18 {
+                *buffer = Vec::new();
+            }
+            opened
+        })
     }
 
     fn read_uncached(&self, handle: Handle) -> Result<Bytes> {

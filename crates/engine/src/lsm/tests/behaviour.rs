@@ -452,3 +452,47 @@ fn threads_flush_compact_and_serve_under_load() {
     let env: Arc<dyn Env> = Arc::new(env);
     drop((engine, env));
 }
+
+#[test]
+fn buffered_writes_become_durable_in_order_with_the_next_sync() {
+    let env = SimEnv::new(0);
+    let engine = open(&env, tiny()).unwrap();
+    let mut batch = WriteBatch::new();
+    batch.put(b"a", b"1");
+    engine.write_buffered(&batch).unwrap();
+    assert_eq!(get(&engine, "a").as_deref(), Some("1"));
+    engine.log().sync_step().unwrap();
+    batch = WriteBatch::new();
+    batch.put(b"b", b"2");
+    let lsn = engine.write_buffered(&batch).unwrap();
+    assert!(engine.log().durable_lsn() < lsn);
+    drop(engine);
+    env.crash(1);
+    let engine = open(&env, tiny()).unwrap();
+    assert_eq!(get(&engine, "a").as_deref(), Some("1"));
+    assert_eq!(get(&engine, "b"), None);
+}
+
+#[test]
+fn buffered_writers_do_not_outrun_the_disk_by_much() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { background: Background::Threads, ..tiny() };
+    let options = Options { memtable_bytes: 64 << 20, segment_bytes: 16 << 20, ..options };
+    let engine = Engine::open(Arc::new(crate::env::RealEnv::new()), dir.path(), options).unwrap();
+    let value = vec![7; 64 << 10];
+    std::thread::scope(|s| {
+        for t in 0..4u8 {
+            let (engine, value) = (&engine, &value);
+            s.spawn(move || {
+                for n in 0..256u16 {
+                    let mut batch = WriteBatch::new();
+                    batch.put(&[t, (n >> 8) as u8, n as u8], value);
+                    engine.write_buffered(&batch).unwrap();
+                    // Each writer may add one batch before it sees that it is crowded.
+                    assert!(engine.log().metrics().pending_bytes < (8 << 20) + 5 * (65 << 10));
+                }
+            });
+        }
+    });
+    engine.close().unwrap();
+}

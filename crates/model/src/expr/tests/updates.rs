@@ -88,6 +88,8 @@ fn what_an_item_refuses() {
         ("SET a = a + zz", ABSENT),
         ("SET a = m.x.y", ABSENT),
         ("SET a = if_not_exists(zz, zy)", ABSENT),
+        // Also where it is not needed.
+        ("SET zz = if_not_exists(a, zy)", ABSENT),
         ("SET a = list_append(zz, s)", ABSENT),
         ("SET a = list_append(s, zz)", TYPE),
         ("SET a = s + zz", TYPE),

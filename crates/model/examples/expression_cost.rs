@@ -1,0 +1,64 @@
+//! What parsing an expression costs, against what a lookup of it in a cache would: `cargo run --release -p torc-model --example expression_cost`.
+
+// A benchmark stands outside the simulation: it reads the real clock.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, DefaultHasher};
+use std::hint::black_box;
+use std::sync::Mutex;
+use torc_model::expr::{ExpressionKind, ParsedCondition, ParsedUpdate, Placeholders};
+use torc_model::{AttributeValue, Number};
+
+const ROUNDS: u32 = 200_000;
+const CONDITION: &str = "attribute_exists(#p) AND #status IN (:open, :held) AND size(notes) < :most AND price BETWEEN :low AND :high";
+const UPDATE: &str = "SET #status = :open, price = price + :low, notes = list_append(if_not_exists(notes, :empty), :note) REMOVE hold.#p, lines[3]";
+
+/// Nanoseconds of one call.
+fn cost(mut call: impl FnMut()) -> u128 {
+    let start = std::time::Instant::now();
+    for _ in 0..ROUNDS {
+        call();
+    }
+    start.elapsed().as_nanos() / u128::from(ROUNDS)
+}
+
+fn placeholders() -> Placeholders {
+    let names = [("#p", "p"), ("#status", "status")];
+    let number = |n: i64| AttributeValue::N(Number::from(n));
+    let values = [
+        (":open", AttributeValue::S("open".into())),
+        (":held", AttributeValue::S("held".into())),
+        (":most", number(10)),
+        (":low", number(1)),
+        (":high", number(99)),
+        (":empty", AttributeValue::L(Vec::new())),
+        (":note", AttributeValue::L(vec![AttributeValue::S("a".into())])),
+    ];
+    let names: BTreeMap<String, String> = names.map(|(k, v)| (k.into(), v.into())).into();
+    Placeholders::new(Some(names), Some(values.map(|(k, v)| (k.to_string(), v)).into()))
+        .expect("they are valid")
+}
+
+fn main() {
+    let condition =
+        || ParsedCondition::parse(ExpressionKind::Condition, black_box(CONDITION)).expect("it is valid");
+    let update = || ParsedUpdate::parse(black_box(UPDATE)).expect("it is valid");
+    let (parsed_condition, parsed_update) = (condition(), update());
+    let cache: Mutex<HashMap<String, ParsedCondition, BuildHasherDefault<DefaultHasher>>> = Mutex::default();
+    cache.lock().expect("nobody panicked").insert(CONDITION.into(), parsed_condition.clone());
+    println!(
+        "{:>6} ns  parse a condition of {} bytes",
+        cost(|| drop(black_box(condition()))),
+        CONDITION.len()
+    );
+    println!("{:>6} ns  parse an update of {} bytes", cost(|| drop(black_box(update()))), UPDATE.len());
+    let look_up =
+        || drop(black_box(cache.lock().expect("nobody panicked").get(black_box(CONDITION)).cloned()));
+    println!("{:>6} ns  find the condition in a cache instead", cost(look_up));
+    println!("{:>6} ns  read names and values, for either", cost(|| drop(black_box(placeholders()))));
+    let bind = || drop(black_box(parsed_condition.bind(&mut placeholders()).expect("it binds")));
+    println!("{:>6} ns  that and bind the condition", cost(bind));
+    let bind = || drop(black_box(parsed_update.bind(&mut placeholders()).expect("it binds")));
+    println!("{:>6} ns  that and bind the update", cost(bind));
+}

@@ -1,0 +1,39 @@
+//! What the operating system allows this process, and what it gives back.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Where the system sets no bound.
+const MANY_FILES: u64 = 1 << 20;
+/// What is assumed when it does not say.
+const FEW_FILES: u64 = 1024;
+
+/// Raises the number of files and sockets that may be open to the most allowed, and returns it: shells start programs with few.
+pub fn raise_files() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.map_or(MANY_FILES, |most| most.min(MANY_FILES));
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum: limit.maximum });
+    let files = if raised.is_ok() { most } else { limit.current.unwrap_or(FEW_FILES) };
+    usize::try_from(files).unwrap_or(usize::MAX)
+}
+
+/// Memory from here on is asked of the system for itself and returned to it when freed.
+#[cfg(target_env = "gnu")]
+const OWN_MAPPING_BYTES: i32 = 256 << 10;
+
+/// Keeps large buffers out of the allocator's heaps. glibc raises the size from which it does so each time a larger buffer is freed; a burst
+/// of large requests would then leave heaps full of holes that are never returned.
+#[cfg(target_env = "gnu")]
+pub fn return_large_buffers() {
+    /// `M_MMAP_THRESHOLD` of `malloc.h`.
+    const MMAP_THRESHOLD: i32 = -3;
+    unsafe extern "C" {
+        safe fn mallopt(parameter: i32, value: i32) -> i32;
+    }
+    if mallopt(MMAP_THRESHOLD, OWN_MAPPING_BYTES) == 0 {
+        tracing::debug!("the allocator keeps its own threshold");
+    }
+}
+
+/// Other allocators have no such habit.
+#[cfg(not(target_env = "gnu"))]
+pub fn return_large_buffers() {}

@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""Planted faults: what triage must not excuse. `python3 oracle/test_triage.py`."""
+
+import unittest
+
+import run
+import shapes
+import triage
+
+KEY = {"TableName": "t", "Key": {"p": {"S": "k1"}}}
+REFUSED = "The conditional request failed"
+
+
+def good(answer):
+    return (200, "", "", answer)
+
+
+def bad(message, kind="ValidationException"):
+    return (400, kind, message, None)
+
+
+class Faults(unittest.TestCase):
+    def told(self, operation, body, ours, theirs):
+        self.assertIsNone(triage.reason(operation, body, ours, theirs))
+
+    def test_other_answers(self):
+        one, two = {"Item": {"p": {"S": "k1"}, "a": {"N": "1"}}}, {"Item": {"p": {"S": "k1"}, "a": {"N": "2"}}}
+        for operation in ("GetItem", "PutItem", "DeleteItem", "UpdateItem"):
+            self.told(operation, dict(KEY, ReturnValues="ALL_NEW", ReturnConsumedCapacity="TOTAL"), good(one), good(two))
+        self.told("Query", dict(TableName="t", IndexName="all"), good({"Items": [one["Item"]], "Count": 1, "ScannedCount": 1}), good({"Items": [two["Item"]], "Count": 1, "ScannedCount": 1}))
+        self.told("Query", {"TableName": "t"}, good({"Items": [], "Count": 0, "ScannedCount": 0}), good({"Items": [one["Item"]], "Count": 1, "ScannedCount": 1}))
+        self.told("Walk", {"TableName": "t"}, good({"Scanned": [], "Count": 0, "ScannedCount": 0}), good({"Scanned": [one["Item"]], "Count": 1, "ScannedCount": 1}))
+
+    def test_updated_values_must_be_part_of_the_attribute(self):
+        body = dict(KEY, UpdateExpression="SET a.b = :v", ReturnValues="UPDATED_NEW")
+        whole = {"Attributes": {"a": {"M": {"b": {"N": "1"}, "c": {"N": "2"}}}}}
+        self.assertIsNotNone(triage.reason("UpdateItem", body, good({"Attributes": {"a": {"M": {"b": {"N": "1"}}}}}), good(whole)))
+        self.told("UpdateItem", body, good({"Attributes": {"a": {"M": {"b": {"N": "9"}}}}}), good(whole))
+        self.told("UpdateItem", body, good({"Attributes": {"z": {"N": "1"}}}), good(whole))
+
+    def test_one_side_refuses(self):
+        for operation in ("GetItem", "PutItem", "UpdateItem", "Query", "BatchWriteItem", "CreateTable"):
+            self.told(operation, KEY, good({}), bad("Supplied AttributeValue is empty, must contain exactly one of the supported datatypes"))
+            self.told(operation, KEY, bad("Invalid ConditionExpression: Syntax error; token: \"x\", near: \"x\""), good({}))
+            self.told(operation, KEY, good({}), bad(REFUSED, "ConditionalCheckFailedException"))
+            self.told(operation, KEY, bad(REFUSED, "ConditionalCheckFailedException"), good({}))
+            self.told(operation, KEY, bad("x", "InternalServerError"), bad("x"))
+            self.told(operation, KEY, (500, "InternalServerError", "", None), (500, "InternalFailure", "", None))
+
+    def test_a_later_fault_must_not_come_first(self):
+        syntax = bad("Invalid UpdateExpression: Syntax error; token: \"x\", near: \"x\"")
+        self.told("UpdateItem", KEY, bad(REFUSED, "ConditionalCheckFailedException"), syntax)
+        self.told("UpdateItem", KEY, bad("An operand in the update expression has an incorrect data type"), syntax)
+
+    def test_constraints_and_types_are_proven(self):
+        enumeration = "1 validation error detected: Value 'NONE' at 'returnValues' failed to satisfy constraint: Member must satisfy enum value set: [ALL_NEW, UPDATED_OLD, ALL_OLD, NONE, UPDATED_NEW]"
+        self.told("PutItem", dict(KEY, ReturnValues="NONE"), bad(enumeration), good({}))
+        self.assertIsNotNone(triage.reason("PutItem", dict(KEY, ReturnValues="X"), bad(enumeration.replace("'NONE'", "'X'")), good({})))
+        null = "1 validation error detected: Value null at 'key' failed to satisfy constraint: Member must not be null"
+        self.told("GetItem", KEY, bad(null), good({}))
+        self.assertIsNotNone(triage.reason("GetItem", {"TableName": "t"}, bad(null), bad("Cannot have null key")))
+        self.told("GetItem", KEY, bad("NUMBER_VALUE cannot be converted to String", "SerializationException"), good({}))
+        self.assertTrue(shapes.misfit("GetItem", {"TableName": 5}))
+        self.assertFalse(shapes.misfit("GetItem", dict(KEY, Unknown={"x": [1]})))
+
+    def test_numbers_are_canonical(self):
+        for text, expected in [("1e3", "1000"), ("-0.0", "0"), ("1.50", "1.5"), ("1E-3", "0.001"), ("9.9e3", "9900")]:
+            self.assertEqual(run.plain(text), expected)
+        # Torc's own numbers are compared as they are.
+        self.assertNotEqual(run.outcome("GetItem", 200, {"Item": {"a": {"N": "1e3"}}}, ""), run.outcome("GetItem", 200, {"Item": {"a": {"N": "1e3"}}}, "", True))
+
+
+if __name__ == "__main__":
+    unittest.main()
