@@ -175,6 +175,10 @@ class Lifecycle:
             return
         for side in (source, target):
             side.call("UpdateTable", {"TableName": name, "DeletionProtectionEnabled": False})
-            side.call("DeleteTable", {"TableName": name})
-            settle(side, name)
+            for _ in range(3):
+                # DynamoDB Local may fail now and then.
+                side.call("DeleteTable", {"TableName": name})
+                settle(side, name)
+                if side.call("DescribeTable", {"TableName": name})[0] != 200:
+                    break
         self.known.discard(name)

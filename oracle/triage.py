@@ -46,7 +46,7 @@ STAGES = [
     (3.5, ("ReturnValues can only be", "Return values set to invalid value")),
     (3.7, ("Item size has exceeded",)),
     (5, ("does not match the schema", "The number of conditions on the keys", "Type mismatch for key", "One of the required keys", "Missing the key", "cannot contain an empty", "Index Key", "Index Key",
-        "Size of hashkey", "Aggregated size of all range", "Size limit exceeded", "Hash primary key values must", "The table does not have the specified index", "starting key", "Exclusive Start Key", "Query condition missed", "Query key condition",
+        "Size of hashkey", "Aggregated size of all range", "Invalid operator used in KeyCondition", "Condition parameter type does not", "Size limit exceeded", "Hash primary key values must", "The table does not have the specified index", "starting key", "Exclusive Start Key", "Query condition missed", "Query key condition",
         "Conditions can be of length", "Condition parameter type", "Filter Expression can only", "does not project", "not supported for global", "Consistent reads are not", "Key attributes must be scalars",
         "Cannot update attribute", "Invalid attribute value type", "item keys contains duplicates", "Requested resource not found", "non-existent table", "QueryFilter can only contain", "not an indexable operation",
         "Invalid operator used in KeyCondition", "KeyConditionExpressions cannot", "This attribute is part of the key", "Attempted conditional")),
@@ -134,9 +134,9 @@ def looser(c):
         ours, theirs = dict(c.answer), dict(c.their_answer)
         if ours.pop("LastEvaluatedTableName", None) is None and theirs.pop("LastEvaluatedTableName", None) and ours == theirs:
             return "the last page of ListTables has no LastEvaluatedTableName (API reference, ListTables); DynamoDB Local gives one to every full page"
-    if c.operation == "UpdateTable" and c.status == c.their_status == 200 and "DeletionProtectionEnabled" not in c.body:
-        before = dict(c.answer["TableDescription"], DeletionProtectionEnabled=False)
-        if c.answer["TableDescription"]["DeletionProtectionEnabled"] and before == c.their_answer["TableDescription"]:
+    if c.operation in ("UpdateTable", "DescribeTable") and c.status == c.their_status == 200 and "DeletionProtectionEnabled" not in c.body:
+        (name, ours), = c.answer.items()
+        if ours["DeletionProtectionEnabled"] and {name: dict(ours, DeletionProtectionEnabled=False)} == c.their_answer:
             return "an update of something else leaves deletion protection as it is; DynamoDB Local takes it away"
     if c.operation == "UpdateTable" and c.status == 200:
         if c.their_message == "Nothing to update" and "TableClass" in c.body:
@@ -198,7 +198,7 @@ def index_key(c):
 
 def nothing_deleted(c):
     if c.status == 200 and c.their_message == "Updates on index keys must be of the same data type as the key attribute":
-        updates = c.body.get("AttributeUpdates", {})
+        updates = (c.body.get("AttributeUpdates") or {})
         if any(one.get("Action") == "DELETE" and "Value" in one for one in updates.values()):
             return "deleting from a set that is not there leaves the index key as it was; DynamoDB Local refuses for the value's type"
     return None
@@ -216,8 +216,10 @@ def capacity(c):
         return "capacity that nobody asked for: DynamoDB Local gives that of deletions all the same"
     if c.operation in ("Query", "Scan") and c.answer["ScannedCount"] == 0 and local["CapacityUnits"] == 0 and mine["CapacityUnits"] in (0.5, 1):
         return "reading what does not exist is charged (developer guide, Read consistency and capacity units); DynamoDB Local does not"
-    if c.operation == "Query" and "IndexName" in c.body and "#" in c.body.get("ProjectionExpression", "") and mine["CapacityUnits"] < local["CapacityUnits"]:
+    if c.operation == "Query" and "IndexName" in c.body and "#" in (c.body.get("ProjectionExpression") or "") and mine["CapacityUnits"] < local["CapacityUnits"]:
         return "an index that holds all that the projection names is enough; DynamoDB Local takes placeholders for attributes that it does not hold"
+    if c.operation == "Scan" and "IndexName" in c.body and mine["CapacityUnits"] < local["CapacityUnits"]:
+        return "reading an index is charged by the size of its entries (developer guide, Local secondary indexes, Read capacity units); DynamoDB Local takes that of the items"
     if c.operation == "Scan" and "IndexName" in c.body and mine["CapacityUnits"] > local["CapacityUnits"]:
         return "what an index does not hold is fetched from the table and charged (developer guide, Local secondary indexes, Read capacity units); DynamoDB Local does not charge scans for it"
     if c.operation == "BatchGetItem":
@@ -239,8 +241,10 @@ def updated(c):
 
 
 def plain(value):
-    (kind, text), = value.items()
-    return (kind, float(text) if kind == "N" else str(text))
+    """A scalar so that equal ones compare equal; other values, which a broken request may have in their place, as they are."""
+    if isinstance(value, dict) and set(value) == {"N"}:
+        return float(value["N"])
+    return str(value)
 
 
 def within(part, whole):
@@ -292,8 +296,8 @@ def last_page(c):
     key = ours.pop("LastEvaluatedKey", {})
     if ours != theirs:
         return None
-    values = [plain(value) for value in c.body.get("ExpressionAttributeValues", {}).values()]
-    values += [plain(value) for one in c.body.get("KeyConditions", {}).values() for value in one.get("AttributeValueList", [])]
+    values = [plain(value) for value in (c.body.get("ExpressionAttributeValues") or {}).values()]
+    values += [plain(value) for one in (c.body.get("KeyConditions") or {}).values() for value in one.get("AttributeValueList") or []]
     # The key that the page ends with is that of the whole partition, or a bound of the range.
     if set(key) == {"p"} or any(plain(value) in values for name, value in key.items() if name != "p"):
         return "a page that ends at its Limit has a LastEvaluatedKey, more or not (API reference, Query, LastEvaluatedKey); DynamoDB Local leaves it out where the last key is the last that the query can read"
@@ -345,9 +349,9 @@ def worded(c):
     size = "Expression size has exceeded the maximum allowed size;"
     if c.message.endswith(size) and size in c.their_message:
         return "expression that is too long: the service stopped telling its size (as seen in aws/aws-sdk-java-v2 issue 4597), DynamoDB Local tells it"
-    overlap = "Two document paths overlap with each other"
-    if overlap in c.message and overlap in c.their_message and c.message.split("path two")[0] == c.their_message.split("path two")[0]:
-        return "overlapping paths: DynamoDB Local names another path as the second"
+    clash = re.compile("Two document paths (overlap|conflict) with each other")
+    if clash.search(c.message) and clash.search(c.their_message) and c.message.split("path two")[0] == c.their_message.split("path two")[0]:
+        return "overlapping or conflicting paths: DynamoDB Local names another path as the second"
     listed = re.compile(r" ?\[[^\]]*\]|\.(?= for key|$)")
     if "contains duplicates" in c.message and listed.sub("", c.message) == listed.sub("", c.their_message):
         return "members twice in a set: the service lists the members, DynamoDB Local not always"
@@ -376,10 +380,13 @@ def same_stage(c):
     sets = "Invalid attribute type name found"
     if sets in c.message and sets in c.their_message:
         return "the names of the types come in the order of a Java hash set, which differs between versions of Java"
-    page = ("does not project one or more filter attributes", "can only contain non-primary key attributes", "starting key", "Exclusive Start Key", "not an indexable operation", "Key attributes must be scalars", "KeyConditionExpressions cannot", "Size of hashkey", "is not supported for global secondary index",
+    page = ("does not project one or more filter attributes", "can only contain non-primary key attributes", "starting key", "Exclusive Start Key", "not an indexable operation", "Key attributes must be scalars", "KeyConditionExpressions cannot", "Size of hashkey", "Aggregated size of all range", "Invalid operator used in KeyCondition", "Condition parameter type does not", "is not supported for global secondary index",
         "Consistent reads are not", "Consistent read cannot be")
-    if c.operation in ("Query", "Scan") and any(text in c.message for text in page) and any(text in c.their_message for text in page):
+    if c.operation in ("Query", "Scan", "Walk") and any(text in c.message for text in page) and any(text in c.their_message for text in page):
         return "two faults of a query or scan that the table's schema tells: which is told first is not documented"
+    keys = ("Type mismatch for key", "cannot contain an empty", "Missing the key")
+    if any(text in c.message for text in keys) and any(text in c.their_message for text in keys):
+        return "two faulty attributes of one key: which is told first is not documented"
     if "Batch" in c.operation and stage(c.status, c.kind, c.message) == stage(c.their_status, c.their_kind, c.their_message) == 5:
         return "two faulty keys or paths in a batch: which is told first is not documented"
     if stage(c.status, c.kind, c.message) == stage(c.their_status, c.their_kind, c.their_message) == 3:

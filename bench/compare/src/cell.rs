@@ -104,7 +104,8 @@ impl Visitor for Cell {
         let sizes = || space(&task.dir, &|f| S::is_log(f));
         let size = Size { keys: task.keys, passes: task.passes, seconds: task.seconds };
         let moment = Moment::now()?;
-        let out = workload::run(w, &store, &values, size, &|| sizes().1)?;
+        let mut out = workload::run(w, &store, &values, size, &|| sizes().1)?;
+        let moment = out.since.take().unwrap_or(moment);
         let writing = moment.spent()?.seconds;
         if w.settles() {
             store.settle()?;

@@ -22,6 +22,7 @@ use workload::{ALL, Memory, Start, Workload};
 const HELP: &str = "\
 usage: torc-compare [options]            run cells and print a table
        torc-compare report FILE...       print the table of results that were kept
+       torc-compare ratios FILE...       the same in short: Torc over each rival
 
   --engines A,B      engines to run (default: all of this build)
   --workloads A,B    workloads to run, or a prefix that ends in * (default: all)
@@ -119,14 +120,15 @@ fn main() -> Result<()> {
             println!("{}", serde_json::to_string(&cell::run(task)?)?);
             Ok(())
         }
-        Some("report") => {
+        Some(kind @ ("report" | "ratios")) => {
+            let print = if kind == "report" { report::table } else { report::ratios };
             let mut rows = Vec::new();
             for file in words.skip(1) {
                 for line in fs::read_to_string(&file).with_context(|| file.clone())?.lines() {
                     rows.push(serde_json::from_str(line).with_context(|| format!("{file}: {line}"))?);
                 }
             }
-            print!("{}", report::table(&rows));
+            print!("{}", print(&rows));
             Ok(())
         }
         _ => run(&parse(words)?),
@@ -262,9 +264,9 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
         if entry.file_type()?.is_dir() {
             copy(&entry.path(), &target)?;
         } else {
-            // `cp` keeps holes: LMDB's file and preallocated logs have them.
+            // Keeps holes (LMDB has them) and makes none: a log segment written ahead must stay written.
             let status = Command::new("cp")
-                .args(["--sparse=always", "--"])
+                .args(["--sparse=auto", "--"])
                 .args([entry.path(), target.clone()])
                 .status()?;
             anyhow::ensure!(status.success(), "cp to {}", target.display());

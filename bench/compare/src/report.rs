@@ -15,6 +15,70 @@ fn median(rows: &[&Row], of: impl Fn(&Row) -> f64) -> f64 {
     }
 }
 
+/// Workload and value size, then the rows of each engine by its place in the list of engines.
+type Group<'a> = ((&'a str, usize), BTreeMap<usize, Vec<&'a Row>>);
+
+/// The engines in the order of their first row, and the rows by workload.
+fn group(rows: &[Row]) -> (Vec<&str>, Vec<Group<'_>>) {
+    let mut engines: Vec<&str> = Vec::new();
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for row in rows {
+        let engine = engines.iter().position(|e| *e == row.engine).unwrap_or_else(|| {
+            engines.push(&row.engine);
+            engines.len() - 1
+        });
+        let name = (row.workload.as_str(), row.value_bytes);
+        let at = groups.iter().position(|(n, _)| *n == name).unwrap_or_else(|| {
+            groups.push((name, BTreeMap::new()));
+            groups.len() - 1
+        });
+        groups[at].1.entry(engine).or_default().push(row);
+    }
+    (engines, groups)
+}
+
+fn rate(rows: &[&Row]) -> f64 {
+    median(rows, |r| r.ops_per_s)
+}
+
+/// Processor microseconds of an operation.
+fn cpu(rows: &[&Row]) -> f64 {
+    median(rows, |r| r.spent.cpu_s * 1e6 / r.ops.max(1) as f64)
+}
+
+fn good<'a>(rows: &[&'a Row]) -> Vec<&'a Row> {
+    rows.iter().copied().filter(|r| r.failed.is_none()).collect()
+}
+
+/// A short Markdown table: Torc's rate over each rival's, and Torc's processor time for an operation over each rival's.
+pub fn ratios(rows: &[Row]) -> String {
+    let (engines, groups) = group(rows);
+    let Some(torc) = engines.iter().position(|e| *e == "torc") else { return String::new() };
+    let rivals: Vec<usize> = (0..engines.len()).filter(|&e| e != torc).collect();
+    let mut out = String::from("| workload | value | torc ops/s |");
+    rivals.iter().for_each(|&e| out += &format!(" rate / {0} | cpu / {0} |", engines[e]));
+    out += " others' cpu |\n| --- | --- | --- |";
+    rivals.iter().for_each(|_| out += " --- | --- |");
+    out += " --- |\n";
+    for ((workload, value), cells) in &groups {
+        let of = |e: usize| cells.get(&e).map(|rows| good(rows)).unwrap_or_default();
+        let own = of(torc);
+        let _ = write!(out, "| {workload} | {value} | {:.0} |", rate(&own));
+        for &e in &rivals {
+            let other = of(e);
+            if own.is_empty() || other.is_empty() {
+                out += " | |";
+            } else {
+                let _ = write!(out, " {:.2} | {:.2} |", rate(&own) / rate(&other), cpu(&own) / cpu(&other));
+            }
+        }
+        let all: Vec<&Row> = cells.values().flatten().copied().collect();
+        let others = median(&all, |r| r.spent.others_cpu_s / r.spent.seconds.max(1e-9) * 100.0);
+        let _ = writeln!(out, " {others:.0} % |");
+    }
+    out
+}
+
 /// A Markdown table with a row for each workload, value size and engine: Torc's rate over the engine's, and Torc's processor time for an
 /// operation over the engine's, which a busy machine disturbs less.
 pub fn table(rows: &[Row]) -> String {
@@ -22,32 +86,14 @@ pub fn table(rows: &[Row]) -> String {
         "| workload | value | engine | runs | ops/s | torc is | cpu us/op | torc's cpu is | written / user | space / live | rss MiB | p50 us | p99 us | p99.9 us | max ms | others' cpu |\n\
          | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
     );
-    let mut groups: Vec<((&str, usize), BTreeMap<usize, Vec<&Row>>)> = Vec::new();
-    let engines: Vec<&str> = rows.iter().fold(Vec::new(), |mut seen, r| {
-        if !seen.contains(&r.engine.as_str()) {
-            seen.push(&r.engine);
-        }
-        seen
-    });
-    for row in rows {
-        let name = (row.workload.as_str(), row.value_bytes);
-        let at = groups.iter().position(|(n, _)| *n == name).unwrap_or_else(|| {
-            groups.push((name, BTreeMap::new()));
-            groups.len() - 1
-        });
-        let engine = engines.iter().position(|e| *e == row.engine).unwrap_or(0);
-        groups[at].1.entry(engine).or_default().push(row);
-    }
+    let (engines, groups) = group(rows);
     for ((workload, value), cells) in &groups {
-        let rate = |rows: &[&Row]| median(rows, |r| r.ops_per_s);
-        let cpu = |rows: &[&Row]| median(rows, |r| r.spent.cpu_s * 1e6 / r.ops.max(1) as f64);
-        let good = |rows: &[&Row]| rows.iter().filter(|r| r.failed.is_none()).count();
-        let torc =
-            engines.iter().position(|e| *e == "torc").and_then(|i| cells.get(&i)).map(|c| (rate(c), cpu(c)));
+        let torc = engines.iter().position(|e| *e == "torc").and_then(|i| cells.get(&i)).map(|c| good(c));
+        let torc = torc.map(|rows| (rate(&rows), cpu(&rows)));
         for (&engine, all) in cells {
-            let rows: Vec<&Row> = all.iter().copied().filter(|r| r.failed.is_none()).collect();
+            let rows = good(all);
             let name = engines[engine];
-            if good(all) == 0 {
+            if rows.is_empty() {
                 let why = all[0].failed.as_deref().unwrap_or_default().replace('|', "/");
                 let _ = writeln!(out, "| {workload} | {value} | {name} | 0 | failed: {why} |");
                 continue;
@@ -128,5 +174,6 @@ mod tests {
         let text = table(&rows);
         assert!(text.contains("| fill | 100 | torc | 3 | 20 |"), "{text}");
         assert!(text.contains("| fill | 100 | b | 3 | 10 | 2.00x |"), "{text}");
+        assert!(ratios(&rows).contains("| fill | 100 | 20 | 2.00 |"), "{}", ratios(&rows));
     }
 }

@@ -1,7 +1,7 @@
 //! The workloads, by name, and what each one does to an engine.
 
 use crate::data::{Values, Zipf, key, partition_key};
-use crate::measure::Histogram;
+use crate::measure::{Histogram, Moment};
 use crate::stores::Store;
 use anyhow::{Result, bail};
 use rand::Rng;
@@ -141,6 +141,8 @@ pub struct Outcome {
     /// Bytes of keys and values written by the caller.
     pub user_bytes: u64,
     pub extra: Vec<(&'static str, f64)>,
+    /// When measuring began, if the workload first had to prepare something.
+    pub since: Option<Moment>,
 }
 
 /// Writes every key once, in scattered order.
@@ -382,7 +384,8 @@ fn partitions<S: Store>(w: Workload, store: &S, values: &Values, size: Size) -> 
         store.put(&partition_key(p, n), &value, false)?;
     }
     store.settle()?;
-    drive(w.threads, size.seconds, u64::MAX, |_| {
+    let since = Moment::now()?;
+    let out = drive(w.threads, size.seconds, u64::MAX, |_| {
         let mut value = Vec::new();
         move |rng: &mut SmallRng| {
             let hot = rng.random_range(0..100) < HOT_PERCENT;
@@ -410,7 +413,8 @@ fn partitions<S: Store>(w: Workload, store: &S, values: &Values, size: Size) -> 
                 }
             }
         }
-    })
+    })?;
+    Ok(Outcome { since: Some(since), ..out })
 }
 
 /// Two partitions, one of them large. While a writer goes on in the small one, the large one is dropped: how long the call took,
@@ -439,6 +443,7 @@ fn drop_partition<S: Store>(
     let large = folder_bytes().saturating_sub(before);
     let patience = (size.seconds * 20.0).min(70.0);
     let stop = AtomicBool::new(false);
+    let since = Moment::now()?;
     let (writes, dropped) = std::thread::scope(|s| {
         let writer = s.spawn(|| {
             let (mut out, mut rng, mut value) = (Outcome::default(), SmallRng::seed_from_u64(1), Vec::new());
@@ -480,7 +485,7 @@ fn drop_partition<S: Store>(
         (writer.join().expect("the writer does not panic"), dropped)
     });
     let (call, back) = dropped?;
-    let mut out = writes?;
+    let mut out = Outcome { since: Some(since), ..writes? };
     out.extra.push(("drop_call_ms", call.as_secs_f64() * 1e3));
     // JSON has no infinity: over the time waited means never.
     out.extra.push(("space_back_s", back.min(patience)));

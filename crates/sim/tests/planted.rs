@@ -86,7 +86,7 @@ fn a_read_is_served_without_lease_or_quorum() {
         faults: &["partition"],
         planted: node(PlantedBugs { lease_without_support: true, ..PlantedBugs::default() }),
         seeds: 5,
-        found_by: &["not linearizable"],
+        found_by: &["lease", "not linearizable"],
     }
     .check();
 }

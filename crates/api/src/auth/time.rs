@@ -1,5 +1,8 @@
 //! The times of signatures: `YYYYMMDD'T'HHMMSS'Z'`.
 
+/// Days of any 400 years in a row.
+const DAYS_OF_400_YEARS: u64 = 146_097;
+
 /// Seconds since the Unix epoch; `None` for anything else, and for years before 1970.
 pub(super) fn parse(text: &str) -> Option<u64> {
     let bytes = text.as_bytes();
@@ -27,8 +30,10 @@ pub(super) fn parse(text: &str) -> Option<u64> {
 
 /// The text of a time.
 pub(super) fn format(at_s: u64) -> String {
-    let (mut days, rest) = (at_s / 86_400, at_s % 86_400);
-    let mut year = 1970;
+    let (days, rest) = (at_s / 86_400, at_s % 86_400);
+    // The calendar repeats every 400 years: a clock that is far off costs no more than one that is right.
+    let mut year = 1970 + days / DAYS_OF_400_YEARS * 400;
+    let mut days = days % DAYS_OF_400_YEARS;
     while days >= year_length(year) {
         days -= year_length(year);
         year += 1;
@@ -72,12 +77,16 @@ mod tests {
             ("20150830T123600Z", 1_440_938_160),
             ("20260301T000000Z", 1_772_323_200),
             ("21000228T235959Z", 4_107_542_399),
+            ("23700101T000000Z", 12_622_780_800),
+            ("99991231T235959Z", 253_402_300_799),
         ] {
             assert_eq!((parse(text), format(at)), (Some(at), text.to_string()));
         }
         for at in (0..4_000_000_000).step_by(86_399 * 11) {
             assert_eq!(parse(&format(at)), Some(at));
         }
+        // Far beyond any clock, and done at once.
+        assert!(format(u64::MAX).ends_with('Z'));
         for text in [
             "",
             "20150830",

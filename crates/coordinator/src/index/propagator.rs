@@ -104,8 +104,10 @@ impl Propagator<'_> {
                     return Ok(());
                 }
             }
-            (Standing::Live, None) => return self.log(LogAction::Register(Empty {})).await.map(drop),
-            (Standing::Gone, Some(_)) => return self.log(LogAction::Remove(Empty {})).await.map(drop),
+            (Standing::Live, None) => return self.change(LogAction::Register(Empty {}), None).await,
+            (Standing::Gone, Some(consumer)) => {
+                return self.change(LogAction::Remove(Empty {}), Some(&consumer)).await;
+            }
             (Standing::Gone, None) => return Err(End::Over),
             (Standing::Unknown, _) => {}
         }
@@ -159,7 +161,7 @@ impl Propagator<'_> {
         self.progress.caught_up(backfilling);
         if backfilling {
             // Only once everything before is delivered, so that a backfill never fills the log faster than it is read.
-            self.log(LogAction::Backfill(Empty {})).await?;
+            self.change(LogAction::Backfill(Empty {}), Some(consumer)).await?;
         }
         Ok(backfilling)
     }
@@ -219,6 +221,17 @@ impl Propagator<'_> {
         if self.log(LogAction::Checkpoint(self.position.0)).await? {
             self.checkpoint_due = None;
             self.since = 0;
+        }
+        Ok(())
+    }
+
+    /// Takes a step that changes what the partition knows of the index. If it changed nothing, because the partition sees the topology of another
+    /// moment, the next try has to wait.
+    async fn change(&self, action: LogAction, before: Option<&Consumer>) -> Result<(), End> {
+        self.log(action).await?;
+        let after = read_consumer(&self.node.engine, self.partition, self.index.0).map_err(End::Broken)?;
+        if after.as_ref() == before {
+            sleep(MIN_PAUSE).await;
         }
         Ok(())
     }

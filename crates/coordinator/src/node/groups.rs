@@ -16,6 +16,7 @@ pub(super) fn leave(node: &Arc<Inner>, group: GroupId) {
     let me = node.identity().node;
     let wanted = |p: &Arc<Partition>| p.replicas.contains(&me);
     if group != META_GROUP && !node.topology.get().partition_by_group(group).is_some_and(wanted) {
+        node.propagation.forget(group);
         node.store.send(Input::DropGroup { group, ranges: Vec::new() });
     }
 }

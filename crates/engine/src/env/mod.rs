@@ -20,6 +20,11 @@ pub trait File: Send + Sync {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()>;
     /// Writes all of `data` at `offset`, extending the file where needed. Not durable until [`File::sync`].
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<()>;
+    /// As [`File::write_at`], but a file opened with [`OpenMode::Log`] does not make it durable either. For bytes whose loss nobody would
+    /// notice: no sync need cover them.
+    fn write_unsynced_at(&self, offset: u64, data: &[u8]) -> Result<()> {
+        self.write_at(offset, data)
+    }
     /// Makes all earlier writes of this file (and its length) durable.
     fn sync(&self) -> Result<()>;
     /// Starts carrying `len` bytes at `offset` to the device without waiting, so that a later [`File::sync`] of a large file does

@@ -40,11 +40,18 @@ impl Env for RealEnv {
             }
         }
         let file = options.open(path).map_err(|e| io_error("open", path, e))?;
-        let direct = if mode == OpenMode::Log { open_direct(path) } else { None };
+        if mode == OpenMode::Read {
+            advise_random(&file);
+        }
+        let (direct, unsynced) = match mode {
+            OpenMode::Log => (open_direct(path, true), open_direct(path, false)),
+            _ => (None, None),
+        };
         Ok(Arc::new(RealFile {
             path: path.to_owned(),
             file,
             direct,
+            unsynced,
             direct_works: AtomicBool::new(true),
             // What an earlier process wrote may still be unsynced.
             written: AtomicU64::new(1),
@@ -109,16 +116,28 @@ impl Env for RealEnv {
     }
 }
 
+/// Point reads come in no order: without the hint the kernel reads ahead beside them, and throws out of its cache what it should keep.
+/// Those who read a file through ask for long stretches themselves.
 #[cfg(target_os = "linux")]
-fn open_direct(path: &Path) -> Option<std::fs::File> {
+fn advise_random(file: &std::fs::File) {
+    // A hint: what refuses it works without.
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::Random);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn advise_random(_file: &std::fs::File) {}
+
+#[cfg(target_os = "linux")]
+fn open_direct(path: &Path, synced: bool) -> Option<std::fs::File> {
+    use rustix::fs::OFlags;
     use std::os::unix::fs::OpenOptionsExt;
-    let flags = rustix::fs::OFlags::DIRECT | rustix::fs::OFlags::DSYNC;
+    let flags = OFlags::DIRECT | if synced { OFlags::DSYNC } else { OFlags::empty() };
     // Refused by some file systems, which then get plain writes and a sync.
     OpenOptions::new().write(true).custom_flags(flags.bits() as i32).open(path).ok()
 }
 
 #[cfg(not(target_os = "linux"))]
-fn open_direct(_path: &Path) -> Option<std::fs::File> {
+fn open_direct(_path: &Path, _synced: bool) -> Option<std::fs::File> {
     None
 }
 
@@ -127,6 +146,8 @@ struct RealFile {
     file: std::fs::File,
     /// A second descriptor with `O_DIRECT|O_DSYNC`, for aligned writes of log files.
     direct: Option<std::fs::File>,
+    /// A third with `O_DIRECT` alone, for aligned writes that may be lost.
+    unsynced: Option<std::fs::File>,
     /// Cleared when the file system accepts the flag but not the write.
     direct_works: AtomicBool,
     /// Counts changes that need a sync; `synced` is the count that the last successful sync covered.
@@ -135,11 +156,17 @@ struct RealFile {
 }
 
 impl RealFile {
-    fn direct_for(&self, offset: u64, data: &[u8]) -> Option<&std::fs::File> {
+    /// `direct`, one of this file's descriptors, if it can take the write.
+    fn usable<'a>(
+        &self,
+        direct: &'a Option<std::fs::File>,
+        offset: u64,
+        data: &[u8],
+    ) -> Option<&'a std::fs::File> {
         let aligned = (data.as_ptr() as usize).is_multiple_of(DIRECT_ALIGN)
             && data.len().is_multiple_of(DIRECT_ALIGN)
             && offset.is_multiple_of(DIRECT_ALIGN as u64);
-        let direct = self.direct.as_ref()?;
+        let direct = direct.as_ref()?;
         (aligned && self.direct_works.load(Ordering::Relaxed)).then_some(direct)
     }
 }
@@ -150,7 +177,7 @@ impl File for RealFile {
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<()> {
-        if let Some(direct) = self.direct_for(offset, data) {
+        if let Some(direct) = self.usable(&self.direct, offset, data) {
             match direct.write_all_at(data, offset) {
                 Ok(()) => return Ok(()),
                 Err(e) if e.kind() == std::io::ErrorKind::InvalidInput => {
@@ -162,6 +189,15 @@ impl File for RealFile {
         let result = self.file.write_all_at(data, offset).map_err(|e| io_error("write", &self.path, e));
         self.written.fetch_add(1, Ordering::AcqRel);
         result
+    }
+
+    fn write_unsynced_at(&self, offset: u64, data: &[u8]) -> Result<()> {
+        if let Some(unsynced) = self.usable(&self.unsynced, offset, data)
+            && unsynced.write_all_at(data, offset).is_ok()
+        {
+            return Ok(());
+        }
+        self.write_at(offset, data)
     }
 
     fn sync(&self) -> Result<()> {
@@ -246,8 +282,12 @@ mod tests {
         let start = raw.as_ptr().align_offset(DIRECT_ALIGN);
         file.write_at(8192, &raw[start..start + DIRECT_ALIGN]).unwrap();
         file.sync().unwrap();
+        file.write_unsynced_at(16384, &raw[start..start + 2 * DIRECT_ALIGN]).unwrap();
         file.write_at(1, b"unaligned").unwrap();
         file.sync().unwrap();
+        let mut buf = vec![0; 2 * DIRECT_ALIGN];
+        file.read_at(16384, &mut buf).unwrap();
+        assert!(buf.iter().all(|b| *b == 7));
         let mut buf = vec![0; DIRECT_ALIGN];
         file.read_at(8192, &mut buf).unwrap();
         assert!(buf.iter().all(|b| *b == 7));

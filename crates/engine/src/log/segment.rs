@@ -88,7 +88,9 @@ impl SegmentFile {
         let start = self.filled.load(Ordering::Relaxed).max(from);
         let len = self.capacity().saturating_sub(start).min(FILL_BYTES);
         if len > 0 {
-            self.file.write_at(start, buffer.zeroed(len as usize))?;
+            // Not synced: each sync would wait for the file system's journal, a hundred times as long as the write. The log's own
+            // writes there are synced, and with them what they need of the file's metadata.
+            self.file.write_unsynced_at(start, buffer.zeroed(len as usize))?;
         }
         self.filled.store(start + len, Ordering::Relaxed);
         Ok(())

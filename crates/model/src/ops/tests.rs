@@ -452,7 +452,7 @@ fn query_plans() {
         ),
         (
             format!(
-                r#""IndexName":"global","KeyConditionExpression":"g = :p","ProjectionExpression":"n1, l, Abc.x, l, pk",{one}"#
+                r#""IndexName":"global","KeyConditionExpression":"g = :p","ProjectionExpression":"n1, l[0], Abc.x, l[1], pk",{one}"#
             ),
             "One or more parameter values were invalid: Global secondary index global does not project [Abc, n1, l]",
         ),
@@ -1348,6 +1348,45 @@ fn paths_into_keys_are_refused() {
 }
 
 #[test]
+fn a_batch_may_name_a_table_by_name_and_by_arn() {
+    let arn = "arn:aws:dynamodb:us-east-1:000000000000:table/Things";
+    let write = |key: &str| format!(r#"{{"DeleteRequest":{{"Key":{{"p":{{"S":"{key}"}}}}}}}}"#);
+    let body = format!(r#"{{"RequestItems":{{"Things":[{}],"{arn}":[{}]}}}}"#, write("a"), write("b"));
+    let batch = BatchWriteItem::parse(body.as_bytes()).unwrap();
+    assert_eq!(batch.tables["Things"].writes.len(), 2);
+    let keys = r#"{"Keys":[{"p":{"S":"a"}}]}"#;
+    let body = format!(r#"{{"RequestItems":{{"Things":{keys},"{arn}":{keys}}}}}"#);
+    let error = BatchGetItem::parse(body.as_bytes()).unwrap_err();
+    assert_eq!(
+        error.message,
+        "One or more parameter values were invalid: RequestItems names the same table twice"
+    );
+}
+
+#[test]
+fn a_ceiling_of_requests_is_for_tables_on_demand() {
+    let table = |mode: &str| {
+        format!(
+            r#""TableName":"Things","BillingMode":{mode},"OnDemandThroughput":{{"MaxReadRequestUnits":5}},"AttributeDefinitions":[{{"AttributeName":"p","AttributeType":"S"}}],"KeySchema":[{{"AttributeName":"p","KeyType":"HASH"}}]"#
+        )
+    };
+    let provisioned =
+        r#""PROVISIONED","ProvisionedThroughput":{"ReadCapacityUnits":1,"WriteCapacityUnits":1}"#;
+    check(
+        "CreateTable",
+        &[
+            (table("\"PAY_PER_REQUEST\"").as_str(), ""),
+            (
+                table(provisioned).as_str(),
+                "One or more parameter values were invalid: OnDemandThroughput cannot be specified when BillingMode is PROVISIONED",
+            ),
+        ],
+    );
+    let repeated = r#""TableName":"Things","BillingMode":"PAY_PER_REQUEST","AttributeDefinitions":[{"AttributeName":"p","AttributeType":"S"},{"AttributeName":"r","AttributeType":"S"}],"KeySchema":[{"AttributeName":"p","KeyType":"HASH"},{"AttributeName":"r","KeyType":"RANGE"}],"LocalSecondaryIndexes":[{"IndexName":"all","KeySchema":[{"AttributeName":"p","KeyType":"HASH"},{"AttributeName":"r","KeyType":"RANGE"}],"Projection":{"ProjectionType":"INCLUDE","NonKeyAttributes":["a","a"]}}]"#;
+    check("CreateTable", &[(repeated, "Cannot have two attributes with the same name")]);
+}
+
+#[test]
 fn update_indexes() {
     let create = r#"{"TableName":"abc","AttributeDefinitions":[{"AttributeName":"p","AttributeType":"S"},{"AttributeName":"g","AttributeType":"S"}],
         "KeySchema":[{"AttributeName":"p","KeyType":"HASH"}],"ProvisionedThroughput":{"ReadCapacityUnits":5,"WriteCapacityUnits":5},
@@ -1480,43 +1519,4 @@ fn indexes_on_their_way_hold_others_up() {
             assert_eq!(refused, message, "{state:?} {step}");
         }
     }
-}
-
-#[test]
-fn a_batch_may_name_a_table_by_name_and_by_arn() {
-    let arn = "arn:aws:dynamodb:us-east-1:000000000000:table/Things";
-    let write = |key: &str| format!(r#"{{"DeleteRequest":{{"Key":{{"p":{{"S":"{key}"}}}}}}}}"#);
-    let body = format!(r#"{{"RequestItems":{{"Things":[{}],"{arn}":[{}]}}}}"#, write("a"), write("b"));
-    let batch = BatchWriteItem::parse(body.as_bytes()).unwrap();
-    assert_eq!(batch.tables["Things"].writes.len(), 2);
-    let keys = r#"{"Keys":[{"p":{"S":"a"}}]}"#;
-    let body = format!(r#"{{"RequestItems":{{"Things":{keys},"{arn}":{keys}}}}}"#);
-    let error = BatchGetItem::parse(body.as_bytes()).unwrap_err();
-    assert_eq!(
-        error.message,
-        "One or more parameter values were invalid: RequestItems names the same table twice"
-    );
-}
-
-#[test]
-fn a_ceiling_of_requests_is_for_tables_on_demand() {
-    let table = |mode: &str| {
-        format!(
-            r#""TableName":"Things","BillingMode":{mode},"OnDemandThroughput":{{"MaxReadRequestUnits":5}},"AttributeDefinitions":[{{"AttributeName":"p","AttributeType":"S"}}],"KeySchema":[{{"AttributeName":"p","KeyType":"HASH"}}]"#
-        )
-    };
-    let provisioned =
-        r#""PROVISIONED","ProvisionedThroughput":{"ReadCapacityUnits":1,"WriteCapacityUnits":1}"#;
-    check(
-        "CreateTable",
-        &[
-            (&table("\"PAY_PER_REQUEST\""), ""),
-            (
-                &table(provisioned),
-                "One or more parameter values were invalid: OnDemandThroughput cannot be specified when BillingMode is PROVISIONED",
-            ),
-        ],
-    );
-    let repeated = r#""TableName":"Things","BillingMode":"PAY_PER_REQUEST","AttributeDefinitions":[{"AttributeName":"p","AttributeType":"S"},{"AttributeName":"r","AttributeType":"S"}],"KeySchema":[{"AttributeName":"p","KeyType":"HASH"},{"AttributeName":"r","KeyType":"RANGE"}],"LocalSecondaryIndexes":[{"IndexName":"all","KeySchema":[{"AttributeName":"p","KeyType":"HASH"},{"AttributeName":"r","KeyType":"RANGE"}],"Projection":{"ProjectionType":"INCLUDE","NonKeyAttributes":["a","a"]}}]"#;
-    check("CreateTable", &[(repeated, "Cannot have two attributes with the same name")]);
 }
