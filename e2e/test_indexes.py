@@ -150,6 +150,7 @@ def projected(item, index):
 
 
 def by_id(rows):
+    rows = list(rows)
     found = {row["Id"]["S"]: row for row in rows}
     assert len(found) == len(rows), "an item is in the index twice"
     return found
@@ -181,7 +182,7 @@ def assert_follows(cluster, index):
         assert by_id(segments) == expected
 
 
-def leader_node(cluster, index=None):
+def leader_node(cluster):
     """The node that leads most of the table's partitions."""
     status = cluster.nodes[0].json("/admin/status")
     table = next(table for table in status["tables"] if table["name"] == TABLE)
@@ -245,7 +246,7 @@ def test_made_with_the_table_and_a_leader_killed(cluster):
         assert [int(row["Total"]["N"]) for row in rows] == totals
         back = query(client, ScanIndexForward=False, Limit=7, **condition)
         assert back == rows[::-1]
-        assert client.query(Select="COUNT", **condition)["Count"] == len(wanted)
+        assert client.query(TableName=TABLE, Select="COUNT", **condition)["Count"] == len(wanted)
     cluster.assert_replicas_equal()
     lags = [row for node in cluster.nodes for row in node.json("/admin/indexes")]
     assert lags and all(row["lag_ms"] == 0 and not row["backfilling"] for row in lags), lags

@@ -49,11 +49,3 @@ pub(super) fn in_use(table: &str, status: TableStatus) -> ApiError {
         format!("Attempt to change a resource which is still in use: Table is being {doing}: {table}"),
     )
 }
-
-/// A table of which an index is being set up.
-pub(super) fn being_updated(table: &str) -> ApiError {
-    ApiError::new(
-        ErrorCode::ResourceInUse,
-        format!("Attempt to change a resource which is still in use: Table is being updated: {table}"),
-    )
-}

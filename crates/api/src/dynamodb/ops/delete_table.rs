@@ -23,7 +23,7 @@ pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>
         return Err(errors::in_use(&request.table, status));
     }
     if table.schema.global_indexes.iter().any(|index| index.state == IndexState::Creating) {
-        return Err(errors::being_updated(&request.table));
+        return Err(errors::in_use(&request.table, TableStatus::Updating));
     }
     let command = Command::table_status(table.id(), TableStatus::Deleting);
     let deadline = Instant::now() + DEADLINE;
