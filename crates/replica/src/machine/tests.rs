@@ -330,6 +330,14 @@ proptest! {
 }
 
 #[test]
+fn a_checkpoint_in_the_middle_of_an_entry_leaves_nothing_behind_when_the_rest_follows() {
+    let writes = vec![(0, Some((Some(0), 0))), (0, None), (0, Some((Some(0), 0)))];
+    let mut steps = vec![Step::Propagate(1), Step::Propagate(1), Step::Propagate(1)];
+    steps.extend([Step::Write(writes), Step::Propagate(2), Step::Checkpoint]);
+    assert_eq!(run(&steps, false), Ok(()));
+}
+
+#[test]
 fn without_watermarks_late_deliveries_are_noticed() {
     let steps = |late: usize| {
         vec![

@@ -27,7 +27,7 @@ pub(in crate::machine) struct ChangeLog {
     /// The term in which the rest was read; 0 before.
     term: u64,
     consumers: Vec<Consumer>,
-    /// Everything up to here is trimmed.
+    /// Everything before this is trimmed.
     trimmed: Position,
     /// The entry that positions are given in, and the next number in it.
     entry: (u64, u64),
@@ -126,7 +126,7 @@ impl ChangeLog {
         // Without consumers everything that was logged so far, this entry's writes too.
         let passed =
             passed.or_else(|| Position::new(context.index().saturating_add(1), 0)).unwrap_or_default();
-        if passed > self.trimmed {
+        if passed >= self.trimmed {
             let (start, end) = (change_key(partition, self.trimmed), change_key(partition, passed.next()));
             batch.delete_range(&start, &end);
             self.trimmed = passed.next();
