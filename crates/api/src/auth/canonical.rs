@@ -29,6 +29,10 @@ impl Signed {
     /// # Errors
     /// `MissingAuthenticationTokenException` or `IncompleteSignatureException`.
     pub fn of(request: &Request<Bytes>) -> Result<Self, ApiError> {
+        // The signed form has `/` for no path: a target that is only an authority would pass for the root.
+        if !request.uri().path().starts_with('/') {
+            return Err(incomplete("The target of the request has no path."));
+        }
         if let Some(value) = request.headers().get(header::AUTHORIZATION) {
             let value = value.to_str().map_err(|_| incomplete("Authorization header is not ASCII"))?;
             return Self::of_header(value, request.headers());

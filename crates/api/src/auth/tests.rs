@@ -71,6 +71,9 @@ fn whatever_is_changed_breaks_the_signature() {
     let mut uri = signed(HEADER);
     *uri.uri_mut() = "/?a=b".parse().unwrap();
     check(&uri, NOW, MISMATCH);
+    let mut authority = signed(HEADER);
+    *authority.uri_mut() = "127.0.0.1".parse().unwrap();
+    check(&authority, NOW, Err((ErrorCode::IncompleteSignature, "no path")));
     check(&signed(&HEADER.replace("us-east-1", "us-east-2")), NOW, MISMATCH);
     check(&signed(&HEADER.replace("96e", "96f")), NOW, MISMATCH);
     check(&signed(&HEADER.replace("Signature=4abf", "Signature=zz")), NOW, MISMATCH);
