@@ -1,7 +1,7 @@
 //! Keeping the replicas on this node in step with the topology: groups that should be here and are not are created, groups that are
 //! gone from the topology are dropped, and each group's leader is told which members it should walk towards.
 
-use super::{Inner, topology};
+use super::{Inner, NodeError, topology};
 use std::sync::Arc;
 use torc_cluster::topology::{Table, TableKind, Topology};
 use torc_cluster::{GroupId, META_GROUP, NodeId, Partition, TableId};
@@ -104,11 +104,11 @@ fn create(node: &Arc<Inner>, table: &Table, partition: &Partition) {
 ///
 /// A table that was dropped meanwhile leaves logs and data, which go. The topology is stored before a group is created from it, so whatever it does not
 /// know is old. A group that the topology wants elsewhere by now stays until its leader says that this node is no longer a member: until then its vote
-/// may be needed, and it may be the leader that has to bring the change about.
-pub(super) fn sweep(node: &Arc<Inner>, store: &Store) -> Result<(), torc_engine::Error> {
+/// may be needed, and it may be the leader that has to bring the change about. Returns the topology that it went by.
+pub(super) fn sweep(node: &Arc<Inner>, store: &Store) -> Result<Arc<Topology>, torc_engine::Error> {
     let topology = node.topology.get();
     if topology.cluster_id() == 0 {
-        return Ok(());
+        return Ok(topology);
     }
     for group in store.stored_groups() {
         let (partition, dropped) = (topology.partition_by_group(group), store.is_dropped(group)?);
@@ -140,20 +140,40 @@ pub(super) fn sweep(node: &Arc<Inner>, store: &Store) -> Result<(), torc_engine:
     if !batch.is_empty() {
         node.engine.write(&batch)?;
     }
+    Ok(topology)
+}
+
+/// Deletes what this node has of the buckets that `before` knew and `now` does not. A bucket has no group whose end would take its data along.
+///
+/// Not synced: after a crash [`sweep`] finds whatever is left, and so it does what a write that was under way leaves behind.
+fn erase_dropped_buckets(node: &Inner, before: &Topology, now: &Topology) -> Result<(), NodeError> {
+    let mut batch = WriteBatch::new();
+    for bucket in before.tables().filter(|table| table.as_bucket().is_some()) {
+        if now.table(bucket.id).is_none() {
+            let prefix = table_prefix(space::BUCKET, bucket.id.0).to_vec();
+            let end = prefix_successor(&prefix).unwrap_or_else(|| vec![space::BUCKET + 1]);
+            batch.delete_range(&prefix, &end);
+        }
+    }
+    if !batch.is_empty() {
+        node.engine.write(&batch)?;
+    }
     Ok(())
 }
 
-/// Follows the topology for as long as the node runs.
-pub(super) async fn follow(node: Arc<Inner>) {
+/// Follows the topology for as long as the node runs. `known` is the one that [`sweep`] went by.
+pub(super) async fn follow(node: Arc<Inner>, mut known: Arc<Topology>) {
     let mut epoch = node.topology.follow();
     loop {
         let topology: Arc<Topology> = node.topology.get();
         // Stored before any group is created from it: the log keeps the order, so a restart that finds a group finds its partition.
-        if let Err(error) = topology::store(&node.engine, &topology) {
+        let stored = topology::store(&node.engine, &topology);
+        if let Err(error) = stored.and_then(|()| erase_dropped_buckets(&node, &known, &topology)) {
             tracing::error!(%error, "the topology could not be stored");
             node.fail(error.to_string());
             return;
         }
+        known = topology.clone();
         node.disk_work();
         sync(&node);
         node.propagation.look_at(indexed(&topology));

@@ -278,7 +278,7 @@ impl Node {
         config.planted = inner.config.planted;
         config.observers = observers;
         let store = Store::new(config, inner.engine.clone(), inner.clock.now());
-        groups::sweep(inner, &store)?;
+        let swept = groups::sweep(inner, &store)?;
         let peers =
             Arc::new(peers_impl::NodePeers { node: Arc::downgrade(inner), local: inner.number.clone() });
         let _ = inner.buckets.set(buckets::open(inner, peers, rng.next_u64())?);
@@ -287,7 +287,7 @@ impl Node {
         let who = GossipIdentity::at_boot(identity.node, inner.config.addr.clone(), identity.incarnation);
         let gossip = Gossip::new(GossipConfig::default(), identity.cluster_id, who, rng.next_u64());
         inner.tasks.spawn(gossip_task::run(inner.clone(), gossip, datagrams));
-        inner.tasks.spawn(groups::follow(inner.clone()));
+        inner.tasks.spawn(groups::follow(inner.clone(), swept));
         inner.tasks.spawn(catch_up(inner.clone()));
         inner.tasks.spawn(meta_leader::run(inner.clone()));
         inner.tasks.spawn(crate::index::run(inner.clone()));
