@@ -42,28 +42,29 @@ fn publisher(node: &Arc<Inner>) -> machine::meta::Publish {
     })
 }
 
-/// Brings the groups in step with the topology of this moment.
-pub(super) fn sync(node: &Arc<Inner>) {
-    let topology = node.topology.get();
+/// Brings the groups in step with the topology. What is as it was in `before`, which they are in step with, is passed over.
+pub(super) fn sync(node: &Arc<Inner>, before: &Topology, topology: &Topology) {
     if topology.cluster_id() == 0 {
         return;
     }
     let me = node.identity().node;
-    let meta = topology::meta_partition(&topology);
-    if meta.replicas.contains(&me) {
-        create_meta(node, meta.initial, meta.replicas.clone());
+    let meta = topology::meta_partition(topology);
+    if meta != topology::meta_partition(before) {
+        if meta.replicas.contains(&me) {
+            create_meta(node, meta.initial, meta.replicas.clone());
+        }
+        node.store.send(Input::SetMembers { group: META_GROUP, replicas: meta.replicas });
     }
-    node.store.send(Input::SetMembers { group: META_GROUP, replicas: meta.replicas });
     for partition in topology.all_partitions() {
         let table = topology.table(partition.table);
         let consensus = table.is_some_and(|t| t.is_consensus());
-        if let Some(table) = table.filter(|_| consensus && partition.replicas.contains(&me)) {
+        if before.partition_by_group(partition.group) == Some(partition) || !consensus {
+            continue;
+        }
+        if let Some(table) = table.filter(|_| partition.replicas.contains(&me)) {
             create(node, table, partition);
         }
-        if consensus {
-            let replicas = partition.replicas.clone();
-            node.store.send(Input::SetMembers { group: partition.group, replicas });
-        }
+        node.store.send(Input::SetMembers { group: partition.group, replicas: partition.replicas.clone() });
     }
     for (group, _) in node.store.views() {
         if group != META_GROUP && topology.partition_by_group(group).is_none() {
@@ -164,20 +165,26 @@ fn erase_dropped_buckets(node: &Inner, before: &Topology, now: &Topology) -> Res
 /// Follows the topology for as long as the node runs. `known` is the one that [`sweep`] went by.
 pub(super) async fn follow(node: Arc<Inner>, mut known: Arc<Topology>) {
     let mut epoch = node.topology.follow();
+    // Whatever the first life of this node left unfinished is put right by doing everything once.
+    let (nothing, mut first) = (Topology::default(), true);
     loop {
         let topology: Arc<Topology> = node.topology.get();
         // Stored before any group is created from it: the log keeps the order, so a restart that finds a group finds its partition.
-        let stored = topology::store(&node.engine, &topology);
+        let stored = if first {
+            topology::store(&node.engine, &topology)
+        } else {
+            topology::store_changes(&node.engine, &known, &topology)
+        };
         if let Err(error) = stored.and_then(|()| erase_dropped_buckets(&node, &known, &topology)) {
             tracing::error!(%error, "the topology could not be stored");
             node.fail(error.to_string());
             return;
         }
-        known = topology.clone();
         node.disk_work();
-        sync(&node);
+        sync(&node, if first { &nothing } else { &known }, &topology);
         node.propagation.look_at(indexed(&topology));
         spread(&node, &topology);
+        (known, first) = (topology, false);
         epoch.next().await;
     }
 }
