@@ -82,7 +82,7 @@ class Legacy(Expressions):
     def legacy_Scan(self, table):
         body = {"TableName": table.name, "ConsistentRead": True, "ScanFilter": self.legacy_conditions()}
         if (table.indexes or table.global_indexes) and self.rng.random() < 0.4:
-            body["IndexName"] = self.rng.choice(table.indexes + table.global_indexes)[0]
+            body["IndexName"] = self.rng.choice([*table.indexes, *table.global_indexes])[0]
             body["ConsistentRead"] = not self.is_global(table, body)
         if self.rng.random() < 0.1:
             body["AttributesToGet"] = self.rng.choices(NAMES, k=2)

@@ -27,6 +27,29 @@ class Raw(dict):
         super().__init__(body)
         self.text = text
 
+    def read(self):
+        """The values that the text has, one for each way to choose among members that are there twice; none if it is no JSON."""
+        doubled = []
+
+        def members(pairs):
+            last, first = dict(pairs), dict(reversed(pairs))
+            if len(last) < len(pairs):
+                doubled.append(last)
+            return first if choose_first else last
+
+        def constant(name):
+            raise ValueError(name)
+
+        out = []
+        for choose_first in (False, True):
+            try:
+                out.append(json.loads(self.text.decode("utf-8"), object_pairs_hook=members, parse_constant=constant))
+            except (ValueError, RecursionError):
+                return []
+            if not doubled:
+                break
+        return out
+
 
 def replaced(text, match, new):
     return text[: match.start()] + new + text[match.end() :]

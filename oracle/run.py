@@ -287,7 +287,7 @@ def main():
     for (operation, ours, theirs), count in kinds.most_common(options.show):
         print(f"  {count:6} {operation}: torc {ours}\n         local {theirs}")
     for operation, body, ours, theirs in untriaged[: options.show]:
-        print(f"\n{operation} {json.dumps(body)[:1500]}\n  torc  {str(ours)[:1000]}\n  local {str(theirs)[:1000]}")
+        print(f"\n{operation} {str(getattr(body, 'text', None) or json.dumps(body))[:1500]}\n  torc  {str(ours)[:1000]}\n  local {str(theirs)[:1000]}")
     sys.exit(1 if untriaged else 0)
 
 

@@ -6,6 +6,7 @@ import re
 from collections import namedtuple
 
 import shapes
+from raw import Raw
 
 # What happened: the request, then (status, kind of error, message, body or item) of either side.
 Case = namedtuple("Case", "operation body status kind message answer their_status their_kind their_message their_answer")
@@ -22,11 +23,31 @@ def reason(operation, body, ours, theirs):
     if ours[0] not in (200, 400):
         # Whatever DynamoDB Local says, Torc must not fail.
         return None
+    if isinstance(body, Raw):
+        text = unread(operation, body.read(), ours, theirs)
+        if text:
+            return text
+        body = next(iter(body.read()), None)
+        if not isinstance(body, dict):
+            return None
     case = Case(operation, body, *ours, *theirs)
     for rule in RULES:
         text = rule(case)
         if text:
             return text
+    return None
+
+
+def unread(operation, readings, ours, theirs):
+    """Bodies that are no JSON, or no request."""
+    if ours[:2] == theirs[:2] == (400, "SerializationException"):
+        return "a body that is no JSON or has a wrong type: each side words it its own way"
+    if ours[:2] != (400, "SerializationException"):
+        return None
+    if not readings:
+        return "a body that is no JSON (RFC 8259): SerializationException; DynamoDB Local reads some of them, or finds another fault before it comes there"
+    if any(shapes.misfit(operation, one) for one in readings):
+        return "wrong JSON type: the service refuses with SerializationException what does not have the service model's shape, DynamoDB Local converts"
     return None
 
 
@@ -47,7 +68,7 @@ STAGES = [
     (3.7, ("Item size has exceeded",)),
     (5, ("does not match the schema", "The number of conditions on the keys", "Type mismatch for key", "One of the required keys", "Missing the key", "cannot contain an empty", "Index Key", "Index Key",
         "Size of hashkey", "Aggregated size of all range", "Invalid operator used in KeyCondition", "Condition parameter type does not", "Size limit exceeded", "Hash primary key values must", "The table does not have the specified index", "starting key", "Exclusive Start Key", "Query condition missed", "Query key condition",
-        "Conditions can be of length", "Condition parameter type", "Filter Expression can only", "does not project", "not supported for global", "Consistent reads are not", "Key attributes must be scalars",
+        "Conditions can be of length", "Condition parameter type", "Filter Expression can only", "does not project", "not supported for global", "Consistent reads are not", "Consistent read cannot", "Global secondary index", "Key attributes must be scalars",
         "Cannot update attribute", "Invalid attribute value type", "item keys contains duplicates", "Requested resource not found", "non-existent table", "QueryFilter can only contain", "not an indexable operation",
         "Invalid operator used in KeyCondition", "KeyConditionExpressions cannot", "This attribute is part of the key", "Attempted conditional")),
     (6, ("The conditional request failed", "The document path provided in the update", "An operand in the update expression", "refers to an attribute that does not exist", "Type mismatch for attribute to update",
@@ -112,7 +133,10 @@ def lifecycle(c):
         return "deletion protection holds (API reference, DeletionProtectionEnabled); DynamoDB Local deletes all the same"
     if c.their_status == 200 and any(text in c.message for text in ("Tag keys must be unique", "reserved for system use", "Too many tags")):
         return "tags have rules (API reference, Tag); DynamoDB Local has no tags"
+    if c.operation == "UpdateTable" and c.kind == "ResourceNotFoundException" and c.their_message == "Invalid global secondary index name":
+        return "an index that is not there: ResourceNotFoundException (API reference, UpdateTable, Errors: a nonexistent table or index)"
     told = {
+        "ProvisionedThroughput should not be specified for index": "throughput of an index of an on-demand table is refused (API reference, ProvisionedThroughput); DynamoDB Local passes over it",
         "List of LocalSecondaryIndexes is empty": "an empty list of indexes is refused by the service; DynamoDB Local passes over it",
         "Neither ReadCapacityUnits nor WriteCapacityUnits can be specified": "throughput of an on-demand table is refused (API reference, ProvisionedThroughput); DynamoDB Local passes over it",
     }
@@ -180,6 +204,17 @@ def start_key(c):
     if c.body.get("ExclusiveStartKey") is not None and c.status == 200 and "does not match the range key predicate" in c.their_message:
         if c.answer["ScannedCount"] == 0:
             return "a page may have ended at the last key of the range (LastEvaluatedKey, API reference): it is no fault to go on from there"
+    return None
+
+
+def same_keys(c):
+    """Keys of a batch that are the same number."""
+    if c.operation != "BatchGetItem" or c.status != 400 or "contains duplicates" not in c.message or c.their_status != 200:
+        return None
+    for part in c.body["RequestItems"].values():
+        seen = [sorted((name, plain(value)) for name, value in key.items()) for key in part["Keys"]]
+        if any(one in seen[:at] for at, one in enumerate(seen)):
+            return "a key that is there twice is refused (API reference, BatchGetItem, Errors) and 100 is 1e2: numbers are compared as numbers; DynamoDB Local compares how they are spelled"
     return None
 
 
@@ -402,4 +437,4 @@ def java(c):
     return None
 
 
-RULES = [java, types, constraints, lifecycle, deeper, looser, missing_table, key_shape, start_key, index_key, nothing_deleted, capacity, updated, ties, last_page, worded, same_stage, earlier]
+RULES = [java, types, constraints, lifecycle, deeper, looser, missing_table, key_shape, same_keys, start_key, index_key, nothing_deleted, capacity, updated, ties, last_page, worded, same_stage, earlier]

@@ -93,7 +93,7 @@ fn expressions(params: &mut Params) -> Result<(Option<Update>, Option<Condition>
     let update = params
         .update_expression
         .as_deref()
-        .map(|text| ParsedUpdate::parse(text)?.bind(&mut placeholders))
+        .map(|text| ParsedUpdate::cached(text)?.bind(&mut placeholders))
         .transpose()?;
     let condition = params.bind_condition(ExpressionKind::Condition, &mut placeholders)?;
     placeholders.check_unused()?;

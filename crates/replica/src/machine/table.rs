@@ -209,6 +209,7 @@ fn evaluate(
             before: old_item.as_ref(),
             after: after_item,
             after_bytes: new_bytes,
+            is_update,
             timestamp_ms,
             version,
         };
