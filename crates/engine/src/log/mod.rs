@@ -157,7 +157,7 @@ impl Log {
         self.shared().durable_lsn()
     }
 
-    /// Called with the new durable number after every sync (from the log's thread, or from `sync_step`), and with an error
+    /// Called with the new durable number after every sync (from the log's thread, `sync_step` or `wait`), and with an error
     /// once if a write or sync fails. The listener must be quick and must not call [`Log::sync_step`] or [`Log::wait`].
     pub fn on_durable(&self, listener: Arc<dyn Fn(Result<Lsn>) + Send + Sync>) {
         self.shared().on_durable(listener);

@@ -1,6 +1,7 @@
 //! The log as its callers share it: appending, syncing, waiting, and the two threads of [`Background::Threads`].
 //!
-//! One thread writes and syncs whatever was appended while it was busy: the sync in flight is the batch window. The other
+//! One thread writes and syncs whatever was appended while it was busy: the sync in flight is the batch window. A caller that waits
+//! takes its place when no write is in flight. The other thread
 //! keeps a segment ready and deletes surplus ones.
 
 use super::format::{self, Input, RECORD_HEADER, RecordView};
@@ -10,7 +11,7 @@ use super::streams::Place;
 use super::{LogOptions, Record, Replay, ReplayOf, check, recover};
 use crate::{Background, Env, Error, Lsn, Result};
 use bytes::Bytes;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -77,7 +78,10 @@ impl Shared {
     }
 
     pub(super) fn sync_step(&self) -> Result<Lsn> {
-        let mut writer = self.writer.lock();
+        self.sync_with(self.writer.lock())
+    }
+
+    fn sync_with(&self, mut writer: MutexGuard<'_, Writer>) -> Result<Lsn> {
         let (ops, upto) = {
             let mut state = self.state.lock();
             if state.failed {
@@ -98,15 +102,18 @@ impl Shared {
                 }
             }
         }
-        let trash = {
+        let (trash, wants_space) = {
             let mut state = self.state.lock();
             state.written(&self.context, ops, upto, bytes);
             self.crowded.store(state.metrics.pending_bytes >= CROWDED_BYTES, Ordering::Relaxed);
             match self.context.options.background {
-                Background::Manual => std::mem::take(&mut state.trash),
-                Background::Threads => Vec::new(),
+                Background::Manual => (std::mem::take(&mut state.trash), false),
+                Background::Threads => (Vec::new(), state.wants_space(&self.context)),
             }
         };
+        if wants_space {
+            self.space.notify_one();
+        }
         self.delete(&trash);
         self.durable.store(upto, Ordering::Release);
         self.wake(upto);
@@ -187,16 +194,34 @@ impl Shared {
             }
             return Ok(());
         }
-        if self.durable_lsn() >= lsn {
-            return Ok(());
-        }
-        {
-            let mut waiters = self.waiters.lock();
-            // The number rises before the waiters are looked through: either it is seen here or this thread is woken.
-            if !waiters.failed && self.durable_lsn() < lsn {
-                waiters.parked.push((lsn, std::thread::current()));
+        while self.durable_lsn() < lsn {
+            // No write is in flight: the waiter does it itself rather than wake the sync thread and be woken by it, each of which takes
+            // a time slice on a busy machine.
+            if let Some(writer) = self.writer.try_lock() {
+                self.let_appenders_in();
+                self.sync_with(writer).map_err(|error| {
+                    tracing::error!(%error, "the log failed; writes are refused until restart");
+                    Error::Poisoned
+                })?;
+                continue;
             }
+            let mut waiters = self.waiters.lock();
+            if waiters.failed {
+                return Err(Error::Poisoned);
+            }
+            // The number rises before the waiters are looked through: either it is seen here or this thread is woken.
+            if self.durable_lsn() >= lsn {
+                return Ok(());
+            }
+            waiters.parked.push((lsn, std::thread::current()));
+            drop(waiters);
+            self.park(lsn)?;
         }
+        Ok(())
+    }
+
+    /// Sleeps until `lsn` is durable; the caller is among the waiters.
+    fn park(&self, lsn: Lsn) -> Result<()> {
         while self.durable_lsn() < lsn {
             if self.waiters.lock().failed {
                 return Err(Error::Poisoned);
@@ -254,9 +279,6 @@ impl Shared {
             if let Err(error) = self.sync_step() {
                 tracing::error!(%error, "the log failed; writes are refused until restart");
                 return;
-            }
-            if self.state.lock().wants_space(&self.context) {
-                self.space.notify_one();
             }
         }
     }
