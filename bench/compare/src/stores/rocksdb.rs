@@ -8,7 +8,7 @@ use super::{MEMTABLE_BYTES, Settings, Store};
 use anyhow::Result;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, DB, DBCompressionType, Options, WaitForCompactOptions,
-    WriteOptions,
+    WriteBatch, WriteOptions,
 };
 use std::path::Path;
 

@@ -27,8 +27,7 @@ impl Store for Torc {
         let mut batch = WriteBatch::with_capacity(key.len() + value.len() + 12);
         batch.put(key, value);
         if sync {
-            let lsn = self.0.write(&batch)?;
-            self.0.log().wait(lsn)?;
+            self.0.write_durable(&batch)?;
         } else {
             self.0.write_buffered(&batch)?;
         }

@@ -217,7 +217,7 @@ fn replay<T: Replay>(
     scanner.rewrite(scanner.known_durable.min(end), end)?;
     file.file.sync()?;
     // A crash can undo an allocation that nothing was written into; without it the disk may fill up under a batch.
-    let _ = file.grow(context.options.segment_bytes());
+    let _ = file.grow(context.options.first_bytes());
     streams.take_emptied();
     state.streams = streams;
     state.segments.insert(header.generation, Segment { file: file.clone(), end: 0, dead_at: next_lsn - 1 });

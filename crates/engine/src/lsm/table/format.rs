@@ -82,6 +82,13 @@ pub(crate) fn seal_block(
     out: &mut Vec<u8>,
 ) {
     let start = out.len();
+    pack_block(raw, compression, out);
+    seal_packed(start, table_id, offset, out);
+}
+
+/// The first half of [`seal_block`]: appends the contents and the kind of compression.
+pub(crate) fn pack_block(raw: &[u8], compression: Compression, out: &mut Vec<u8>) {
+    let start = out.len();
     let mut kind = COMPRESSION_NONE;
     match compression {
         Compression::None => {}
@@ -108,6 +115,10 @@ pub(crate) fn seal_block(
         kind = COMPRESSION_NONE;
     }
     out.push(kind);
+}
+
+/// The second half: the checksum over what lies in `out` from `start` on.
+pub(crate) fn seal_packed(start: usize, table_id: u64, offset: u64, out: &mut Vec<u8>) {
     let sum = xxh3_64_with_seed(&out[start..], seed(table_id, offset));
     out.extend_from_slice(&sum.to_le_bytes());
 }
