@@ -20,8 +20,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Read ahead when scanning, bytes.
-const WINDOW: u64 = 1 << 20;
+/// Read ahead when scanning, bytes. Less than a large batch, whose length is known only once its header is read, and little enough
+/// that what the readers leave with the allocator does not matter.
+const WINDOW: u64 = 256 << 10;
 /// Segments read at once, beside the newest.
 const READERS: usize = 3;
 

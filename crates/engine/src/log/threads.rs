@@ -28,8 +28,10 @@ const CROWDED_BYTES: u64 = 8 << 20;
 const READ_GAP: u64 = 16 << 10;
 /// Most that one read takes, bytes, unless a single record is longer.
 const READ_BYTES: u64 = 1 << 20;
-/// Turns in which nobody appends after which those just woken are not waited for any longer.
-const IDLE_TURNS: u32 = 3;
+/// Turns of [`TURN`] in which nobody appends after which those just woken are not waited for any longer: some ten microseconds.
+const IDLE_TURNS: u32 = 20;
+/// Spins of a turn.
+const TURN: u32 = 30;
 
 type Listener = Arc<dyn Fn(Result<Lsn>) + Send + Sync>;
 
@@ -215,7 +217,8 @@ impl Shared {
     }
 
     /// Those just woken tend to append again at once. Steps aside for as long as more of them do, so that one sync serves
-    /// all of them, instead of each half in turn waiting through the other's.
+    /// all of them, instead of each half in turn waiting through the other's. It spins, since whoever yields on a crowded machine gets
+    /// the processor back after somebody else's whole time slice.
     fn let_appenders_in(&self) {
         let woken = self.woken.swap(0, Ordering::Relaxed);
         let (mut gathered, mut idle) = (0, 0);
@@ -226,7 +229,7 @@ impl Shared {
             }
             idle = if now > gathered { 0 } else { idle + 1 };
             gathered = now;
-            std::thread::yield_now();
+            (0..TURN).for_each(|_| std::hint::spin_loop());
         }
     }
 
