@@ -6,12 +6,20 @@ use super::files::TableFile;
 use super::merge::{MergeIter, RunFiles, RunIter, Source};
 use super::picker::{self, Compaction, Kind, Running};
 use super::range_del::RangeDelMap;
-use super::rewrite::{RewritePlan, Rewriter};
+use super::rewrite::{RewritePlan, Rewriter, Rewritten};
 use super::table::{Access, TableIter};
+use super::values::collect;
 use super::version::{LEVELS, Version, VersionEdit};
 use crate::Result;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What was begun.
+struct Picked {
+    id: u64,
+    /// It is the one rewrite at a time that gathers values.
+    collects: bool,
+}
 
 impl Core {
     /// Picks and runs one compaction. False if nothing is worth it.
@@ -23,12 +31,24 @@ impl Core {
             }
             let version = self.state.load().version.clone();
             let snapshots = self.snapshots.list();
-            let picked = picker::pick(&version, &c.running, &snapshots, self.picker_options());
+            let cap = self.options.value_garbage_percent;
+            // Collecting values takes turns with the rest, one table at a time, so that neither starves the other.
+            let mut collects = !c.collecting && c.next_id.is_multiple_of(2);
+            let mut picked = collects.then(|| collect::pick(&version, &c.running, cap)).flatten();
+            if picked.is_none() {
+                collects = false;
+                picked = picker::pick(&version, &c.running, &snapshots, self.picker_options());
+            }
+            if picked.is_none() && !c.collecting {
+                collects = true;
+                picked = collect::pick(&version, &c.running, cap);
+            }
             let Some(compaction) = picked else { return Ok(false) };
+            c.collecting |= collects;
             c.next_id += 1;
-            let id = c.next_id;
+            let id = Picked { id: c.next_id, collects };
             c.running.push(Running {
-                id,
+                id: id.id,
                 files: compaction.inputs.iter().map(|(_, f)| f.meta.number).collect(),
                 output_level: compaction.output_level,
                 range: compaction.range.clone(),
@@ -36,7 +56,11 @@ impl Core {
             (id, compaction, version)
         };
         let result = self.run_compaction(compaction, version, Some(self.closed.clone()));
-        self.compactions.lock().running.retain(|r| r.id != id);
+        {
+            let mut c = self.compactions.lock();
+            c.running.retain(|r| r.id != id.id);
+            c.collecting &= !id.collects;
+        }
         self.signal.notify();
         result.map(|()| true)
     }
@@ -83,7 +107,11 @@ impl Core {
             Kind::Move => {
                 edit.added = c.inputs.iter().map(|(_, f)| (c.output_level, f.meta.clone())).collect()
             }
-            Kind::Merge => edit.added = self.merge_tables(&c, version, cancel)?,
+            Kind::Merge => {
+                let merged = self.merge_tables(&c, version, cancel)?;
+                edit.added = merged.tables.into_iter().map(|f| (c.output_level, f)).collect();
+                edit.added_values = merged.values;
+            }
         }
         if c.kind == Kind::Merge {
             self.counters.compactions.fetch_add(1, Ordering::Relaxed);
@@ -98,7 +126,7 @@ impl Core {
         c: &Compaction,
         version: Arc<Version>,
         cancel: Option<Arc<AtomicBool>>,
-    ) -> Result<Vec<(usize, super::files::FileMeta)>> {
+    ) -> Result<Rewritten> {
         let mut dels = RangeDelMap::default();
         let mut sources = Vec::new();
         let mut read_bytes = 0;
@@ -125,24 +153,30 @@ impl Core {
         let plan = RewritePlan {
             snapshots: self.snapshots.list(),
             dels: dels.freeze(),
+            relocate: collect::relocated(&version, self.options.value_garbage_percent),
             version,
-            output_level: Some(c.output_level),
-            table_bytes: self.options.table_bytes,
+            // Within level 0 there is always something older below.
+            output_level: (c.output_level > 0).then_some(c.output_level),
+            table_bytes: if c.output_level > 0 { self.options.table_bytes } else { u64::MAX },
             layout: self.layout(),
+            values: self.value_layout(),
             filter: self.options.filter.clone(),
             budget: (self.options.background == Background::Threads).then(|| self.budget.clone()),
             drops_tombstones: self.options.faults.dropped_tombstone,
+            dangling_pointers: self.options.faults.dangling_pointers,
             cancel,
         };
         let mut merge = MergeIter::new(sources, false);
         merge.seek(&[])?;
         let outputs = Rewriter::new(plan, &self.folder, &self.next_file, Some(&c.range)).run(&mut merge)?;
         self.env.sync_dir(&self.folder.dir)?;
-        let write_bytes: u64 = outputs.iter().map(|f| f.summary.size).sum();
+        let write_bytes = outputs.table_bytes();
+        self.counters.value_copied_bytes.fetch_add(outputs.copied_bytes, Ordering::Relaxed);
+        self.counters.value_compaction_bytes.fetch_add(outputs.value_bytes(), Ordering::Relaxed);
         self.counters.compaction_read_bytes.fetch_add(read_bytes, Ordering::Relaxed);
         self.counters.compaction_write_bytes.fetch_add(write_bytes, Ordering::Relaxed);
         self.counters.written[c.output_level].fetch_add(write_bytes, Ordering::Relaxed);
-        Ok(outputs.into_iter().map(|f| (c.output_level, f)).collect())
+        Ok(outputs)
     }
 
     /// What a compaction thread does next. Files first: under steady writes there is always something to compact, and their space

@@ -16,6 +16,7 @@ use super::picker::{PickerOptions, Running, debt_bytes};
 use super::snapshot::Snapshots;
 use super::table::TableLayout;
 use super::throttle::{Pressure, Throttle};
+use super::values::{ValueLayout, collect};
 use super::version::{LEVELS, Version, VersionEdit};
 use super::{Background, Options};
 use crate::log::{ENGINE_STREAM, Record};
@@ -57,11 +58,13 @@ impl ReadState {
                 Found::Value(v) => return Ok(Some(v)),
                 Found::Deleted => return Ok(None),
                 Found::Missing => {}
+                Found::Apart(_) => unreachable!("a memtable holds its values"),
             }
         }
         match self.version.get(key, bloom::key_hash(key), seq)? {
             Found::Value(v) => Ok(Some(v)),
             Found::Deleted | Found::Missing => Ok(None),
+            Found::Apart(_) => unreachable!("a version resolves its pointers"),
         }
     }
 }
@@ -97,6 +100,8 @@ pub(crate) struct ManifestState {
 pub(crate) struct Compactions {
     pub(crate) running: Vec<Running>,
     pub(crate) next_id: u64,
+    /// A rewrite that gathers values is among them.
+    pub(crate) collecting: bool,
     /// Somebody compacts by hand or moves the whole tree: start none.
     pub(crate) paused: usize,
 }
@@ -143,6 +148,10 @@ pub(crate) struct Counters {
     pub(crate) moves: AtomicU64,
     pub(crate) compaction_read_bytes: AtomicU64,
     pub(crate) compaction_write_bytes: AtomicU64,
+    /// Bytes of value files that flushes and ingests, and that compactions wrote; records copied from one file to another.
+    pub(crate) value_flush_bytes: AtomicU64,
+    pub(crate) value_compaction_bytes: AtomicU64,
+    pub(crate) value_copied_bytes: AtomicU64,
     pub(crate) user_bytes: AtomicU64,
     /// Bytes that flushes and compactions wrote into each level, and compactions read from it.
     pub(crate) written: [AtomicU64; LEVELS],
@@ -191,6 +200,15 @@ impl Core {
             block_bytes: self.options.block_bytes,
             compression: self.options.compression,
             bits_per_key: self.options.bloom_bits_per_key,
+        }
+    }
+
+    pub(crate) fn value_layout(&self) -> ValueLayout {
+        ValueLayout {
+            separate_bytes: self.options.separate_bytes,
+            file_bytes: self.options.value_file_bytes,
+            compression: self.options.compression,
+            skip_sync: self.options.faults.skip_value_sync,
         }
     }
 
@@ -347,6 +365,11 @@ impl Core {
                 file.mark_obsolete();
             }
         }
+        for (number, live) in &old.values {
+            if !version.values.contains_key(number) {
+                live.file.mark_obsolete();
+            }
+        }
         {
             let _guard = self.state_lock.lock();
             let old = self.state.load_full();
@@ -382,7 +405,8 @@ impl Core {
         let level0 = state.version.levels[0].files.len() as f64;
         // Debt that costs nothing: what a few level-0 compactions amount to.
         let free = self.options.level_base_bytes as f64 * 8.0;
-        let debt = debt_bytes(&state.version, self.picker_options()) as f64;
+        let garbage = collect::excess(&state.version, self.options.value_garbage_percent);
+        let debt = debt_bytes(&state.version, self.picker_options()).saturating_add(garbage) as f64;
         self.throttle.set(Pressure {
             memtables: (waiting - 1.0).max(0.0) / (MAX_IMMUTABLES as f64 - 1.0),
             level0: (level0 - L0_FREE).max(0.0) / (L0_LIMIT - L0_FREE),
@@ -401,6 +425,7 @@ pub(crate) fn snapshot_edit(
     VersionEdit {
         added: version.files().map(|(l, f)| (l, f.meta.clone())).collect(),
         removed: Vec::new(),
+        added_values: version.values.values().map(|live| live.file.meta.clone()).collect(),
         log_index: Some(log_index),
         last_seq: Some(last_seq),
         next_file,

@@ -5,6 +5,7 @@ use super::files::{TableFolder, table_number};
 use super::manifest::Manifest;
 use super::open::TABLES;
 use super::table::Table;
+use super::values::walk;
 use super::version::Version;
 use crate::{Env, Error, Result};
 use std::fmt::Write;
@@ -75,7 +76,47 @@ pub fn inspect_manifest(env: &Arc<dyn Env>, dir: &Path) -> Result<String> {
             );
         }
     }
+    let (all, garbage) = super::values::collect::totals(&version);
+    if !version.values.is_empty() {
+        let _ = writeln!(out, "value files: {}, {all} bytes of values, {garbage} of them garbage", version.values.len());
+    }
+    for live in version.values.values() {
+        let m = &live.file.meta;
+        let _ = writeln!(
+            out,
+            "  {:06}.val {:>10} bytes  {:>8} values of {} bytes  live: {} of {} bytes",
+            m.number, m.size, m.records, m.bytes, live.records, live.bytes
+        );
+    }
     Ok(out)
+}
+
+/// The records of a value file, one line each.
+///
+/// # Errors
+/// Those of reading it; [`Error::Corrupt`] at the first record that is not whole.
+pub fn inspect_values(env: &Arc<dyn Env>, path: &Path) -> Result<String> {
+    let file = env.open(path, crate::env::OpenMode::Read)?;
+    let mut data = vec![0; usize::try_from(file.len()?).unwrap_or(usize::MAX)];
+    file.read_at(0, &mut data)?;
+    let mut lines = String::new();
+    let (mut records, mut bytes) = (0u64, 0u64);
+    let number = walk(&data, path, |pointer, key, value| {
+        records += 1;
+        bytes += value.len() as u64;
+        let _ = writeln!(
+            lines,
+            "  at {:>10}: {:>9} bytes for {}, {} bytes stored, checksum {:016x}",
+            pointer.offset,
+            value.len(),
+            show(key),
+            pointer.len,
+            pointer.checksum
+        );
+        Ok(())
+    })?;
+    let head = format!("{}: value file {number}, {records} values of {bytes} bytes\n", path.display());
+    Ok(head + &lines)
 }
 
 /// What a table file says of itself.

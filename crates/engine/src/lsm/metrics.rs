@@ -2,6 +2,7 @@
 
 use super::core::Core;
 use super::picker::{debt_bytes, scores, targets};
+use super::values::collect;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -37,7 +38,7 @@ pub struct Metrics {
     pub pooled_bytes: u64,
     /// Memtables waiting for their flush.
     pub waiting_memtables: u64,
-    /// Bytes that compaction has to rewrite until every level is at its target, roughly.
+    /// Bytes that compaction has to rewrite until every level is at its target, roughly, and garbage of value files beyond its cap.
     pub debt_bytes: u64,
     /// Flushes done.
     pub flushes: u64,
@@ -51,6 +52,18 @@ pub struct Metrics {
     pub compaction_read_bytes: u64,
     /// Bytes that compactions wrote.
     pub compaction_write_bytes: u64,
+    /// Value files.
+    pub value_files: u64,
+    /// Bytes of large values, as stored, that tables refer to.
+    pub value_live_bytes: u64,
+    /// Bytes of large values that nothing refers to and that are still in value files.
+    pub value_garbage_bytes: u64,
+    /// Bytes of value files that flushes and ingests wrote.
+    pub value_flush_bytes: u64,
+    /// Bytes of value files that compactions wrote.
+    pub value_compaction_bytes: u64,
+    /// Bytes of large values that compactions copied out of files that were mostly garbage.
+    pub value_copied_bytes: u64,
     /// Encoded bytes of batches written or applied.
     pub user_bytes: u64,
     /// Times that a writer waited because too many memtables did.
@@ -93,6 +106,7 @@ impl Metrics {
             written_bytes: core.counters.written[i].load(Ordering::Relaxed),
             read_bytes: core.counters.read[i].load(Ordering::Relaxed),
         });
+        let (value_bytes, value_garbage_bytes) = collect::totals(&state.version);
         let (cache_hits, cache_misses) = core.cache.counts();
         let (slowdown, slowdowns) = core.throttle.totals();
         let (budget_bytes, budget_pauses) = core.budget.totals();
@@ -103,13 +117,20 @@ impl Metrics {
             memtable_bytes: state.memtables().map(|m| m.bytes() as u64).sum(),
             pooled_bytes: core.pool.held() as u64,
             waiting_memtables: state.immutables.len() as u64,
-            debt_bytes: debt_bytes(&state.version, options),
+            debt_bytes: debt_bytes(&state.version, options)
+                .saturating_add(collect::excess(&state.version, core.options.value_garbage_percent)),
             flushes: load(&c.flushes),
             flush_bytes: load(&c.flush_bytes),
             compactions: load(&c.compactions),
             moves: load(&c.moves),
             compaction_read_bytes: load(&c.compaction_read_bytes),
             compaction_write_bytes: load(&c.compaction_write_bytes),
+            value_files: state.version.values.len() as u64,
+            value_live_bytes: value_bytes - value_garbage_bytes,
+            value_garbage_bytes,
+            value_flush_bytes: load(&c.value_flush_bytes),
+            value_compaction_bytes: load(&c.value_compaction_bytes),
+            value_copied_bytes: load(&c.value_copied_bytes),
             user_bytes: load(&c.user_bytes),
             stops: load(&c.stops),
             slowdown,
@@ -125,18 +146,21 @@ impl Metrics {
         }
     }
 
-    /// Bytes written to tables for each byte of batches: write amplification without the log. 0 before the first flush.
+    /// Bytes written to tables and value files for each byte of batches: write amplification without the log. 0 before the first flush.
     pub fn write_amplification(&self) -> f64 {
-        let written = self.flush_bytes + self.compaction_write_bytes;
+        let values = self.value_flush_bytes + self.value_compaction_bytes;
+        let written = self.flush_bytes + self.compaction_write_bytes + values;
         let flushed = self.user_bytes.saturating_sub(self.memtable_bytes);
         if flushed == 0 { 0.0 } else { written as f64 / flushed as f64 }
     }
 
-    /// Bytes in tables for each byte in the last level, where every live key is once: space amplification. 1 while there is nothing below level 0.
+    /// Bytes in tables and value files for each byte in the last level, where every live key is once, and of live large values: space
+    /// amplification. 1 while there is nothing.
     pub fn space_amplification(&self) -> f64 {
-        match self.levels.iter().rev().find(|l| l.bytes > 0) {
-            Some(last) => self.table_bytes() as f64 / last.bytes as f64,
-            None => 1.0,
+        let last = self.levels.iter().rev().find(|l| l.bytes > 0).map_or(0, |l| l.bytes);
+        match last + self.value_live_bytes {
+            0 => 1.0,
+            live => (self.table_bytes() + self.value_live_bytes + self.value_garbage_bytes) as f64 / live as f64,
         }
     }
 

@@ -9,6 +9,7 @@ use super::options::Options;
 use super::replay::{self, Gathered};
 use super::snapshot::Snapshots;
 use super::throttle::Throttle;
+use super::values::value_number;
 use super::version::{Version, VersionEdit};
 use crate::log::{ENGINE_STREAM, LogOptions, ReplayOf};
 use crate::{Env, Error, Log, Result};
@@ -32,7 +33,9 @@ pub(crate) fn open(env: Arc<dyn Env>, dir: &Path, options: Options) -> Result<Co
     let recovered = Manifest::recover(&*env, dir)?;
     env.create_dir_all(&tables)?;
     env.sync_dir(dir)?;
-    let present: BTreeSet<u64> = env.list(&tables)?.iter().filter_map(|n| table_number(n)).collect();
+    let names = env.list(&tables)?;
+    let present: BTreeSet<u64> = names.iter().filter_map(|n| table_number(n)).collect();
+    let present_values: BTreeSet<u64> = names.iter().filter_map(|n| value_number(n)).collect();
 
     let cache = Arc::new(BlockCache::new(options.cache_bytes, options.block_bytes));
     let folder = TableFolder::new(env.clone(), tables.clone(), cache.clone());
@@ -54,7 +57,7 @@ pub(crate) fn open(env: Arc<dyn Env>, dir: &Path, options: Options) -> Result<Co
                 next_file = edit.next_file.unwrap_or(0).max(next_file);
             }
         }
-        None if present.is_empty() => {}
+        None if present.is_empty() && present_values.is_empty() => {}
         None => {
             return Err(Error::Corrupt {
                 what: "manifest",
@@ -73,7 +76,18 @@ pub(crate) fn open(env: Arc<dyn Env>, dir: &Path, options: Options) -> Result<Co
             detail: "named by the manifest, but there is no such file".into(),
         });
     }
-    next_file = next_file.max(present.last().map_or(0, |n| n + 1));
+    let live_values: BTreeSet<u64> = version.values.keys().copied().collect();
+    if let Some(missing) = live_values.difference(&present_values).next() {
+        return Err(Error::Corrupt {
+            what: "value file",
+            path: folder.values_path(*missing),
+            offset: 0,
+            detail: "tables refer to it, but there is no such file".into(),
+        });
+    }
+    for last in [present.last(), present_values.last()].into_iter().flatten() {
+        next_file = next_file.max(last.saturating_add(1));
+    }
 
     let log_options = LogOptions {
         background: options.background,
@@ -93,6 +107,9 @@ pub(crate) fn open(env: Arc<dyn Env>, dir: &Path, options: Options) -> Result<Co
     manifest.remove_others()?;
     for orphan in present.difference(&live) {
         env.remove(&folder.path(*orphan))?;
+    }
+    for orphan in present_values.difference(&live_values) {
+        env.remove(&folder.values_path(*orphan))?;
     }
 
     let pool = MemPool::new(options.memtable_bytes);
@@ -155,6 +172,9 @@ pub(crate) fn write_checkpoint(core: &Core, to: &Path, version: &Version, edit: 
     for (_, file) in version.files() {
         let name = super::files::table_name(file.meta.number);
         core.env.link(&core.folder.path(file.meta.number), &tables.join(name))?;
+    }
+    for &number in version.values.keys() {
+        core.env.link(&core.folder.values_path(number), &tables.join(super::values::values_name(number)))?;
     }
     core.env.sync_dir(&tables)?;
     Manifest::create(core.env.clone(), to, 1, edit)?;

@@ -34,6 +34,12 @@ pub struct Options {
     pub compression: Compression,
     /// Bits of Bloom filter per key.
     pub bloom_bits_per_key: usize,
+    /// Values from this length on are kept apart from the tree, bytes; `usize::MAX`: none.
+    pub separate_bytes: usize,
+    /// Target size of a value file, bytes.
+    pub value_file_bytes: u64,
+    /// Share of the bytes in value files that may be garbage, percent: beyond it, live values are copied together.
+    pub value_garbage_percent: u64,
     /// Compaction threads (with [`Background::Threads`]).
     pub compaction_threads: usize,
     /// What compactions may leave out. Nothing by default.
@@ -53,6 +59,10 @@ pub struct EngineFaults {
     pub dropped_tombstone: bool,
     /// The manifest's records are not synced.
     pub skip_manifest_sync: bool,
+    /// Value files are not synced.
+    pub skip_value_sync: bool,
+    /// When a value is copied out of a value file that is to go, the table keeps its pointer into that file.
+    pub dangling_pointers: bool,
 }
 
 impl Default for Options {
@@ -67,6 +77,9 @@ impl Default for Options {
             level_base_bytes: 128 << 20,
             compression: Compression::Lz4,
             bloom_bits_per_key: 10,
+            separate_bytes: 32 << 10,
+            value_file_bytes: 64 << 20,
+            value_garbage_percent: 25,
             compaction_threads: 2,
             filter: Filter::default(),
             faults: EngineFaults::default(),
@@ -83,6 +96,9 @@ impl Options {
         self.block_bytes = self.block_bytes.clamp(128, 1 << 20);
         self.level_base_bytes = self.level_base_bytes.clamp(1 << 10, 1 << 40);
         self.bloom_bits_per_key = self.bloom_bits_per_key.clamp(1, 30);
+        self.separate_bytes = self.separate_bytes.max(1);
+        self.value_file_bytes = self.value_file_bytes.clamp(1 << 10, 1 << 30);
+        self.value_garbage_percent = self.value_garbage_percent.clamp(1, 99);
         self.compaction_threads = self.compaction_threads.clamp(1, 64);
         self
     }

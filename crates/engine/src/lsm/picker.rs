@@ -334,7 +334,7 @@ mod tests {
                 entries: 1000,
                 ..TableSummary::default()
             };
-            edit.added.push((*level, FileMeta { number: i as u64, global_seq: 0, summary }));
+            edit.added.push((*level, FileMeta { number: i as u64, summary, ..FileMeta::default() }));
         }
         Version::default().apply(&edit, &folder).unwrap()
     }

@@ -66,6 +66,8 @@ impl ShardMap {
 pub(crate) enum Found {
     /// The key has this value.
     Value(Bytes),
+    /// The key has the value that this pointer leads to. Only from a table.
+    Apart(Bytes),
     /// The key was deleted.
     Deleted,
     /// Look in older sources.

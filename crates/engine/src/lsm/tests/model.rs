@@ -4,7 +4,7 @@
 //! Every batch also writes its own number under one key. After a crash that key tells how many batches survived: at least those
 //! that were durable, and the content must be exactly that of that many batches, no half of one.
 
-use super::{DIR, open, tiny};
+use super::{DIR, apart, open, tiny};
 use crate::Error;
 use crate::env::{Env, SimEnv};
 use crate::lsm::{Engine, EngineFaults, Options, Snapshot, WriteBatch};
@@ -225,7 +225,7 @@ impl Run {
         }
         self.engine.checkpoint(Path::new(&dir))?;
         self.durable = self.history.len();
-        let copy = Engine::open(std::sync::Arc::new(self.env.clone()), Path::new(&dir), tiny())?;
+        let copy = Engine::open(std::sync::Arc::new(self.env.clone()), Path::new(&dir), self.options.clone())?;
         assert_eq!(scan(&copy, b"", b"", false, None)?, self.model.clone().into_iter().collect::<Vec<_>>());
         let mut batch = WriteBatch::new();
         batch.put(b"only", b"in the copy");
@@ -325,7 +325,16 @@ fn scan(
 }
 
 fn check(seed: u64, logged: bool, steps: usize) -> usize {
-    check_with(seed, logged, steps, tiny())
+    check_with(seed, logged, steps, shape(seed))
+}
+
+/// What a seed runs with: the shapes of the tree take turns.
+fn shape(seed: u64) -> Options {
+    match seed % 3 {
+        0 => tiny(),
+        1 => apart(150),
+        _ => apart(15),
+    }
 }
 
 fn check_with(seed: u64, logged: bool, steps: usize, options: Options) -> usize {
@@ -379,12 +388,18 @@ fn applied_writes_agree_with_an_ordered_map() {
 }
 
 #[test]
-fn a_planted_dropped_tombstone_is_found() {
-    let faults = EngineFaults { dropped_tombstone: true, ..EngineFaults::default() };
-    let found = (0..30).find(|seed| {
-        let run = || check_with(*seed, true, 400, Options { faults, ..tiny() });
-        std::panic::catch_unwind(run).is_err()
-    });
-    println!("found by seed {found:?}");
-    assert!(found.is_some(), "a deleted key must come back");
+fn planted_bugs_are_found() {
+    let none = EngineFaults::default();
+    let planted = [
+        ("a deleted key comes back", EngineFaults { dropped_tombstone: true, ..none }),
+        ("a pointer into a file that is gone", EngineFaults { dangling_pointers: true, ..none }),
+    ];
+    for (name, faults) in planted {
+        let found = (0..30).find(|seed| {
+            let run = || check_with(*seed, true, 400, Options { faults, ..shape(*seed) });
+            std::panic::catch_unwind(run).is_err()
+        });
+        println!("{name}: found by seed {found:?}");
+        assert!(found.is_some(), "{name}: must show");
+    }
 }
