@@ -12,10 +12,11 @@ use super::files::TableFolder;
 use super::key::{KIND_DELETE, KIND_PUT, MAX_SEQ};
 use super::manifest::Manifest;
 use super::memtable::{Found, MemPool, Memtable};
-use super::picker::{PickerOptions, Running, debt_bytes};
+use super::picker::{PickerOptions, Running, Targets, debt_bytes, scores, targets};
 use super::snapshot::Snapshots;
 use super::table::TableLayout;
 use super::throttle::{Pressure, Throttle};
+use super::tiered::{Split, Tiered};
 use super::values::{ValueLayout, collect};
 use super::version::{LEVELS, Version, VersionEdit};
 use super::{Background, Options};
@@ -78,6 +79,14 @@ pub(crate) enum Logging {
     Buffered,
     /// It goes to the disk now.
     Synced,
+}
+
+/// What compaction makes of a version.
+pub(crate) struct Shape {
+    pub(crate) targets: Targets,
+    pub(crate) scores: [u64; LEVELS],
+    pub(crate) debt_bytes: u64,
+    pub(crate) tiered: Vec<Tiered>,
 }
 
 /// What the write lock guards.
@@ -149,6 +158,9 @@ pub(crate) struct Counters {
     pub(crate) compaction_read_bytes: AtomicU64,
     pub(crate) compaction_write_bytes: AtomicU64,
     /// Bytes of value files that flushes and ingests, and that compactions wrote; records copied from one file to another.
+    /// Bytes of tables in tiered ranges that compactions wrote: out of level 0, and out of runs that were there.
+    pub(crate) tiered_first_bytes: AtomicU64,
+    pub(crate) tiered_again_bytes: AtomicU64,
     pub(crate) value_flush_bytes: AtomicU64,
     pub(crate) value_compaction_bytes: AtomicU64,
     pub(crate) value_copied_bytes: AtomicU64,
@@ -395,6 +407,27 @@ impl Core {
         self.state.store(Arc::new(state));
     }
 
+    /// Levels and debt of a version, tiered ranges apart.
+    pub(crate) fn shape(&self, version: &Version) -> Shape {
+        let options = self.picker_options();
+        let ranges = self.options.tiered.list();
+        let of = |v: &Version| {
+            let t = targets(v, options);
+            Shape {
+                scores: scores(v, &t, options),
+                targets: t,
+                debt_bytes: debt_bytes(v, options),
+                tiered: Vec::new(),
+            }
+        };
+        if ranges.is_empty() {
+            return of(version);
+        }
+        let split = Split::of(version, ranges);
+        let leveled = of(&split.leveled);
+        Shape { debt_bytes: leveled.debt_bytes + split.debt_bytes(), tiered: split.tiered, ..leveled }
+    }
+
     /// Recomputes what a written byte costs.
     pub(crate) fn update_pressure(&self) {
         if self.options.background != Background::Threads {
@@ -406,7 +439,7 @@ impl Core {
         // Debt that costs nothing: what a few level-0 compactions amount to.
         let free = self.options.level_base_bytes as f64 * 8.0;
         let garbage = collect::excess(&state.version, self.options.value_garbage_percent);
-        let debt = debt_bytes(&state.version, self.picker_options()).saturating_add(garbage) as f64;
+        let debt = self.shape(&state.version).debt_bytes.saturating_add(garbage) as f64;
         self.throttle.set(Pressure {
             memtables: (waiting - 1.0).max(0.0) / (MAX_IMMUTABLES as f64 - 1.0),
             level0: (level0 - L0_FREE).max(0.0) / (L0_LIMIT - L0_FREE),

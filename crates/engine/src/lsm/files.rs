@@ -60,7 +60,12 @@ impl FileMeta {
             range_dels: r.varint()?,
             raw_bytes: r.varint()?,
         };
-        (summary.smallest <= summary.largest).then_some(Self { number, global_seq, refs: Vec::new(), summary })
+        (summary.smallest <= summary.largest).then_some(Self {
+            number,
+            global_seq,
+            refs: Vec::new(),
+            summary,
+        })
     }
 
     pub(crate) fn smallest(&self) -> &[u8] {
@@ -152,6 +157,12 @@ pub(crate) struct TableFolder {
 pub(crate) enum Garbage {
     Table(u64),
     Values(u64),
+}
+
+impl std::fmt::Debug for TableFolder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.dir.display())
+    }
 }
 
 impl TableFolder {

@@ -71,6 +71,8 @@ impl Core {
             version: self.state.load().version.clone(),
             output_level: None,
             table_bytes: u64::MAX,
+            boundaries: Vec::new(),
+            end: None,
             layout: self.layout(),
             values: self.value_layout(),
             relocate: BTreeSet::new(),

@@ -47,11 +47,12 @@ impl Core {
         let mut files = Vec::new();
         let mut open: Option<(u64, TableBuilder)> = None;
         let mut refs: BTreeMap<u64, ValueRef> = BTreeMap::new();
-        let mut finish = |number: u64, builder: TableBuilder, refs: &mut BTreeMap<u64, ValueRef>| -> Result<()> {
-            let refs = std::mem::take(refs).into_values().collect();
-            files.push(FileMeta { number, global_seq: 0, refs, summary: builder.finish()? });
-            Ok(())
-        };
+        let mut finish =
+            |number: u64, builder: TableBuilder, refs: &mut BTreeMap<u64, ValueRef>| -> Result<()> {
+                let refs = std::mem::take(refs).into_values().collect();
+                files.push(FileMeta { number, global_seq: 0, refs, summary: builder.finish()? });
+                Ok(())
+            };
         let mut pointer = Vec::new();
         let mut last: Option<Vec<u8>> = None;
         for (key, value) in entries {

@@ -78,7 +78,11 @@ pub fn inspect_manifest(env: &Arc<dyn Env>, dir: &Path) -> Result<String> {
     }
     let (all, garbage) = super::values::collect::totals(&version);
     if !version.values.is_empty() {
-        let _ = writeln!(out, "value files: {}, {all} bytes of values, {garbage} of them garbage", version.values.len());
+        let _ = writeln!(
+            out,
+            "value files: {}, {all} bytes of values, {garbage} of them garbage",
+            version.values.len()
+        );
     }
     for live in version.values.values() {
         let m = &live.file.meta;

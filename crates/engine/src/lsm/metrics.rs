@@ -1,7 +1,6 @@
 //! What the engine tells of itself.
 
 use super::core::Core;
-use super::picker::{debt_bytes, scores, targets};
 use super::values::collect;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -52,6 +51,16 @@ pub struct Metrics {
     pub compaction_read_bytes: u64,
     /// Bytes that compactions wrote.
     pub compaction_write_bytes: u64,
+    /// Bytes of tables in ranges that are compacted by size tiers.
+    pub tiered_bytes: u64,
+    /// Of these, bytes in the oldest run of each range, where every live key is once.
+    pub tiered_oldest_bytes: u64,
+    /// The most sorted runs that one of these ranges has, without level 0: what a read there may have to look into.
+    pub tiered_runs: u64,
+    /// Bytes that compactions wrote in these ranges out of level 0.
+    pub tiered_first_bytes: u64,
+    /// Bytes that they wrote there out of runs that were there already.
+    pub tiered_again_bytes: u64,
     /// Value files.
     pub value_files: u64,
     /// Bytes of large values, as stored, that tables refer to.
@@ -93,14 +102,12 @@ pub struct Metrics {
 impl Metrics {
     pub(crate) fn of(core: &Core) -> Self {
         let state = core.state.load();
-        let options = core.picker_options();
-        let t = targets(&state.version, options);
-        let scores = scores(&state.version, &t, options);
+        let shape = core.shape(&state.version);
         let levels = state.version.levels.iter().enumerate().map(|(i, level)| LevelMetrics {
             tables: level.files.len() as u64,
             bytes: level.bytes,
-            target_bytes: t.bytes[i],
-            score: scores[i],
+            target_bytes: shape.targets.bytes[i],
+            score: shape.scores[i],
             entries: level.files.iter().map(|f| f.meta.summary.entries).sum(),
             deletes: level.files.iter().map(|f| f.meta.summary.deletes).sum(),
             written_bytes: core.counters.written[i].load(Ordering::Relaxed),
@@ -117,7 +124,8 @@ impl Metrics {
             memtable_bytes: state.memtables().map(|m| m.bytes() as u64).sum(),
             pooled_bytes: core.pool.held() as u64,
             waiting_memtables: state.immutables.len() as u64,
-            debt_bytes: debt_bytes(&state.version, options)
+            debt_bytes: shape
+                .debt_bytes
                 .saturating_add(collect::excess(&state.version, core.options.value_garbage_percent)),
             flushes: load(&c.flushes),
             flush_bytes: load(&c.flush_bytes),
@@ -125,6 +133,11 @@ impl Metrics {
             moves: load(&c.moves),
             compaction_read_bytes: load(&c.compaction_read_bytes),
             compaction_write_bytes: load(&c.compaction_write_bytes),
+            tiered_bytes: shape.tiered.iter().flat_map(|t| &t.runs).map(|r| r.bytes).sum(),
+            tiered_oldest_bytes: shape.tiered.iter().filter_map(|t| t.runs.last()).map(|r| r.bytes).sum(),
+            tiered_runs: shape.tiered.iter().map(|t| t.runs.len() as u64).max().unwrap_or(0),
+            tiered_first_bytes: load(&c.tiered_first_bytes),
+            tiered_again_bytes: load(&c.tiered_again_bytes),
             value_files: state.version.values.len() as u64,
             value_live_bytes: value_bytes - value_garbage_bytes,
             value_garbage_bytes,
@@ -160,7 +173,25 @@ impl Metrics {
         let last = self.levels.iter().rev().find(|l| l.bytes > 0).map_or(0, |l| l.bytes);
         match last + self.value_live_bytes {
             0 => 1.0,
-            live => (self.table_bytes() + self.value_live_bytes + self.value_garbage_bytes) as f64 / live as f64,
+            live => {
+                (self.table_bytes() + self.value_live_bytes + self.value_garbage_bytes) as f64 / live as f64
+            }
+        }
+    }
+
+    /// How often a byte that came into a tiered range was written there. 0 before the first.
+    pub fn tiered_write_amplification(&self) -> f64 {
+        match self.tiered_first_bytes {
+            0 => 0.0,
+            first => (first + self.tiered_again_bytes) as f64 / first as f64,
+        }
+    }
+
+    /// Bytes in tiered ranges for each byte of their oldest runs. 1 while there is nothing.
+    pub fn tiered_space_amplification(&self) -> f64 {
+        match self.tiered_oldest_bytes {
+            0 => 1.0,
+            oldest => self.tiered_bytes as f64 / oldest as f64,
         }
     }
 

@@ -37,6 +37,7 @@ mod sorted_keys;
 mod table;
 mod threads;
 mod throttle;
+mod tiered;
 mod values;
 mod verify;
 mod version;
@@ -53,6 +54,7 @@ pub use options::{Background, EngineFaults, Options};
 pub use scan::{Scan, ScanItem};
 pub use snapshot::Snapshot;
 pub use table::Compression;
+pub use tiered::TieredRanges;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -2,6 +2,7 @@
 
 use super::filter::Filter;
 use super::table::Compression;
+use super::tiered::TieredRanges;
 use crate::log::LogFaults;
 
 /// Who runs flushes, compactions and log syncs.
@@ -42,6 +43,8 @@ pub struct Options {
     pub value_garbage_percent: u64,
     /// Compaction threads (with [`Background::Threads`]).
     pub compaction_threads: usize,
+    /// Key ranges that are compacted by size tiers instead of levels. None by default; may be changed while the engine runs.
+    pub tiered: TieredRanges,
     /// What compactions may leave out. Nothing by default.
     pub filter: Filter,
     /// Bugs planted in the tree, for tests that must find them. None by default.
@@ -81,6 +84,7 @@ impl Default for Options {
             value_file_bytes: 64 << 20,
             value_garbage_percent: 25,
             compaction_threads: 2,
+            tiered: TieredRanges::default(),
             filter: Filter::default(),
             faults: EngineFaults::default(),
             log_faults: LogFaults::default(),

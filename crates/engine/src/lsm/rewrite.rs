@@ -30,6 +30,10 @@ pub(crate) struct RewritePlan {
     pub(crate) output_level: Option<usize>,
     /// Size at which an output is closed; `u64::MAX` for one output.
     pub(crate) table_bytes: u64,
+    /// Keys at which outputs are cut, ascending.
+    pub(crate) boundaries: Vec<Vec<u8>>,
+    /// The rewrite ends before this key; `None`: at the end of the input. The range deletes do not reach beyond it.
+    pub(crate) end: Option<Vec<u8>>,
     pub(crate) layout: TableLayout,
     pub(crate) values: ValueLayout,
     /// Value files whose values are copied where a pointer leads to them.
@@ -64,6 +68,7 @@ fn stripe(snapshots: &[u64], seq: u64) -> usize {
 }
 
 /// What a rewrite leaves.
+#[derive(Default)]
 pub(crate) struct Rewritten {
     pub(crate) tables: Vec<FileMeta>,
     pub(crate) values: Vec<ValueMeta>,
@@ -104,6 +109,7 @@ pub(crate) struct Rewriter<'a> {
     below: Below,
     grandparents: Vec<Arc<TableFile>>,
     next_grandparent: usize,
+    next_boundary: usize,
     grandparent_bytes: u64,
 }
 
@@ -155,6 +161,7 @@ impl<'a> Rewriter<'a> {
             below,
             grandparents,
             next_grandparent: 0,
+            next_boundary: 0,
             grandparent_bytes: 0,
         }
     }
@@ -178,7 +185,7 @@ impl<'a> Rewriter<'a> {
         let mut started = false;
         let mut read = 0u32;
         let mut paid = 0u64;
-        while merge.valid() {
+        while merge.valid() && self.plan.end.as_deref().is_none_or(|end| merge.key() < end) {
             read = read.wrapping_add(1);
             if read.is_multiple_of(1024) {
                 self.check_cancel()?;
@@ -233,6 +240,7 @@ impl<'a> Rewriter<'a> {
             }
             merge.step()?;
         }
+        self.pass_boundaries(None)?;
         self.close(None)
     }
 
@@ -271,6 +279,7 @@ impl<'a> Rewriter<'a> {
         // Versions of one key stay in one table.
         let new_key = self.builder.as_ref().is_none_or(|(_, b)| b.last_key() != key);
         if new_key {
+            self.pass_boundaries(Some(key))?;
             self.pass_grandparents(key);
             let full = self.builder.as_ref().is_some_and(|(_, b)| {
                 b.estimated_size() >= self.plan.table_bytes
@@ -333,6 +342,21 @@ impl<'a> Rewriter<'a> {
         *records += 1;
         *bytes += pointer.record_bytes();
         self.ref_bytes += pointer.record_bytes();
+    }
+
+    /// Cuts at the boundaries up to `key`; `None`: at all that are left.
+    fn pass_boundaries(&mut self, key: Option<&[u8]>) -> Result<()> {
+        while let Some(boundary) = self.plan.boundaries.get(self.next_boundary)
+            && key.is_none_or(|key| boundary[..] <= *key)
+        {
+            self.next_boundary += 1;
+            // Only if something may lie on its lower side.
+            if self.builder.is_some() || !self.kept_dels.is_empty() {
+                let boundary = boundary.clone();
+                self.close(Some(&boundary))?;
+            }
+        }
+        Ok(())
     }
 
     fn pass_grandparents(&mut self, key: &[u8]) {

@@ -135,6 +135,14 @@ impl Version {
             })
     }
 
+    /// The tables that `keep` wants, by level: for choosing compactions, not for reading.
+    pub(crate) fn subset(&self, keep: impl Fn(usize, &TableFile) -> bool) -> Self {
+        let levels = std::array::from_fn(|l| {
+            Level::new(l, self.levels[l].files.iter().filter(|f| keep(l, f)).cloned().collect())
+        });
+        Self { levels, ..Self::default() }
+    }
+
     pub(crate) fn files(&self) -> impl Iterator<Item = (usize, &Arc<TableFile>)> {
         self.levels.iter().enumerate().flat_map(|(l, level)| level.files.iter().map(move |f| (l, f)))
     }
@@ -206,7 +214,10 @@ fn count(
     for r in &meta.refs {
         let counted = values.get_mut(&r.file).and_then(|live| change(live, r));
         counted.ok_or_else(|| {
-            format!("table {} refers to {} values of file {}, which has not so many", meta.number, r.records, r.file)
+            format!(
+                "table {} refers to {} values of file {}, which has not so many",
+                meta.number, r.records, r.file
+            )
         })?;
     }
     Ok(())

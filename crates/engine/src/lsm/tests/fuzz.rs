@@ -5,6 +5,7 @@
 
 use super::{DIR, apart, open, tiny};
 use crate::env::{Env, OpenMode, SimEnv};
+use crate::lsm::Options;
 use crate::lsm::batch::{self, WriteBatch};
 use crate::lsm::bloom;
 use crate::lsm::cache::BlockCache;
@@ -13,7 +14,6 @@ use crate::lsm::range_del::Fragment;
 use crate::lsm::table::{
     Access, Compression, Table, TableBuilder, TableIter, TableLayout, blocks_of, seal_block,
 };
-use crate::lsm::Options;
 use crate::lsm::values;
 use crate::lsm::version::VersionEdit;
 use bytes::Bytes;
@@ -272,7 +272,13 @@ fn value_files_and_pointers() {
             mutate(&mut rng, &mut data, false);
         }
         let mut seen = 0;
-        walked += u64::from(values::walk(&data, &path, |_, _, _| { seen += 1; Ok(()) }).is_ok());
+        walked += u64::from(
+            values::walk(&data, &path, |_, _, _| {
+                seen += 1;
+                Ok(())
+            })
+            .is_ok(),
+        );
         assert!(seen <= 60, "more records than there are");
     }
     println!("{parsed} pointers parsed, {walked} files walked, of {rounds}");

@@ -7,7 +7,7 @@
 use super::{DIR, apart, open, tiny};
 use crate::Error;
 use crate::env::{Env, SimEnv};
-use crate::lsm::{Engine, EngineFaults, Options, Snapshot, WriteBatch};
+use crate::lsm::{Engine, EngineFaults, Options, Snapshot, TieredRanges, WriteBatch};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
@@ -172,7 +172,8 @@ impl Run {
             }
             91..93 => self.ingest()?,
             93..94 => self.checkpoint()?,
-            94..96 => self.check_some()?,
+            94 => self.check_some()?,
+            95 => self.change_tiers(),
             96 => {
                 let problems = self.engine.verify();
                 if let Some(e) = problems.into_iter().next() {
@@ -193,6 +194,20 @@ impl Run {
         }
         self.trace.push(format!("{} of {} {dice}", self.durable, self.history.len()));
         Ok(())
+    }
+
+    /// Has a range change its style, if the seed has any.
+    fn change_tiers(&mut self) {
+        let tiered = self.options.tiered.clone();
+        if tiered.list().is_empty() && self.history.len().is_multiple_of(2) {
+            return;
+        }
+        let (a, b) = (self.key(), self.key());
+        if self.rng.random_ratio(2, 3) {
+            tiered.insert(a.clone().min(b.clone()).as_slice(), a.max(b).as_slice());
+        } else if let Some((low, _)) = tiered.list().first() {
+            tiered.remove(low);
+        }
     }
 
     fn ingest(&mut self) -> crate::Result<()> {
@@ -225,7 +240,8 @@ impl Run {
         }
         self.engine.checkpoint(Path::new(&dir))?;
         self.durable = self.history.len();
-        let copy = Engine::open(std::sync::Arc::new(self.env.clone()), Path::new(&dir), self.options.clone())?;
+        let copy =
+            Engine::open(std::sync::Arc::new(self.env.clone()), Path::new(&dir), self.options.clone())?;
         assert_eq!(scan(&copy, b"", b"", false, None)?, self.model.clone().into_iter().collect::<Vec<_>>());
         let mut batch = WriteBatch::new();
         batch.put(b"only", b"in the copy");
@@ -330,11 +346,22 @@ fn check(seed: u64, logged: bool, steps: usize) -> usize {
 
 /// What a seed runs with: the shapes of the tree take turns.
 fn shape(seed: u64) -> Options {
-    match seed % 3 {
+    let options = match seed % 3 {
         0 => tiny(),
         1 => apart(150),
         _ => apart(15),
+    };
+    tiers(seed, options)
+}
+
+/// Half of the seeds have size-tiered ranges, which come and go.
+fn tiers(seed: u64, options: Options) -> Options {
+    let tiered = TieredRanges::default();
+    if seed / 3 % 2 == 1 {
+        tiered.insert(b"k03", b"k07");
+        tiered.insert(b"k07", b"k09");
     }
+    Options { tiered, ..options }
 }
 
 fn check_with(seed: u64, logged: bool, steps: usize, options: Options) -> usize {

@@ -85,10 +85,8 @@ fn garbage_stays_under_its_cap_and_files_go() {
         let m = engine.metrics();
         let all = m.value_live_bytes + m.value_garbage_bytes;
         assert!(m.value_garbage_bytes * 100 <= all * 25 + 100, "round {round}: {m:?}");
-        let on_disk: u64 = value_files(&env)
-            .iter()
-            .map(|p| env.open(p, OpenMode::Read).unwrap().len().unwrap())
-            .sum();
+        let on_disk: u64 =
+            value_files(&env).iter().map(|p| env.open(p, OpenMode::Read).unwrap().len().unwrap()).sum();
         assert!(on_disk < all + m.value_files * 64, "{on_disk} bytes in files, {all} known");
     }
     let m = engine.metrics();

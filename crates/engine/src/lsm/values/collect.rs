@@ -5,8 +5,8 @@
 //! worst file first: it costs the least copying for each byte that comes back.
 
 use super::file::LiveValues;
-use crate::lsm::files::{KeyRange, TableFile};
-use crate::lsm::picker::{Compaction, Kind, Running};
+use crate::lsm::files::TableFile;
+use crate::lsm::picker::{Compaction, Kind, Running, clashes};
 use crate::lsm::version::Version;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -59,7 +59,7 @@ pub(crate) fn pick(version: &Version, running: &[Running], cap_percent: u64) -> 
     victims(version, cap_percent).into_iter().find_map(|victim| {
         let refers = |f: &TableFile| f.meta.refs.iter().any(|r| r.file == victim);
         let (level, file) = version.files().find(|(level, f)| {
-            refers(f) && !busy.contains(&f.meta.number) && !written_to(*level, &f.meta.range(), running)
+            refers(f) && !busy.contains(&f.meta.number) && !clashes(&f.meta.range(), *level, running)
         })?;
         Some(in_place(level, file))
     })
@@ -69,9 +69,4 @@ pub(crate) fn pick(version: &Version, running: &[Running], cap_percent: u64) -> 
 pub(crate) fn in_place(level: usize, file: &Arc<TableFile>) -> Compaction {
     let range = file.meta.range();
     Compaction { kind: Kind::Merge, inputs: vec![(level, file.clone())], output_level: level, range }
-}
-
-/// Whether a running compaction writes to this part of the level.
-fn written_to(level: usize, range: &KeyRange, running: &[Running]) -> bool {
-    running.iter().any(|r| r.output_level == level && r.range.overlaps(range))
 }

@@ -1,8 +1,8 @@
 //! The bytes of value files and of the pointers into them. Drawn in docs/formats/values.md.
 
 use crate::lsm::codec::{Reader, put_bytes, put_varint};
-use crate::lsm::table::format::{Handle, TRAILER, open_block, seal_block};
 use crate::lsm::table::Compression;
+use crate::lsm::table::format::{Handle, TRAILER, open_block, seal_block};
 use crate::{Error, Result};
 use bytes::Bytes;
 use std::path::Path;

@@ -16,7 +16,7 @@ mod format;
 mod writer;
 
 pub(crate) use file::{LiveValues, ValueFile};
-pub(crate) use format::{Pointer, VALUES_VERSION, ValueMeta, ValueRef, value_number, values_name, walk};
+pub(crate) use format::{Pointer, ValueMeta, ValueRef, value_number, values_name, walk};
 pub(crate) use writer::{ValueLayout, ValueWriter};
 
 #[cfg(test)]
