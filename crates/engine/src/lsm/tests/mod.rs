@@ -5,6 +5,7 @@ mod crash_images;
 mod faults;
 pub(crate) mod fuzz;
 mod model;
+mod tiered;
 mod values;
 
 use crate::env::SimEnv;
