@@ -11,6 +11,7 @@ use super::cache::BlockCache;
 use super::files::TableFolder;
 use super::key::{KIND_DELETE, KIND_PUT, MAX_SEQ};
 use super::manifest::Manifest;
+use super::memory::Shares;
 use super::memtable::{Found, MemPool, Memtable};
 use super::picker::{PickerOptions, Running, Targets, debt_bytes, scores, targets};
 use super::snapshot::Snapshots;
@@ -177,6 +178,7 @@ pub(crate) struct Core {
     pub(crate) env: Arc<dyn Env>,
     pub(crate) dir: PathBuf,
     pub(crate) options: Options,
+    pub(crate) shares: Shares,
     pub(crate) folder: Arc<TableFolder>,
     pub(crate) cache: Arc<BlockCache>,
     pub(crate) log: Log,
@@ -280,7 +282,7 @@ impl Core {
         writer.last_seq = seq;
         self.visible.store(seq, Ordering::Release);
         self.counters.user_bytes.fetch_add(batch.as_bytes().len() as u64, Ordering::Relaxed);
-        if mem.bytes() >= self.options.memtable_bytes {
+        if mem.bytes() >= self.shares.memtable_bytes {
             self.rotate();
         } else if frees_tables {
             self.flush_soon.store(true, Ordering::Relaxed);
@@ -318,12 +320,12 @@ impl Core {
             #[allow(clippy::disallowed_methods)]
             std::thread::sleep(pause);
         }
-        if self.state.load().immutables.len() < MAX_IMMUTABLES {
+        if self.state.load().immutables.len() < self.shares.max_waiting {
             return Ok(());
         }
         loop {
             let seen = self.signal.generation();
-            if self.state.load().immutables.len() < MAX_IMMUTABLES {
+            if self.state.load().immutables.len() < self.shares.max_waiting {
                 return Ok(());
             }
             if self.disk_full.load(Ordering::Relaxed) {
@@ -405,6 +407,7 @@ impl Core {
         immutables.retain(|m| !Arc::ptr_eq(m, mem));
         let state = ReadState { active: old.active.clone(), immutables, version: old.version.clone() };
         self.state.store(Arc::new(state));
+        self.fit_memory();
     }
 
     /// Levels and debt of a version, tiered ranges apart.
@@ -428,8 +431,17 @@ impl Core {
         Shape { debt_bytes: leveled.debt_bytes + split.debt_bytes(), tiered: split.tiered, ..leveled }
     }
 
+    /// Gives the block cache what memtables leave of the budget.
+    fn fit_memory(&self) {
+        let memtables: usize = self.state.load().memtables().map(|m| m.bytes()).sum();
+        if let Some(bytes) = self.shares.cache_for(memtables, self.pool.held()) {
+            self.cache.set_capacity(bytes);
+        }
+    }
+
     /// Recomputes what a written byte costs.
     pub(crate) fn update_pressure(&self) {
+        self.fit_memory();
         if self.options.background != Background::Threads {
             return;
         }
@@ -441,7 +453,7 @@ impl Core {
         let garbage = collect::excess(&state.version, self.options.value_garbage_percent);
         let debt = self.shape(&state.version).debt_bytes.saturating_add(garbage) as f64;
         self.throttle.set(Pressure {
-            memtables: (waiting - 1.0).max(0.0) / (MAX_IMMUTABLES as f64 - 1.0),
+            memtables: (waiting - 1.0).max(0.0) / (self.shares.max_waiting as f64 - 1.0).max(1.0),
             level0: (level0 - L0_FREE).max(0.0) / (L0_LIMIT - L0_FREE),
             debt: (debt - free).max(0.0) / (free * 8.0),
         });

@@ -93,6 +93,10 @@ pub struct Metrics {
     pub cache_misses: u64,
     /// Bytes in the cache.
     pub cache_bytes: u64,
+    /// Memory of the parts that the budget is shared by: memtables and their pool, block cache, the log's recent entries; bytes.
+    pub memory_bytes: u64,
+    /// What these parts and all else may have together; 0 without a budget.
+    pub memory_budget: u64,
     /// Live snapshots.
     pub snapshots: u64,
     /// Highest sequence number.
@@ -102,6 +106,9 @@ pub struct Metrics {
 impl Metrics {
     pub(crate) fn of(core: &Core) -> Self {
         let state = core.state.load();
+        let memtable_bytes: u64 = state.memtables().map(|m| m.bytes() as u64).sum();
+        let (pooled_bytes, cache_bytes) = (core.pool.held() as u64, core.cache.weight());
+        let log = core.log.metrics();
         let shape = core.shape(&state.version);
         let levels = state.version.levels.iter().enumerate().map(|(i, level)| LevelMetrics {
             tables: level.files.len() as u64,
@@ -121,8 +128,8 @@ impl Metrics {
         let load = |a: &std::sync::atomic::AtomicU64| a.load(Ordering::Relaxed);
         Self {
             levels: levels.collect(),
-            memtable_bytes: state.memtables().map(|m| m.bytes() as u64).sum(),
-            pooled_bytes: core.pool.held() as u64,
+            memtable_bytes,
+            pooled_bytes,
             waiting_memtables: state.immutables.len() as u64,
             debt_bytes: shape
                 .debt_bytes
@@ -153,7 +160,9 @@ impl Metrics {
             budget_pauses,
             cache_hits,
             cache_misses,
-            cache_bytes: core.cache.weight(),
+            cache_bytes,
+            memory_bytes: memtable_bytes + pooled_bytes + cache_bytes + log.cached_bytes,
+            memory_budget: core.options.memory_budget.unwrap_or(0) as u64,
             snapshots: core.snapshots.list().len() as u64,
             last_sequence: core.visible.load(Ordering::Relaxed),
         }

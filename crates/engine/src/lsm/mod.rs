@@ -22,6 +22,7 @@ mod ingest;
 mod inspect;
 mod key;
 mod manifest;
+mod memory;
 mod memtable;
 mod merge;
 mod metrics;

@@ -4,6 +4,7 @@ use super::cache::BlockCache;
 use super::core::{Compactions, Core, Counters, ManifestState, ReadState, Signal, Writer, snapshot_edit};
 use super::files::{TableFolder, table_number};
 use super::manifest::Manifest;
+use super::memory::Shares;
 use super::memtable::{MemPool, Memtable};
 use super::options::Options;
 use super::replay::{self, Gathered};
@@ -37,7 +38,8 @@ pub(crate) fn open(env: Arc<dyn Env>, dir: &Path, options: Options) -> Result<Co
     let present: BTreeSet<u64> = names.iter().filter_map(|n| table_number(n)).collect();
     let present_values: BTreeSet<u64> = names.iter().filter_map(|n| value_number(n)).collect();
 
-    let cache = Arc::new(BlockCache::new(options.cache_bytes, options.block_bytes));
+    let shares = Shares::of(&options);
+    let cache = Arc::new(BlockCache::new(shares.cache_bytes, options.block_bytes));
     let folder = TableFolder::new(env.clone(), tables.clone(), cache.clone());
     let (mut log_index, mut last_seq, mut next_file, mut manifest_number) = (0, 0, 1, 0);
     let mut version = Version::default();
@@ -92,10 +94,11 @@ pub(crate) fn open(env: Arc<dyn Env>, dir: &Path, options: Options) -> Result<Co
     let log_options = LogOptions {
         background: options.background,
         segment_bytes: options.segment_bytes,
+        cache_bytes: shares.log_bytes,
         faults: options.log_faults,
         ..LogOptions::default()
     };
-    let gather = || Gathered::new(options.memtable_bytes);
+    let gather = || Gathered::new(shares.memtable_bytes);
     let of = ReplayOf { stream: ENGINE_STREAM, after: log_index, make: &gather };
     let (log, gathered) = Log::open_and_replay(env.clone(), &dir.join(LOG), log_options, &of)?;
     check_log(&log, log_index, &dir.join(LOG))?;
@@ -112,7 +115,7 @@ pub(crate) fn open(env: Arc<dyn Env>, dir: &Path, options: Options) -> Result<Co
         env.remove(&folder.values_path(*orphan))?;
     }
 
-    let pool = MemPool::new(options.memtable_bytes);
+    let pool = MemPool::new(shares.memtable_bytes);
     let state = ReadState {
         active: Arc::new(Memtable::new(0, pool.clone())),
         immutables: Vec::new(),
@@ -144,6 +147,7 @@ pub(crate) fn open(env: Arc<dyn Env>, dir: &Path, options: Options) -> Result<Co
         counters: Counters::default(),
         env,
         options,
+        shares,
         _lock: lock,
     };
     replay::replay(&core, log_index, gathered)?;

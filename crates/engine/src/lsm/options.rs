@@ -23,6 +23,10 @@ pub struct Options {
     pub memtable_bytes: usize,
     /// Block cache, bytes.
     pub cache_bytes: usize,
+    /// Memory that the engine may have all in all, bytes. Memtables, the log's recent entries and the block cache then share it, `cache_bytes` is
+    /// not looked at and `memtable_bytes` is a bound; a quarter is left for buffers, writes on their way to the log and the allocator's waste. At least 64 MiB. `None`: each as its own
+    /// option says.
+    pub memory_budget: Option<usize>,
     /// Log segment size, bytes.
     pub segment_bytes: u64,
     /// Target size of a sorted table, bytes.
@@ -74,6 +78,7 @@ impl Default for Options {
             background: Background::Threads,
             memtable_bytes: 64 << 20,
             cache_bytes: 64 << 20,
+            memory_budget: None,
             segment_bytes: 64 << 20,
             table_bytes: 32 << 20,
             block_bytes: 4 << 10,
@@ -96,6 +101,7 @@ impl Options {
     /// With every value brought into its range.
     pub(crate) fn normalized(mut self) -> Self {
         self.memtable_bytes = self.memtable_bytes.clamp(1 << 10, 1 << 30);
+        self.memory_budget = self.memory_budget.map(|bytes| bytes.max(64 << 20));
         self.table_bytes = self.table_bytes.clamp(1 << 10, 1 << 31);
         self.block_bytes = self.block_bytes.clamp(128, 1 << 20);
         self.level_base_bytes = self.level_base_bytes.clamp(1 << 10, 1 << 40);

@@ -4,6 +4,7 @@ mod behaviour;
 mod crash_images;
 mod faults;
 pub(crate) mod fuzz;
+mod memory;
 mod model;
 mod tiered;
 mod values;
