@@ -8,13 +8,13 @@ use super::segment::{Context, SegmentFile, Writer};
 use super::state::{Source, State};
 use super::streams::Place;
 use super::{LogOptions, Record, Replay, ReplayOf, check, recover};
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::thread::{self, JoinHandle, Thread};
+use crate::sync::{Condvar, Mutex, unlock_fair};
 use crate::{Background, Env, Error, Lsn, Result};
 use bytes::Bytes;
-use parking_lot::{Condvar, Mutex};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::thread::{JoinHandle, Thread};
 
 /// Buffered appends wait for a sync until this much is gathered, bytes.
 const BUFFERED_BYTES: u64 = 1 << 20;
@@ -147,7 +147,7 @@ impl Shared {
                 return;
             }
             gathered = now;
-            std::thread::yield_now();
+            thread::yield_now();
         }
     }
 
@@ -194,14 +194,14 @@ impl Shared {
             let mut waiters = self.waiters.lock();
             // The number rises before the waiters are looked through: either it is seen here or this thread is woken.
             if !waiters.failed && self.durable_lsn() < lsn {
-                waiters.parked.push((lsn, std::thread::current()));
+                waiters.parked.push((lsn, thread::current()));
             }
         }
         while self.durable_lsn() < lsn {
             if self.waiters.lock().failed {
                 return Err(Error::Poisoned);
             }
-            std::thread::park();
+            thread::park();
         }
         Ok(())
     }
@@ -307,7 +307,7 @@ impl Shared {
             if !writer.fill_ahead() {
                 return;
             }
-            parking_lot::MutexGuard::unlock_fair(writer);
+            unlock_fair(writer);
         }
     }
 
@@ -403,7 +403,7 @@ impl Handle {
 
     fn spawn(&self, name: &'static str, run: fn(&Shared)) -> Result<()> {
         let shared = self.shared.clone();
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared));
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared));
         let dir = || self.shared.context.dir.clone();
         self.threads.lock().push(thread.map_err(|source| Error::Io {
             op: "start thread",
@@ -419,7 +419,7 @@ impl Handle {
         self.shared.space.notify_all();
         let threads = std::mem::take(&mut *self.threads.lock());
         // A listener may have held the last handle: the sync thread cannot wait for itself, but it finishes its work.
-        if threads.iter().any(|t| t.thread().id() == std::thread::current().id()) {
+        if threads.iter().any(|t| t.thread().id() == thread::current().id()) {
             return Ok(());
         }
         for thread in threads {

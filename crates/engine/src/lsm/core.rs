@@ -22,10 +22,9 @@ use super::values::{ValueLayout, collect};
 use super::version::{LEVELS, Version, VersionEdit};
 use super::{Background, Options};
 use crate::log::{ENGINE_STREAM, Record};
+use crate::sync::{ArcSwap, Condvar, Mutex};
 use crate::{Env, Error, Log, Lsn, Result};
-use arc_swap::ArcSwap;
 use bytes::Bytes;
-use parking_lot::{Condvar, Mutex};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -38,6 +37,9 @@ pub(crate) const MAX_IMMUTABLES: usize = 8;
 const L0_LIMIT: f64 = 36.0;
 /// Tables in level 0 that cost writers nothing.
 const L0_FREE: f64 = 8.0;
+
+/// A number by which one thread tells others how far it is.
+pub(crate) type Published = crate::sync::atomic::AtomicU64;
 
 /// What a reader needs, immutable.
 pub(crate) struct ReadState {
@@ -188,14 +190,14 @@ pub(crate) struct Core {
     pub(crate) state_lock: Mutex<()>,
     pub(crate) writer: Mutex<Writer>,
     /// Every write at or below this number is complete.
-    pub(crate) visible: AtomicU64,
+    pub(crate) visible: Published,
     pub(crate) snapshots: Snapshots,
     pub(crate) manifest: Mutex<ManifestState>,
     pub(crate) next_file: AtomicU64,
     /// One flush at a time.
     pub(crate) flush_lock: Mutex<()>,
     pub(crate) compactions: Mutex<Compactions>,
-    pub(crate) flushed_epoch: AtomicU64,
+    pub(crate) flushed_epoch: Published,
     pub(crate) signal: Signal,
     pub(crate) throttle: Throttle,
     pub(crate) budget: Arc<IoBudget>,
@@ -264,6 +266,9 @@ impl Core {
         let mem = &state.active;
         let mut seq = writer.last_seq;
         let mut frees_tables = false;
+        if self.options.faults.early_publication {
+            self.visible.store(seq + batch.len() as u64, Ordering::Release);
+        }
         for op in batch {
             seq += 1;
             match op {

@@ -1,7 +1,9 @@
 //! Opening the engine: lock, manifest, table files, log, replay.
 
 use super::cache::BlockCache;
-use super::core::{Compactions, Core, Counters, ManifestState, ReadState, Signal, Writer, snapshot_edit};
+use super::core::{
+    Compactions, Core, Counters, ManifestState, Published, ReadState, Signal, Writer, snapshot_edit,
+};
 use super::files::{TableFolder, table_number};
 use super::manifest::Manifest;
 use super::memory::Shares;
@@ -13,9 +15,8 @@ use super::throttle::Throttle;
 use super::values::value_number;
 use super::version::{Version, VersionEdit};
 use crate::log::{ENGINE_STREAM, LogOptions, ReplayOf};
+use crate::sync::{ArcSwap, Mutex};
 use crate::{Env, Error, Log, Result};
-use arc_swap::ArcSwap;
-use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -131,13 +132,13 @@ pub(crate) fn open(env: Arc<dyn Env>, dir: &Path, options: Options) -> Result<Co
         state: ArcSwap::from_pointee(state),
         state_lock: Mutex::new(()),
         writer: Mutex::new(Writer { last_seq, last_index: log_index }),
-        visible: AtomicU64::new(last_seq),
+        visible: Published::new(last_seq),
         snapshots: Snapshots::default(),
         manifest: Mutex::new(ManifestState { manifest, log_index, last_seq }),
         next_file: AtomicU64::new(next_file),
         flush_lock: Mutex::new(()),
         compactions: Mutex::new(Compactions::default()),
-        flushed_epoch: AtomicU64::new(0),
+        flushed_epoch: Published::new(0),
         signal: Signal::default(),
         throttle: Throttle::default(),
         budget: Arc::default(),

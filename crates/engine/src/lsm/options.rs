@@ -66,6 +66,8 @@ pub struct EngineFaults {
     pub dropped_tombstone: bool,
     /// The manifest's records are not synced.
     pub skip_manifest_sync: bool,
+    /// A batch is published before it is in the memtable.
+    pub early_publication: bool,
     /// Value files are not synced.
     pub skip_value_sync: bool,
     /// When a value is copied out of a value file that is to go, the table keeps its pointer into that file.

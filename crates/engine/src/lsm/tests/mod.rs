@@ -4,6 +4,8 @@ mod behaviour;
 mod crash_images;
 mod faults;
 pub(crate) mod fuzz;
+#[cfg(feature = "shuttle")]
+mod interleavings;
 mod memory;
 mod model;
 mod tiered;
