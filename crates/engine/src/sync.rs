@@ -26,10 +26,10 @@ mod checked {
     pub(crate) use shuttle::sync::atomic;
     pub(crate) use shuttle::thread;
     use std::ops::{Deref, DerefMut};
-    use std::sync::Arc;
+    use std::sync::{Arc, PoisonError};
     use std::time::Duration;
 
-    const UNPOISONED: &str = "a thread panicked, which has ended the run";
+    // As with parking_lot, a lock that a panicking thread held is simply free: what unwinds may still take it.
 
     /// As parking_lot's.
     #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ mod checked {
         }
 
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-            MutexGuard(Some(self.0.lock().expect(UNPOISONED)))
+            MutexGuard(Some(self.0.lock().unwrap_or_else(PoisonError::into_inner)))
         }
     }
 
@@ -76,11 +76,11 @@ mod checked {
         }
 
         pub(crate) fn read(&self) -> shuttle::sync::RwLockReadGuard<'_, T> {
-            self.0.read().expect(UNPOISONED)
+            self.0.read().unwrap_or_else(PoisonError::into_inner)
         }
 
         pub(crate) fn write(&self) -> shuttle::sync::RwLockWriteGuard<'_, T> {
-            self.0.write().expect(UNPOISONED)
+            self.0.write().unwrap_or_else(PoisonError::into_inner)
         }
     }
 
@@ -103,7 +103,7 @@ mod checked {
 
         pub(crate) fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
             let held = guard.0.take().expect("held");
-            guard.0 = Some(self.0.wait(held).expect(UNPOISONED));
+            guard.0 = Some(self.0.wait(held).unwrap_or_else(PoisonError::into_inner));
         }
 
         pub(crate) fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, _: Duration) -> Waited {
@@ -134,11 +134,11 @@ mod checked {
         }
 
         pub(crate) fn load_full(&self) -> Arc<T> {
-            self.0.lock().expect(UNPOISONED).clone()
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
         }
 
         pub(crate) fn store(&self, value: Arc<T>) {
-            let old = std::mem::replace(&mut *self.0.lock().expect(UNPOISONED), value);
+            let old = std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), value);
             // Not under the lock: what goes with it may take locks of its own.
             drop(old);
         }

@@ -7,7 +7,7 @@
 
 use super::{DIR, open, tiny};
 use crate::env::{Env, SimEnv};
-use crate::log::{Log, LogOptions, Record};
+use crate::log::{Log, LogFaults, LogOptions, Record};
 use crate::lsm::core::Published;
 use crate::lsm::memtable::{Found, MemIter, MemPool, Memtable};
 use crate::lsm::{Background, Engine, EngineFaults, Options, WriteBatch, key};
@@ -112,7 +112,7 @@ fn a_memtable_is_read_right_while_its_shards_split() {
         };
         for round in 0..6u64 {
             let seq = done.load(Ordering::Acquire);
-            for n in [0, seq / 2, seq.saturating_sub(1), seq, 149] {
+            for n in [0, seq / 2, seq.saturating_sub(1), seq.min(149), 149] {
                 let want =
                     if n < seq { Found::Value(n.to_be_bytes().to_vec().into()) } else { Found::Missing };
                 assert_eq!(mem.get(&key(n), seq), want, "entry {n} at {seq}");
@@ -174,44 +174,49 @@ fn a_snapshot_keeps_what_it_sees_beside_compaction() {
     });
 }
 
+fn group_commit(faults: LogFaults) {
+    let env = SimEnv::new(3);
+    let shared: Arc<dyn Env> = Arc::new(env.clone());
+    let options = LogOptions { segment_bytes: 16 << 10, faults, ..LogOptions::default() };
+    let log = Arc::new(Log::open(shared, Path::new("/log"), options).expect("open"));
+    let appenders: Vec<_> = (1..=3u64)
+        .map(|stream| {
+            let (log, env) = (log.clone(), env.clone());
+            thread::spawn(move || {
+                for index in 1..=2 {
+                    let payload = vec![stream as u8; 100].into();
+                    let record = [Record::Entry { stream, index, payload }];
+                    let lsn = if index == 1 { log.append_buffered(&record) } else { log.append(&record) };
+                    if index == 2 {
+                        log.wait(lsn.expect("append")).expect("wait");
+                    }
+                }
+                // The power goes now: what was waited for is there.
+                let image = env.clone_image();
+                image.crash(stream);
+                let image: Arc<dyn Env> = Arc::new(image);
+                let options = LogOptions { background: Background::Manual, ..LogOptions::default() };
+                let after =
+                    Log::open(image, Path::new("/log"), options).expect("lost a commit: open after a crash");
+                assert_eq!(after.stream(stream).map(|s| s.last), Some(2), "stream {stream} lost a commit");
+            })
+        })
+        .collect();
+    for appender in appenders {
+        appender.join().expect("appender");
+    }
+    log.close().expect("close");
+}
+
 #[test]
 fn a_commit_that_was_waited_for_is_on_the_disk() {
-    explore(1000, || {
-        let env = SimEnv::new(3);
-        let shared: Arc<dyn Env> = Arc::new(env.clone());
-        let options = || LogOptions { segment_bytes: 16 << 10, ..LogOptions::default() };
-        let log = Arc::new(Log::open(shared, Path::new("/log"), options()).expect("open"));
-        let appenders: Vec<_> = (1..=3u64)
-            .map(|stream| {
-                let (log, env) = (log.clone(), env.clone());
-                thread::spawn(move || {
-                    for index in 1..=2 {
-                        let payload = vec![stream as u8; 100].into();
-                        let record = [Record::Entry { stream, index, payload }];
-                        let lsn = if index == 1 { log.append_buffered(&record) } else { log.append(&record) };
-                        if index == 2 {
-                            log.wait(lsn.expect("append")).expect("wait");
-                        }
-                    }
-                    // The power goes now: what was waited for is there.
-                    let image = env.clone_image();
-                    image.crash(stream);
-                    let image: Arc<dyn Env> = Arc::new(image);
-                    let options = LogOptions { background: Background::Manual, ..LogOptions::default() };
-                    let after = Log::open(image, Path::new("/log"), options).expect("open after a crash");
-                    assert_eq!(
-                        after.stream(stream).map(|s| s.last),
-                        Some(2),
-                        "stream {stream} lost a commit"
-                    );
-                })
-            })
-            .collect();
-        for appender in appenders {
-            appender.join().expect("appender");
-        }
-        log.close().expect("close");
-    });
+    explore(1000, || group_commit(LogFaults::default()));
+}
+
+#[test]
+#[should_panic(expected = "lost a commit")]
+fn a_planted_skipped_sync_is_found() {
+    explore(1000, || group_commit(LogFaults { skip_sync: true, ..LogFaults::default() }));
 }
 
 #[test]
