@@ -6,6 +6,8 @@
 
 mod cell;
 mod data;
+#[cfg(feature = "rocksdb")]
+mod differential;
 mod measure;
 mod report;
 mod stores;
@@ -23,6 +25,9 @@ const HELP: &str = "\
 usage: torc-compare [options]            run cells and print a table
        torc-compare report FILE...       print the table of results that were kept
        torc-compare ratios FILE...       the same in short: Torc over each rival
+       torc-compare differential [--seed N] [--seeds N] [--ops N] [--plant BUG] [--dir DIR]
+                                         random operations on Torc and RocksDB, compared key by key;
+                                         BUG: dropped-tombstone, dangling-pointers
 
   --engines A,B      engines to run (default: all of this build)
   --workloads A,B    workloads to run, or a prefix that ends in * (default: all)
@@ -120,6 +125,7 @@ fn main() -> Result<()> {
             println!("{}", serde_json::to_string(&cell::run(task)?)?);
             Ok(())
         }
+        Some("differential") => differential(words.skip(1)),
         Some(kind @ ("report" | "ratios")) => {
             let print = if kind == "report" { report::table } else { report::ratios };
             let mut rows = Vec::new();
@@ -133,6 +139,37 @@ fn main() -> Result<()> {
         }
         _ => run(&parse(words)?),
     }
+}
+
+#[cfg(not(feature = "rocksdb"))]
+fn differential(_: impl Iterator<Item = String>) -> Result<()> {
+    bail!("this build has no RocksDB to compare with: build with --features rocksdb")
+}
+
+#[cfg(feature = "rocksdb")]
+fn differential(mut words: impl Iterator<Item = String>) -> Result<()> {
+    let (mut seed, mut seeds, mut ops) = (1, 1, 20_000);
+    let mut planted = torc_engine::lsm::EngineFaults::default();
+    let mut dir = std::env::temp_dir().join(format!("torc-differential-{}", std::process::id()));
+    while let Some(name) = words.next() {
+        let value = words.next().with_context(|| format!("{name} needs a value\n{HELP}"))?;
+        let bad = || format!("{name} {value}");
+        match name.as_str() {
+            "--seed" => seed = value.parse().with_context(bad)?,
+            "--seeds" => seeds = value.parse().with_context(bad)?,
+            "--ops" => ops = value.parse().with_context(bad)?,
+            "--dir" => dir = value.into(),
+            "--plant" if value == "dropped-tombstone" => planted.dropped_tombstone = true,
+            "--plant" if value == "dangling-pointers" => planted.dangling_pointers = true,
+            _ => bail!("unknown option {name} {value}\n{HELP}"),
+        }
+    }
+    for seed in seed..seed + seeds {
+        remove(&dir)?;
+        // On failure the databases stay, to be looked into.
+        println!("{}", differential::run(&differential::Settings { seed, ops, dir: dir.clone(), planted })?);
+    }
+    remove(&dir)
 }
 
 /// The folder that `load` filled for these settings.

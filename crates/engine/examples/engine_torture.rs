@@ -19,6 +19,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use torc_engine::env::RealEnv;
+use torc_engine::lsm::TieredRanges;
 use torc_engine::{Engine, Options, WriteBatch};
 
 const THREADS: u64 = 4;
@@ -27,8 +28,16 @@ const KEYS: u64 = 3000;
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 
 fn options(round: u64) -> Options {
-    // Small, so that flushes, compactions and recycling go on all the time; another size each round.
+    // Small, so that flushes, compactions and recycling go on all the time; another size each round. In some rounds most values lie
+    // apart from the tree, and one thread's keys are compacted by size tiers.
+    let tiered = TieredRanges::default();
+    if round % 2 == 1 {
+        tiered.insert(b"t2", b"t3");
+    }
     Options {
+        separate_bytes: [4096, 60, 120][round as usize % 3],
+        value_file_bytes: 128 << 10,
+        tiered,
         memtable_bytes: (64 << 10) << (round % 4),
         segment_bytes: (256 << 10) << (round % 3),
         table_bytes: 128 << 10,

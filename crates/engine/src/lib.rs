@@ -11,6 +11,7 @@ pub mod env;
 mod error;
 pub mod log;
 pub mod lsm;
+mod sync;
 
 pub use env::Env;
 pub use error::{Error, Result};

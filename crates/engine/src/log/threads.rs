@@ -12,13 +12,13 @@ use super::segment::{Context, SegmentFile, Writer};
 use super::state::{PlannedSpare, Source, State};
 use super::streams::Place;
 use super::{LogOptions, Record, Replay, ReplayOf, check, recover};
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::thread::{self, JoinHandle, Thread};
+use crate::sync::{Condvar, Mutex, MutexGuard, spin, unlock_fair};
 use crate::{Background, Env, Error, Lsn, Result};
 use bytes::Bytes;
-use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::thread::{JoinHandle, Thread};
 
 /// Buffered appends wait for a sync until this much is gathered, bytes.
 const BUFFERED_BYTES: u64 = 1 << 20;
@@ -91,7 +91,7 @@ impl<'a> Turn<'a> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         // Fair, or the filling of a segment would take its next turn before anybody who waits for one.
-        self.writer.take().map(MutexGuard::unlock_fair);
+        self.writer.take().map(unlock_fair);
         match self.wrote {
             Some((upto, leaders)) => self.shared.wake(upto, leaders),
             None => self.shared.wake_leader(),
@@ -203,7 +203,7 @@ impl Shared {
         if let Some(next) = next {
             next.unpark();
         }
-        let me = std::thread::current().id();
+        let me = thread::current().id();
         for (_, thread) in ready.iter().filter(|(_, thread)| thread.id() != me) {
             thread.unpark();
         }
@@ -229,7 +229,7 @@ impl Shared {
             }
             idle = if now > gathered { 0 } else { idle + 1 };
             gathered = now;
-            (0..TURN).for_each(|_| std::hint::spin_loop());
+            spin(TURN);
         }
     }
 
@@ -288,14 +288,14 @@ impl Shared {
             }
             if listed {
                 drop(waiters);
-                std::thread::park();
+                thread::park();
                 continue;
             }
             // The number rises before the waiters are looked through: either it is seen here, or this entry is.
             if self.durable_lsn() >= lsn {
                 return Ok(());
             }
-            waiters.parked.push((lsn, std::thread::current()));
+            waiters.parked.push((lsn, thread::current()));
             listed = true;
         }
         Ok(())
@@ -494,7 +494,7 @@ impl Handle {
 
     fn spawn(&self, name: &'static str, run: fn(&Shared)) -> Result<()> {
         let shared = self.shared.clone();
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared));
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared));
         let dir = || self.shared.context.dir.clone();
         self.threads.lock().push(thread.map_err(|source| Error::Io {
             op: "start thread",
@@ -510,7 +510,7 @@ impl Handle {
         self.shared.space.notify_all();
         let threads = std::mem::take(&mut *self.threads.lock());
         // A listener may have held the last handle: the sync thread cannot wait for itself, but it finishes its work.
-        if threads.iter().any(|t| t.thread().id() == std::thread::current().id()) {
+        if threads.iter().any(|t| t.thread().id() == thread::current().id()) {
             return Ok(());
         }
         for thread in threads {

@@ -92,7 +92,7 @@ impl Hasher for FixedHasher {
 /// See the module's comment.
 pub(crate) struct BlockCache {
     cache: Option<Cache<Key, Cached, ByBytes, FixedState, DefaultLifecycle<Key, Cached>>>,
-    capacity: u64,
+    capacity: AtomicU64,
     pinned: AtomicU64,
     counters: [Counters; STRIPES],
 }
@@ -129,7 +129,8 @@ impl BlockCache {
                 .expect("the three required options are set");
             Cache::with_options(options, ByBytes, FixedState, DefaultLifecycle::default())
         });
-        Self { cache, capacity: capacity as u64, pinned: AtomicU64::new(0), counters: Default::default() }
+        let capacity = AtomicU64::new(capacity as u64);
+        Self { cache, capacity, pinned: AtomicU64::new(0), counters: Default::default() }
     }
 
     #[inline]
@@ -148,9 +149,16 @@ impl BlockCache {
         }
     }
 
+    /// Changes the budget. What is beyond it goes at once, but for what tables keep, which is not taken from them.
+    pub(crate) fn set_capacity(&self, bytes: usize) {
+        if self.capacity.swap(bytes as u64, Ordering::Relaxed) != bytes as u64 {
+            self.fit();
+        }
+    }
+
     /// Takes `bytes` of the budget for something that a table keeps itself. False if too much is kept already.
     pub(crate) fn pin(&self, bytes: u64) -> bool {
-        let limit = self.capacity / 2;
+        let limit = self.capacity.load(Ordering::Relaxed) / 2;
         let taken = self.pinned.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |p| {
             p.checked_add(bytes).filter(|&sum| sum <= limit)
         });
@@ -169,9 +177,10 @@ impl BlockCache {
     /// Sizes the cache to what tables leave of the budget.
     fn fit(&self) {
         if let Some(cache) = &self.cache {
-            let room = self.capacity - self.pinned.load(Ordering::Relaxed).min(self.capacity / 2);
+            let capacity = self.capacity.load(Ordering::Relaxed);
+            let room = capacity.saturating_sub(self.pinned.load(Ordering::Relaxed));
             // In steps, so that the shards are not resized for every partition.
-            let room = room.next_multiple_of((self.capacity / 64).max(1)).min(self.capacity);
+            let room = room.next_multiple_of((capacity / 64).max(1)).min(capacity);
             if room != cache.capacity() {
                 cache.set_capacity(room);
             }

@@ -11,18 +11,20 @@ use super::cache::BlockCache;
 use super::files::TableFolder;
 use super::key::{KIND_DELETE, KIND_PUT, MAX_SEQ};
 use super::manifest::Manifest;
+use super::memory::Shares;
 use super::memtable::{Found, MemPool, Memtable};
-use super::picker::{PickerOptions, Running, debt_bytes};
+use super::picker::{PickerOptions, Running, Targets, debt_bytes, scores, targets};
 use super::snapshot::Snapshots;
 use super::table::TableLayout;
 use super::throttle::{Pressure, Throttle};
+use super::tiered::{Split, Tiered};
+use super::values::{ValueLayout, collect};
 use super::version::{LEVELS, Version, VersionEdit};
 use super::{Background, Options};
 use crate::log::{ENGINE_STREAM, Record};
+use crate::sync::{ArcSwap, Condvar, Mutex};
 use crate::{Env, Error, Log, Lsn, Result};
-use arc_swap::ArcSwap;
 use bytes::Bytes;
-use parking_lot::{Condvar, Mutex};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -35,6 +37,9 @@ pub(crate) const MAX_IMMUTABLES: usize = 8;
 const L0_LIMIT: f64 = 36.0;
 /// Tables in level 0 that cost writers nothing.
 const L0_FREE: f64 = 8.0;
+
+/// A number by which one thread tells others how far it is.
+pub(crate) type Published = crate::sync::atomic::AtomicU64;
 
 /// What a reader needs, immutable.
 pub(crate) struct ReadState {
@@ -57,11 +62,13 @@ impl ReadState {
                 Found::Value(v) => return Ok(Some(v)),
                 Found::Deleted => return Ok(None),
                 Found::Missing => {}
+                Found::Apart(_) => unreachable!("a memtable holds its values"),
             }
         }
         match self.version.get(key, bloom::key_hash(key), seq)? {
             Found::Value(v) => Ok(Some(v)),
             Found::Deleted | Found::Missing => Ok(None),
+            Found::Apart(_) => unreachable!("a version resolves its pointers"),
         }
     }
 }
@@ -77,6 +84,14 @@ pub(crate) enum Logging {
     Synced,
     /// It is on the disk when the write returns.
     Awaited,
+}
+
+/// What compaction makes of a version.
+pub(crate) struct Shape {
+    pub(crate) targets: Targets,
+    pub(crate) scores: [u64; LEVELS],
+    pub(crate) debt_bytes: u64,
+    pub(crate) tiered: Vec<Tiered>,
 }
 
 /// What the write lock guards.
@@ -99,6 +114,8 @@ pub(crate) struct ManifestState {
 pub(crate) struct Compactions {
     pub(crate) running: Vec<Running>,
     pub(crate) next_id: u64,
+    /// A rewrite that gathers values is among them.
+    pub(crate) collecting: bool,
     /// Somebody compacts by hand or moves the whole tree: start none.
     pub(crate) paused: usize,
 }
@@ -145,6 +162,13 @@ pub(crate) struct Counters {
     pub(crate) moves: AtomicU64,
     pub(crate) compaction_read_bytes: AtomicU64,
     pub(crate) compaction_write_bytes: AtomicU64,
+    /// Bytes of value files that flushes and ingests, and that compactions wrote; records copied from one file to another.
+    /// Bytes of tables in tiered ranges that compactions wrote: out of level 0, and out of runs that were there.
+    pub(crate) tiered_first_bytes: AtomicU64,
+    pub(crate) tiered_again_bytes: AtomicU64,
+    pub(crate) value_flush_bytes: AtomicU64,
+    pub(crate) value_compaction_bytes: AtomicU64,
+    pub(crate) value_copied_bytes: AtomicU64,
     pub(crate) user_bytes: AtomicU64,
     /// Bytes that flushes and compactions wrote into each level, and compactions read from it.
     pub(crate) written: [AtomicU64; LEVELS],
@@ -158,6 +182,7 @@ pub(crate) struct Core {
     pub(crate) env: Arc<dyn Env>,
     pub(crate) dir: PathBuf,
     pub(crate) options: Options,
+    pub(crate) shares: Shares,
     pub(crate) folder: Arc<TableFolder>,
     pub(crate) cache: Arc<BlockCache>,
     pub(crate) log: Log,
@@ -167,14 +192,14 @@ pub(crate) struct Core {
     pub(crate) state_lock: Mutex<()>,
     pub(crate) writer: Mutex<Writer>,
     /// Every write at or below this number is complete.
-    pub(crate) visible: AtomicU64,
+    pub(crate) visible: Published,
     pub(crate) snapshots: Snapshots,
     pub(crate) manifest: Mutex<ManifestState>,
     pub(crate) next_file: AtomicU64,
     /// One flush at a time.
     pub(crate) flush_lock: Mutex<()>,
     pub(crate) compactions: Mutex<Compactions>,
-    pub(crate) flushed_epoch: AtomicU64,
+    pub(crate) flushed_epoch: Published,
     pub(crate) signal: Signal,
     pub(crate) throttle: Throttle,
     pub(crate) budget: Arc<IoBudget>,
@@ -193,6 +218,15 @@ impl Core {
             block_bytes: self.options.block_bytes,
             compression: self.options.compression,
             bits_per_key: self.options.bloom_bits_per_key,
+        }
+    }
+
+    pub(crate) fn value_layout(&self) -> ValueLayout {
+        ValueLayout {
+            separate_bytes: self.options.separate_bytes,
+            file_bytes: self.options.value_file_bytes,
+            compression: self.options.compression,
+            skip_sync: self.options.faults.skip_value_sync,
         }
     }
 
@@ -237,6 +271,9 @@ impl Core {
         let mem = &state.active;
         let mut seq = writer.last_seq;
         let mut frees_tables = false;
+        if self.options.faults.early_publication {
+            self.visible.store(seq + batch.len() as u64, Ordering::Release);
+        }
         for op in batch {
             seq += 1;
             match op {
@@ -255,7 +292,7 @@ impl Core {
         writer.last_seq = seq;
         self.visible.store(seq, Ordering::Release);
         self.counters.user_bytes.fetch_add(batch.as_bytes().len() as u64, Ordering::Relaxed);
-        if mem.bytes() >= self.options.memtable_bytes {
+        if mem.bytes() >= self.shares.memtable_bytes {
             self.rotate();
         } else if frees_tables {
             self.flush_soon.store(true, Ordering::Relaxed);
@@ -293,12 +330,12 @@ impl Core {
             #[allow(clippy::disallowed_methods)]
             std::thread::sleep(pause);
         }
-        if self.state.load().immutables.len() < MAX_IMMUTABLES {
+        if self.state.load().immutables.len() < self.shares.max_waiting {
             return Ok(());
         }
         loop {
             let seen = self.signal.generation();
-            if self.state.load().immutables.len() < MAX_IMMUTABLES {
+            if self.state.load().immutables.len() < self.shares.max_waiting {
                 return Ok(());
             }
             if self.disk_full.load(Ordering::Relaxed) {
@@ -352,6 +389,11 @@ impl Core {
                 file.mark_obsolete();
             }
         }
+        for (number, live) in &old.values {
+            if !version.values.contains_key(number) {
+                live.file.mark_obsolete();
+            }
+        }
         {
             let _guard = self.state_lock.lock();
             let old = self.state.load_full();
@@ -375,10 +417,41 @@ impl Core {
         immutables.retain(|m| !Arc::ptr_eq(m, mem));
         let state = ReadState { active: old.active.clone(), immutables, version: old.version.clone() };
         self.state.store(Arc::new(state));
+        self.fit_memory();
+    }
+
+    /// Levels and debt of a version, tiered ranges apart.
+    pub(crate) fn shape(&self, version: &Version) -> Shape {
+        let options = self.picker_options();
+        let ranges = self.options.tiered.list();
+        let of = |v: &Version| {
+            let t = targets(v, options);
+            Shape {
+                scores: scores(v, &t, options),
+                targets: t,
+                debt_bytes: debt_bytes(v, options),
+                tiered: Vec::new(),
+            }
+        };
+        if ranges.is_empty() {
+            return of(version);
+        }
+        let split = Split::of(version, ranges);
+        let leveled = of(&split.leveled);
+        Shape { debt_bytes: leveled.debt_bytes + split.debt_bytes(), tiered: split.tiered, ..leveled }
+    }
+
+    /// Gives the block cache what memtables leave of the budget.
+    fn fit_memory(&self) {
+        let memtables: usize = self.state.load().memtables().map(|m| m.bytes()).sum();
+        if let Some(bytes) = self.shares.cache_for(memtables, self.pool.held()) {
+            self.cache.set_capacity(bytes);
+        }
     }
 
     /// Recomputes what a written byte costs.
     pub(crate) fn update_pressure(&self) {
+        self.fit_memory();
         if self.options.background != Background::Threads {
             return;
         }
@@ -387,9 +460,10 @@ impl Core {
         let level0 = state.version.levels[0].files.len() as f64;
         // Debt that costs nothing: what a few level-0 compactions amount to.
         let free = self.options.level_base_bytes as f64 * 8.0;
-        let debt = debt_bytes(&state.version, self.picker_options()) as f64;
+        let garbage = collect::excess(&state.version, self.options.value_garbage_percent);
+        let debt = self.shape(&state.version).debt_bytes.saturating_add(garbage) as f64;
         self.throttle.set(Pressure {
-            memtables: (waiting - 1.0).max(0.0) / (MAX_IMMUTABLES as f64 - 1.0),
+            memtables: (waiting - 1.0).max(0.0) / (self.shares.max_waiting as f64 - 1.0).max(1.0),
             level0: (level0 - L0_FREE).max(0.0) / (L0_LIMIT - L0_FREE),
             debt: (debt - free).max(0.0) / (free * 8.0),
         });
@@ -406,6 +480,7 @@ pub(crate) fn snapshot_edit(
     VersionEdit {
         added: version.files().map(|(l, f)| (l, f.meta.clone())).collect(),
         removed: Vec::new(),
+        added_values: version.values.values().map(|live| live.file.meta.clone()).collect(),
         log_index: Some(log_index),
         last_seq: Some(last_seq),
         next_file,

@@ -1,9 +1,10 @@
-//! Table files as the manifest knows them: numbers, bounds, counts; opened on first use and kept open while some version
+//! Table files as the manifest knows them: numbers, bounds, counts, the value files they refer to; opened on first use and kept open while some version
 //! of the tree refers to them. The last reference to an obsolete file queues it for removal.
 
 use super::cache::BlockCache;
 use super::codec::{Reader, put_bytes, put_varint};
 use super::table::{Table, TableSummary};
+use super::values::{ValueRef, values_name};
 use crate::{Env, Result};
 use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
@@ -16,10 +17,13 @@ pub(crate) struct FileMeta {
     pub(crate) number: u64,
     /// If not 0: the sequence number of all its entries.
     pub(crate) global_seq: u64,
+    /// What its pointers refer to, by file.
+    pub(crate) refs: Vec<ValueRef>,
     pub(crate) summary: TableSummary,
 }
 
 impl FileMeta {
+    /// Without its references, which the manifest has apart.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         let s = &self.summary;
         for v in [self.number, self.global_seq, s.size] {
@@ -56,7 +60,12 @@ impl FileMeta {
             range_dels: r.varint()?,
             raw_bytes: r.varint()?,
         };
-        (summary.smallest <= summary.largest).then_some(Self { number, global_seq, summary })
+        (summary.smallest <= summary.largest).then_some(Self {
+            number,
+            global_seq,
+            refs: Vec::new(),
+            summary,
+        })
     }
 
     pub(crate) fn smallest(&self) -> &[u8] {
@@ -140,7 +149,20 @@ pub(crate) struct TableFolder {
     pub(crate) dir: PathBuf,
     pub(crate) cache: Arc<BlockCache>,
     /// Files nobody refers to any more, to be removed.
-    garbage: Mutex<Vec<u64>>,
+    garbage: Mutex<Vec<Garbage>>,
+}
+
+/// A file to be removed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Garbage {
+    Table(u64),
+    Values(u64),
+}
+
+impl std::fmt::Debug for TableFolder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.dir.display())
+    }
 }
 
 impl TableFolder {
@@ -152,17 +174,27 @@ impl TableFolder {
         self.dir.join(table_name(number))
     }
 
+    pub(crate) fn values_path(&self, number: u64) -> PathBuf {
+        self.dir.join(values_name(number))
+    }
+
+    /// Queues a file for removal.
+    pub(crate) fn discard(&self, garbage: Garbage) {
+        self.garbage.lock().push(garbage);
+    }
+
     /// Removes one file that nobody refers to. False if there is none.
     pub(crate) fn collect_one(&self) -> Result<bool> {
-        let Some(number) = self.garbage.lock().pop() else { return Ok(false) };
-        match self.env.remove(&self.path(number)) {
-            Ok(()) => Ok(true),
-            Err(e) => {
-                // Left behind: the next open removes it as an orphan.
-                tracing::warn!(number, error = %e, "could not remove an obsolete table");
-                Ok(true)
-            }
+        let Some(garbage) = self.garbage.lock().pop() else { return Ok(false) };
+        let path = match garbage {
+            Garbage::Table(number) => self.path(number),
+            Garbage::Values(number) => self.values_path(number),
+        };
+        if let Err(e) = self.env.remove(&path) {
+            // Left behind: the next open removes it as an orphan.
+            tracing::warn!(?path, error = %e, "could not remove an obsolete file");
         }
+        Ok(true)
     }
 }
 
@@ -216,7 +248,7 @@ impl TableFile {
 impl Drop for TableFile {
     fn drop(&mut self) {
         if *self.obsolete.get_mut() {
-            self.folder.garbage.lock().push(self.meta.number);
+            self.folder.discard(Garbage::Table(self.meta.number));
         }
     }
 }

@@ -6,6 +6,12 @@
 pub trait CompactionFilter: Send + Sync {
     /// Whether `key`, which lies in the output of a compaction, keeps `value`.
     fn keeps(&self, key: &[u8], value: &[u8]) -> bool;
+
+    /// Whether a large value of this key, which lies apart from the tree, is to be read for [`CompactionFilter::keeps`]. Every compaction that
+    /// meets the key then reads the value: a filter that can tell from the key that there is nothing to decide says no.
+    fn reads_large(&self, _key: &[u8]) -> bool {
+        true
+    }
 }
 
 /// The filter of the options: none, or shared.

@@ -9,6 +9,7 @@ use super::rewrite::{RewritePlan, Rewriter};
 use super::version::VersionEdit;
 use crate::log::{ENGINE_STREAM, Record};
 use crate::{Error, Result};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -70,10 +71,15 @@ impl Core {
             version: self.state.load().version.clone(),
             output_level: None,
             table_bytes: u64::MAX,
+            boundaries: Vec::new(),
+            end: None,
             layout: self.layout(),
+            values: self.value_layout(),
+            relocate: BTreeSet::new(),
             filter: Filter::default(),
             budget: None,
             drops_tombstones: false,
+            dangling_pointers: false,
             cancel: None,
         };
         let mut source = MemIter::new(mem.clone(), None, false);
@@ -81,14 +87,15 @@ impl Core {
         let mut merge = MergeIter::new(vec![Source::Mem(source)], false);
         merge.seek(&[])?;
         let outputs = Rewriter::new(plan, &self.folder, &self.next_file, None).run(&mut merge)?;
-        let bytes: u64 = outputs.iter().map(|f| f.summary.size).sum();
+        let (bytes, value_bytes) = (outputs.table_bytes(), outputs.value_bytes());
         self.env.sync_dir(&self.folder.dir)?;
         let log_index = match self.options.faults.early_truncation {
             false => mem.log_index(),
             true => self.state.load().active.log_index(),
         };
         let edit = VersionEdit {
-            added: outputs.into_iter().map(|f| (0, f)).collect(),
+            added: outputs.tables.into_iter().map(|f| (0, f)).collect(),
+            added_values: outputs.values,
             log_index: Some(log_index),
             last_seq: Some(mem.last_seq()),
             ..VersionEdit::default()
@@ -97,6 +104,7 @@ impl Core {
         self.counters.flushes.fetch_add(1, Ordering::Relaxed);
         self.counters.flush_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.counters.written[0].fetch_add(bytes, Ordering::Relaxed);
+        self.counters.value_flush_bytes.fetch_add(value_bytes, Ordering::Relaxed);
         if log_index > 0 {
             // Not waited for: a replay of what is in tables already does not happen, and costs nothing but log space until then.
             let truncate = Record::TruncatePrefix { stream: ENGINE_STREAM, through: log_index };

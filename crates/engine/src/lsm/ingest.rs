@@ -3,10 +3,12 @@
 use super::core::Core;
 use super::files::FileMeta;
 use super::files::KeyRange;
-use super::key::{KIND_PUT, tag};
+use super::key::{KIND_POINTER, KIND_PUT, tag};
 use super::table::TableBuilder;
+use super::values::{ValueMeta, ValueRef, ValueWriter};
 use super::version::{LEVELS, Version, VersionEdit};
 use crate::{Error, Result};
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 impl Core {
@@ -16,9 +18,15 @@ impl Core {
         V: AsRef<[u8]>,
     {
         let mut created = Vec::new();
-        let result = self.write_ingested(entries, &mut created).and_then(|files| self.add_ingested(files));
+        let mut values = ValueWriter::new(&self.folder, &self.next_file, self.value_layout());
+        let result = self.write_ingested(entries, &mut values, &mut created).and_then(|(files, values)| {
+            let bytes = values.iter().map(|v| v.size).sum();
+            self.counters.value_flush_bytes.fetch_add(bytes, Ordering::Relaxed);
+            self.add_ingested(files, values)
+        });
         // A manifest in doubt may name them: then the next open decides.
         if result.is_err() && !self.manifest.lock().manifest.in_doubt() {
+            values.abandon();
             for number in created {
                 let _ = self.env.remove(&self.folder.path(number));
             }
@@ -29,14 +37,23 @@ impl Core {
     fn write_ingested<K, V>(
         &self,
         entries: impl IntoIterator<Item = (K, V)>,
+        values: &mut ValueWriter<'_>,
         created: &mut Vec<u64>,
-    ) -> Result<Vec<FileMeta>>
+    ) -> Result<(Vec<FileMeta>, Vec<ValueMeta>)>
     where
         K: AsRef<[u8]>,
         V: AsRef<[u8]>,
     {
         let mut files = Vec::new();
         let mut open: Option<(u64, TableBuilder)> = None;
+        let mut refs: BTreeMap<u64, ValueRef> = BTreeMap::new();
+        let mut finish =
+            |number: u64, builder: TableBuilder, refs: &mut BTreeMap<u64, ValueRef>| -> Result<()> {
+                let refs = std::mem::take(refs).into_values().collect();
+                files.push(FileMeta { number, global_seq: 0, refs, summary: builder.finish()? });
+                Ok(())
+            };
+        let mut pointer = Vec::new();
         let mut last: Option<Vec<u8>> = None;
         for (key, value) in entries {
             let key = key.as_ref();
@@ -48,7 +65,7 @@ impl Core {
             if let Some((number, builder)) =
                 open.take_if(|(_, b)| b.estimated_size() >= self.options.table_bytes)
             {
-                files.push(FileMeta { number, global_seq: 0, summary: builder.finish()? });
+                finish(number, builder, &mut refs)?;
             }
             let (_, builder) = match &mut open {
                 Some(open) => open,
@@ -59,21 +76,33 @@ impl Core {
                     none.insert((number, TableBuilder::create(&*self.env, &path, number, self.layout())?))
                 }
             };
-            builder.add(key, tag(0, KIND_PUT), value.as_ref())?;
+            let value = value.as_ref();
+            if values.takes(value) {
+                let to = values.add(key, value)?;
+                let r = refs.entry(to.file).or_insert(ValueRef { file: to.file, ..ValueRef::default() });
+                r.records += 1;
+                r.bytes += to.record_bytes();
+                pointer.clear();
+                to.encode(&mut pointer);
+                builder.add(key, tag(0, KIND_POINTER), &pointer)?;
+            } else {
+                builder.add(key, tag(0, KIND_PUT), value)?;
+            }
             let last = last.get_or_insert_default();
             last.clear();
             last.extend_from_slice(key);
         }
         if let Some((number, builder)) = open {
-            files.push(FileMeta { number, global_seq: 0, summary: builder.finish()? });
+            finish(number, builder, &mut refs)?;
         }
+        let values = values.finish()?;
         self.env.sync_dir(&self.folder.dir)?;
-        Ok(files)
+        Ok((files, values))
     }
 
     /// Makes the tables part of the tree. Writers wait meanwhile: the tables get a sequence number above all that is written, and
     /// nothing older may still be in a memtable, where it would be found first.
-    fn add_ingested(&self, mut files: Vec<FileMeta>) -> Result<()> {
+    fn add_ingested(&self, mut files: Vec<FileMeta>, values: Vec<ValueMeta>) -> Result<()> {
         if files.is_empty() {
             return Ok(());
         }
@@ -96,6 +125,7 @@ impl Core {
         let level = if running.running.is_empty() { lowest_free_level(&version, &files) } else { 0 };
         let edit = VersionEdit {
             added: files.into_iter().map(|f| (level, f)).collect(),
+            added_values: values,
             last_seq: Some(seq),
             ..VersionEdit::default()
         };

@@ -4,7 +4,10 @@ use super::cache::BlockCache;
 use super::files::{TableFolder, table_number};
 use super::manifest::Manifest;
 use super::open::TABLES;
+use super::options::Options;
+use super::picker::{PickerOptions, debt_bytes, scores, targets};
 use super::table::Table;
+use super::values::{collect, walk};
 use super::version::Version;
 use crate::{Env, Error, Result};
 use std::fmt::Write;
@@ -26,7 +29,36 @@ fn show(key: &[u8]) -> String {
     }
 }
 
-/// The levels and tables of the engine in `dir`, one line each.
+/// Debt, space amplification and fullness of the levels.
+fn shape(version: &Version) -> String {
+    let options = PickerOptions { base_bytes: Options::default().level_base_bytes };
+    let t = targets(version, options);
+    let scores = scores(version, &t, options);
+    let (values, garbage) = collect::totals(version);
+    let tables: u64 = version.levels.iter().map(|l| l.bytes).sum();
+    let last = version.levels.iter().rev().find(|l| l.bytes > 0).map_or(0, |l| l.bytes);
+    let live = last + values - garbage;
+    let amplification = if live == 0 { 1.0 } else { (tables + values) as f64 / live as f64 };
+    let mut out = format!(
+        "debt: {} bytes to rewrite; space amplification {amplification:.2} ({} bytes, {live} in the last level and live values)\n",
+        debt_bytes(version, options),
+        tables + values
+    );
+    for (number, level) in version.levels.iter().enumerate().filter(|(_, l)| !l.files.is_empty()) {
+        let entries: u64 = level.files.iter().map(|f| f.meta.summary.entries).sum();
+        let deletes: u64 = level.files.iter().map(|f| f.meta.summary.deletes).sum();
+        let _ = writeln!(
+            out,
+            "  level {number}: {:.0} % full, target {} bytes, {entries} entries, {deletes} of them deletes",
+            scores[number] as f64 / 10.0,
+            t.bytes[number]
+        );
+    }
+    out
+}
+
+/// The levels and tables of the engine in `dir`, one line each, and what compaction owes if the engine runs with the default level sizes and no
+/// size-tiered ranges, which the folder does not say.
 ///
 /// # Errors
 /// Those of reading the manifest; [`Error::Corrupt`] if its edits do not fit each other.
@@ -55,6 +87,7 @@ pub fn inspect_manifest(env: &Arc<dyn Env>, dir: &Path) -> Result<String> {
         recovered.number,
         recovered.edits.len()
     );
+    out.push_str(&shape(&version));
     for (number, level) in version.levels.iter().enumerate().filter(|(_, l)| !l.files.is_empty()) {
         let _ = writeln!(out, "level {number}: {} tables, {} bytes", level.files.len(), level.bytes);
         for file in &level.files {
@@ -75,7 +108,51 @@ pub fn inspect_manifest(env: &Arc<dyn Env>, dir: &Path) -> Result<String> {
             );
         }
     }
+    let (all, garbage) = collect::totals(&version);
+    if !version.values.is_empty() {
+        let _ = writeln!(
+            out,
+            "value files: {}, {all} bytes of values, {garbage} of them garbage",
+            version.values.len()
+        );
+    }
+    for live in version.values.values() {
+        let m = &live.file.meta;
+        let _ = writeln!(
+            out,
+            "  {:06}.val {:>10} bytes  {:>8} values of {} bytes  live: {} of {} bytes",
+            m.number, m.size, m.records, m.bytes, live.records, live.bytes
+        );
+    }
     Ok(out)
+}
+
+/// The records of a value file, one line each.
+///
+/// # Errors
+/// Those of reading it; [`Error::Corrupt`] at the first record that is not whole.
+pub fn inspect_values(env: &Arc<dyn Env>, path: &Path) -> Result<String> {
+    let file = env.open(path, crate::env::OpenMode::Read)?;
+    let mut data = vec![0; usize::try_from(file.len()?).unwrap_or(usize::MAX)];
+    file.read_at(0, &mut data)?;
+    let mut lines = String::new();
+    let (mut records, mut bytes) = (0u64, 0u64);
+    let number = walk(&data, path, |pointer, key, value| {
+        records += 1;
+        bytes += value.len() as u64;
+        let _ = writeln!(
+            lines,
+            "  at {:>10}: {:>9} bytes for {}, {} bytes stored, checksum {:016x}",
+            pointer.offset,
+            value.len(),
+            show(key),
+            pointer.len,
+            pointer.checksum
+        );
+        Ok(())
+    })?;
+    let head = format!("{}: value file {number}, {records} values of {bytes} bytes\n", path.display());
+    Ok(head + &lines)
 }
 
 /// What a table file says of itself.

@@ -7,6 +7,8 @@ pub(crate) const MAX_SEQ: u64 = (1 << 60) - 1;
 pub(crate) const KIND_DELETE: u64 = 0;
 /// The key has the value that follows.
 pub(crate) const KIND_PUT: u64 = 1;
+/// The key has a value, which is in a value file; what follows is the pointer. In tables only.
+pub(crate) const KIND_POINTER: u64 = 2;
 
 /// Sequence number and kind in one word; a greater tag is newer.
 #[inline]

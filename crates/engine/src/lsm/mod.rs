@@ -3,7 +3,7 @@
 //! Above come the replicas, who know what keys mean; below are [`crate::env`] and [`crate::log`]. A write goes to the log and the
 //! memtable ([`core`]); full memtables become tables of level 0 ([`flush`]); [`picker`] and [`compact`] keep the levels in shape; a read
 //! looks through memtables and levels, newest first ([`core`], [`version`]); [`scan`] merges them. Formats are drawn in docs/formats:
-//! batch.md, sstable.md, manifest.md.
+//! batch.md, sstable.md, values.md, manifest.md.
 //!
 //! Nothing here reads a clock, and with [`Background::Manual`] nothing here starts work of its own.
 
@@ -22,6 +22,7 @@ mod ingest;
 mod inspect;
 mod key;
 mod manifest;
+mod memory;
 mod memtable;
 mod merge;
 mod metrics;
@@ -37,6 +38,8 @@ mod sorted_keys;
 mod table;
 mod threads;
 mod throttle;
+mod tiered;
+mod values;
 mod verify;
 mod version;
 
@@ -45,13 +48,14 @@ pub use batch::{BATCH_VERSION, Op, Ops, WriteBatch};
 pub use budget::IoBudget;
 pub use engine::Engine;
 pub use filter::{CompactionFilter, Filter};
-pub use inspect::{inspect_manifest, inspect_table};
+pub use inspect::{inspect_manifest, inspect_table, inspect_values};
 pub use manifest::MANIFEST_VERSION;
 pub use metrics::{LevelMetrics, Metrics};
 pub use options::{Background, EngineFaults, Options};
 pub use scan::{Scan, ScanItem};
 pub use snapshot::Snapshot;
 pub use table::Compression;
+pub use tiered::TieredRanges;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -1,19 +1,22 @@
 //! Opening the engine: lock, manifest, table files, log, replay.
 
 use super::cache::BlockCache;
-use super::core::{Compactions, Core, Counters, ManifestState, ReadState, Signal, Writer, snapshot_edit};
+use super::core::{
+    Compactions, Core, Counters, ManifestState, Published, ReadState, Signal, Writer, snapshot_edit,
+};
 use super::files::{TableFolder, table_number};
 use super::manifest::Manifest;
+use super::memory::Shares;
 use super::memtable::{MemPool, Memtable};
 use super::options::Options;
 use super::replay::{self, Gathered};
 use super::snapshot::Snapshots;
 use super::throttle::Throttle;
+use super::values::value_number;
 use super::version::{Version, VersionEdit};
 use crate::log::{ENGINE_STREAM, LogOptions, ReplayOf};
+use crate::sync::{ArcSwap, Mutex};
 use crate::{Env, Error, Log, Result};
-use arc_swap::ArcSwap;
-use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,9 +35,12 @@ pub(crate) fn open(env: Arc<dyn Env>, dir: &Path, options: Options) -> Result<Co
     let recovered = Manifest::recover(&*env, dir)?;
     env.create_dir_all(&tables)?;
     env.sync_dir(dir)?;
-    let present: BTreeSet<u64> = env.list(&tables)?.iter().filter_map(|n| table_number(n)).collect();
+    let names = env.list(&tables)?;
+    let present: BTreeSet<u64> = names.iter().filter_map(|n| table_number(n)).collect();
+    let present_values: BTreeSet<u64> = names.iter().filter_map(|n| value_number(n)).collect();
 
-    let cache = Arc::new(BlockCache::new(options.cache_bytes, options.block_bytes));
+    let shares = Shares::of(&options);
+    let cache = Arc::new(BlockCache::new(shares.cache_bytes, options.block_bytes));
     let folder = TableFolder::new(env.clone(), tables.clone(), cache.clone());
     let (mut log_index, mut last_seq, mut next_file, mut manifest_number) = (0, 0, 1, 0);
     let mut version = Version::default();
@@ -54,7 +60,7 @@ pub(crate) fn open(env: Arc<dyn Env>, dir: &Path, options: Options) -> Result<Co
                 next_file = edit.next_file.unwrap_or(0).max(next_file);
             }
         }
-        None if present.is_empty() => {}
+        None if present.is_empty() && present_values.is_empty() => {}
         None => {
             return Err(Error::Corrupt {
                 what: "manifest",
@@ -73,15 +79,27 @@ pub(crate) fn open(env: Arc<dyn Env>, dir: &Path, options: Options) -> Result<Co
             detail: "named by the manifest, but there is no such file".into(),
         });
     }
-    next_file = next_file.max(present.last().map_or(0, |n| n + 1));
+    let live_values: BTreeSet<u64> = version.values.keys().copied().collect();
+    if let Some(missing) = live_values.difference(&present_values).next() {
+        return Err(Error::Corrupt {
+            what: "value file",
+            path: folder.values_path(*missing),
+            offset: 0,
+            detail: "tables refer to it, but there is no such file".into(),
+        });
+    }
+    for last in [present.last(), present_values.last()].into_iter().flatten() {
+        next_file = next_file.max(last.saturating_add(1));
+    }
 
     let log_options = LogOptions {
         background: options.background,
         segment_bytes: options.segment_bytes,
+        cache_bytes: shares.log_bytes,
         faults: options.log_faults,
         ..LogOptions::default()
     };
-    let gather = || Gathered::new(options.memtable_bytes);
+    let gather = || Gathered::new(shares.memtable_bytes);
     let of = ReplayOf { stream: ENGINE_STREAM, after: log_index, make: &gather };
     let (log, gathered) = Log::open_and_replay(env.clone(), &dir.join(LOG), log_options, &of)?;
     check_log(&log, log_index, &dir.join(LOG))?;
@@ -94,8 +112,11 @@ pub(crate) fn open(env: Arc<dyn Env>, dir: &Path, options: Options) -> Result<Co
     for orphan in present.difference(&live) {
         env.remove(&folder.path(*orphan))?;
     }
+    for orphan in present_values.difference(&live_values) {
+        env.remove(&folder.values_path(*orphan))?;
+    }
 
-    let pool = MemPool::new(options.memtable_bytes);
+    let pool = MemPool::new(shares.memtable_bytes);
     let state = ReadState {
         active: Arc::new(Memtable::new(0, pool.clone())),
         immutables: Vec::new(),
@@ -111,13 +132,13 @@ pub(crate) fn open(env: Arc<dyn Env>, dir: &Path, options: Options) -> Result<Co
         state: ArcSwap::from_pointee(state),
         state_lock: Mutex::new(()),
         writer: Mutex::new(Writer { last_seq, last_index: log_index }),
-        visible: AtomicU64::new(last_seq),
+        visible: Published::new(last_seq),
         snapshots: Snapshots::default(),
         manifest: Mutex::new(ManifestState { manifest, log_index, last_seq }),
         next_file: AtomicU64::new(next_file),
         flush_lock: Mutex::new(()),
         compactions: Mutex::new(Compactions::default()),
-        flushed_epoch: AtomicU64::new(0),
+        flushed_epoch: Published::new(0),
         signal: Signal::default(),
         throttle: Throttle::default(),
         budget: Arc::default(),
@@ -127,6 +148,7 @@ pub(crate) fn open(env: Arc<dyn Env>, dir: &Path, options: Options) -> Result<Co
         counters: Counters::default(),
         env,
         options,
+        shares,
         _lock: lock,
     };
     replay::replay(&core, log_index, gathered)?;
@@ -155,6 +177,9 @@ pub(crate) fn write_checkpoint(core: &Core, to: &Path, version: &Version, edit: 
     for (_, file) in version.files() {
         let name = super::files::table_name(file.meta.number);
         core.env.link(&core.folder.path(file.meta.number), &tables.join(name))?;
+    }
+    for &number in version.values.keys() {
+        core.env.link(&core.folder.values_path(number), &tables.join(super::values::values_name(number)))?;
     }
     core.env.sync_dir(&tables)?;
     Manifest::create(core.env.clone(), to, 1, edit)?;

@@ -167,7 +167,7 @@ fn pick_deletes(
 }
 
 /// Whether a deeper table overlaps what the table's deletes span.
-fn hides_something(version: &Version, level: usize, f: &TableFile) -> bool {
+pub(crate) fn hides_something(version: &Version, level: usize, f: &TableFile) -> bool {
     let deeper = &version.levels[level + 1..];
     let overlaps = |range: &KeyRange| deeper.iter().any(|l| l.overlapping(range).next().is_some());
     if f.meta.summary.range_dels == 0 {
@@ -241,7 +241,7 @@ fn pick_level(
 }
 
 /// Adds the overlapping tables of the output level; `None` if that clashes.
-fn merge_into(
+pub(crate) fn merge_into(
     version: &Version,
     mut inputs: Vec<(usize, Arc<TableFile>)>,
     output_level: usize,
@@ -263,12 +263,12 @@ fn merge_into(
 }
 
 /// Whether a running compaction writes to the same part of the level.
-fn clashes(range: &KeyRange, output_level: usize, running: &[Running]) -> bool {
+pub(crate) fn clashes(range: &KeyRange, output_level: usize, running: &[Running]) -> bool {
     running.iter().any(|r| r.output_level == output_level && r.range.overlaps(range))
 }
 
 /// Tables that one range delete of a newer table covers whole, and no snapshot looks into: they go without being read.
-fn pick_covered(version: &Version, busy: &BTreeSet<u64>, snapshots: &[u64]) -> Option<Compaction> {
+pub(crate) fn pick_covered(version: &Version, busy: &BTreeSet<u64>, snapshots: &[u64]) -> Option<Compaction> {
     let oldest = snapshots.first().copied().unwrap_or(u64::MAX);
     let mut inputs: Vec<(usize, Arc<TableFile>)> = Vec::new();
     for (level, newer) in version.files().filter(|(_, f)| f.meta.summary.range_dels > 0) {
@@ -334,7 +334,7 @@ mod tests {
                 entries: 1000,
                 ..TableSummary::default()
             };
-            edit.added.push((*level, FileMeta { number: i as u64, global_seq: 0, summary }));
+            edit.added.push((*level, FileMeta { number: i as u64, summary, ..FileMeta::default() }));
         }
         Version::default().apply(&edit, &folder).unwrap()
     }

@@ -114,7 +114,7 @@ pub(crate) fn replay(core: &Core, flushed: u64, gathered: Vec<Gathered>) -> Resu
         let version = core.state.load().version.clone();
         core.state.store(Arc::new(ReadState { active: newest.clone(), immutables, version }));
     }
-    if newest.bytes() >= core.options.memtable_bytes {
+    if newest.bytes() >= core.shares.memtable_bytes {
         core.rotate();
     } else if newest.has_range_dels() {
         // A drop that a crash overtook: its space is not to wait for the memtable to fill.
@@ -125,7 +125,7 @@ pub(crate) fn replay(core: &Core, flushed: u64, gathered: Vec<Gathered>) -> Resu
 
 /// Memtables of about the usual size, in the order of their epochs.
 fn build(core: &Core, runs: Vec<BulkRun>, mut last_seq: u64) -> Vec<Arc<Memtable>> {
-    let limit = core.options.memtable_bytes;
+    let limit = core.shares.memtable_bytes;
     let mut groups: Vec<(Vec<BulkRun>, u64, usize)> = Vec::new();
     for run in runs {
         let (operations, bytes) = (run.operations(), run.bytes());

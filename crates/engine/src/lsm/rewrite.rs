@@ -6,12 +6,15 @@
 use super::budget::IoBudget;
 use super::files::{FileMeta, KeyRange, TableFile, TableFolder};
 use super::filter::Filter;
-use super::key::{KIND_DELETE, KIND_PUT, kind_of, seq_of, tag};
+use super::key::{KIND_DELETE, KIND_POINTER, KIND_PUT, kind_of, seq_of, tag};
 use super::merge::MergeIter;
 use super::range_del::{Fragment, RangeDels};
 use super::table::{TableBuilder, TableLayout};
+use super::values::{Pointer, ValueLayout, ValueMeta, ValueRef, ValueWriter};
 use super::version::{LEVELS, Version};
 use crate::{Error, Result};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -27,13 +30,22 @@ pub(crate) struct RewritePlan {
     pub(crate) output_level: Option<usize>,
     /// Size at which an output is closed; `u64::MAX` for one output.
     pub(crate) table_bytes: u64,
+    /// Keys at which outputs are cut, ascending.
+    pub(crate) boundaries: Vec<Vec<u8>>,
+    /// The rewrite ends before this key; `None`: at the end of the input. The range deletes do not reach beyond it.
+    pub(crate) end: Option<Vec<u8>>,
     pub(crate) layout: TableLayout,
+    pub(crate) values: ValueLayout,
+    /// Value files whose values are copied where a pointer leads to them.
+    pub(crate) relocate: BTreeSet<u64>,
     /// What need not be kept.
     pub(crate) filter: Filter,
     /// Pays for what is read and written, where somebody may pause.
     pub(crate) budget: Option<Arc<IoBudget>>,
     /// A planted bug: deletes go whatever lies below them.
     pub(crate) drops_tombstones: bool,
+    /// A planted bug: a copied value's old pointer is kept.
+    pub(crate) dangling_pointers: bool,
     /// Given up as soon as this is set: the engine is closing.
     pub(crate) cancel: Option<Arc<AtomicBool>>,
 }
@@ -42,6 +54,10 @@ pub(crate) struct RewritePlan {
 /// of it has to rewrite.
 const MAX_GRANDPARENTS: u64 = 10;
 
+/// An output is closed early when it refers to this many times its target size of values: what a collection rewrites whole, and a drop
+/// frees whole, stays small.
+const VALUES_PER_TABLE: u64 = 16;
+
 /// Bytes of entries between payments.
 const PAY_BYTES: u64 = 128 << 10;
 
@@ -49,6 +65,25 @@ const PAY_BYTES: u64 = 128 << 10;
 #[inline]
 fn stripe(snapshots: &[u64], seq: u64) -> usize {
     if snapshots.is_empty() { 0 } else { snapshots.partition_point(|&s| s < seq) }
+}
+
+/// What a rewrite leaves.
+#[derive(Default)]
+pub(crate) struct Rewritten {
+    pub(crate) tables: Vec<FileMeta>,
+    pub(crate) values: Vec<ValueMeta>,
+    /// Length of the records that were copied from one value file to another.
+    pub(crate) copied_bytes: u64,
+}
+
+impl Rewritten {
+    pub(crate) fn table_bytes(&self) -> u64 {
+        self.tables.iter().map(|f| f.summary.size).sum()
+    }
+
+    pub(crate) fn value_bytes(&self) -> u64 {
+        self.values.iter().map(|f| f.size).sum()
+    }
 }
 
 /// The rewriting itself.
@@ -60,6 +95,13 @@ pub(crate) struct Rewriter<'a> {
     /// Numbers of all files created, to be removed if this fails.
     created: Vec<u64>,
     outputs: Vec<FileMeta>,
+    values: ValueWriter<'a>,
+    /// What the current output refers to: records and bytes by file.
+    refs: BTreeMap<u64, (u64, u64)>,
+    ref_bytes: u64,
+    pointer: Vec<u8>,
+    /// Bytes of values read and written here.
+    copied: u64,
     /// Range deletes that outlive the rewrite.
     kept_dels: RangeDels,
     /// First key that the current output is responsible for; `None`: from the start.
@@ -67,6 +109,7 @@ pub(crate) struct Rewriter<'a> {
     below: Below,
     grandparents: Vec<Arc<TableFile>>,
     next_grandparent: usize,
+    next_boundary: usize,
     grandparent_bytes: u64,
 }
 
@@ -100,7 +143,13 @@ impl<'a> Rewriter<'a> {
             }
             _ => Vec::new(),
         };
+        let values = ValueWriter::new(folder, next_file, plan.values);
         Self {
+            values,
+            refs: BTreeMap::new(),
+            ref_bytes: 0,
+            pointer: Vec::new(),
+            copied: 0,
             plan,
             folder,
             next_file,
@@ -112,20 +161,22 @@ impl<'a> Rewriter<'a> {
             below,
             grandparents,
             next_grandparent: 0,
+            next_boundary: 0,
             grandparent_bytes: 0,
         }
     }
 
     /// Writes everything that `merge` (positioned at its start) still yields. On failure no file is left behind.
-    pub(crate) fn run(mut self, merge: &mut MergeIter) -> Result<Vec<FileMeta>> {
-        let result = self.write(merge);
+    pub(crate) fn run(mut self, merge: &mut MergeIter) -> Result<Rewritten> {
+        let result = self.write(merge).and_then(|()| self.values.finish());
         if result.is_err() {
             self.builder = None;
+            self.values.abandon();
             for &number in &self.created {
                 let _ = self.folder.env.remove(&self.folder.path(number));
             }
         }
-        result.map(|()| self.outputs)
+        result.map(|values| Rewritten { tables: self.outputs, values, copied_bytes: self.copied })
     }
 
     fn write(&mut self, merge: &mut MergeIter) -> Result<()> {
@@ -134,7 +185,7 @@ impl<'a> Rewriter<'a> {
         let mut started = false;
         let mut read = 0u32;
         let mut paid = 0u64;
-        while merge.valid() {
+        while merge.valid() && self.plan.end.as_deref().is_none_or(|end| merge.key() < end) {
             read = read.wrapping_add(1);
             if read.is_multiple_of(1024) {
                 self.check_cancel()?;
@@ -153,13 +204,25 @@ impl<'a> Rewriter<'a> {
                 last_key.extend_from_slice(key);
             }
             let s = stripe(&self.plan.snapshots, seq);
+            // A value that was read for the filter, so that it is read once.
+            let mut whole = None;
             if let Some(filter) = &self.plan.filter.0
                 && newest
                 && s == self.plan.snapshots.len()
-                && kind_of(tag_in) == KIND_PUT
-                && !filter.keeps(&last_key, merge.value())
             {
-                tag_in = tag(seq, KIND_DELETE);
+                let kept = match kind_of(tag_in) {
+                    KIND_PUT => filter.keeps(&last_key, merge.value()),
+                    KIND_POINTER if filter.reads_large(&last_key) => {
+                        let value = self.plan.version.read_value(merge.value(), &last_key)?;
+                        let kept = filter.keeps(&last_key, &value);
+                        whole = Some(value);
+                        kept
+                    }
+                    _ => true,
+                };
+                if !kept {
+                    tag_in = tag(seq, KIND_DELETE);
+                }
             }
             let hidden = last_stripe == Some(s) || self.deleted_by_range(key, seq, s);
             last_stripe = Some(s);
@@ -168,14 +231,16 @@ impl<'a> Rewriter<'a> {
                 let gone = bottom || self.plan.drops_tombstones;
                 if !(gone && kind_of(tag_in) == KIND_DELETE) {
                     // At the bottom nobody compares sequence numbers any more, unless an older range delete stays; zeros compress.
-                    let zero = bottom && kind_of(tag_in) == KIND_PUT && self.kept_dels.find(key).is_none();
-                    let tag_out = if zero { tag(0, KIND_PUT) } else { tag_in };
-                    let value = if kind_of(tag_out) == KIND_PUT { merge.value() } else { &[] };
-                    self.emit(&last_key, tag_out, value)?;
+                    let kind = kind_of(tag_in);
+                    let zero = bottom && kind != KIND_DELETE && self.kept_dels.find(key).is_none();
+                    let tag_out = if zero { tag(0, kind) } else { tag_in };
+                    let value = if kind == KIND_DELETE { &[] } else { merge.value() };
+                    self.emit(&last_key, tag_out, value, whole)?;
                 }
             }
             merge.step()?;
         }
+        self.pass_boundaries(None)?;
         self.close(None)
     }
 
@@ -209,13 +274,16 @@ impl<'a> Rewriter<'a> {
         newer.checked_sub(1).is_some_and(|i| stripe(&self.plan.snapshots, f.seqs[i]) == s)
     }
 
-    fn emit(&mut self, key: &[u8], tag: u64, value: &[u8]) -> Result<()> {
+    /// Writes an entry out. `whole` is the value that a pointer leads to, if it is at hand.
+    fn emit(&mut self, key: &[u8], tag: u64, value: &[u8], whole: Option<Bytes>) -> Result<()> {
         // Versions of one key stay in one table.
         let new_key = self.builder.as_ref().is_none_or(|(_, b)| b.last_key() != key);
         if new_key {
+            self.pass_boundaries(Some(key))?;
             self.pass_grandparents(key);
             let full = self.builder.as_ref().is_some_and(|(_, b)| {
                 b.estimated_size() >= self.plan.table_bytes
+                    || self.ref_bytes / VALUES_PER_TABLE >= self.plan.table_bytes
                     || self.grandparent_bytes > MAX_GRANDPARENTS.saturating_mul(self.plan.table_bytes)
             });
             if full {
@@ -225,8 +293,68 @@ impl<'a> Rewriter<'a> {
         if self.builder.is_none() {
             self.create()?;
         }
+        let (tag, apart) = self.place(key, tag, value, whole)?;
         if let Some((_, builder)) = &mut self.builder {
-            builder.add(key, tag, value)?;
+            builder.add(key, tag, if apart { &self.pointer } else { value })?;
+        }
+        Ok(())
+    }
+
+    /// Puts a value into a value file if it belongs into one, or into another one. The entry's tag, and whether its value is now `self.pointer`.
+    fn place(&mut self, key: &[u8], tag_in: u64, value: &[u8], whole: Option<Bytes>) -> Result<(u64, bool)> {
+        let new = match kind_of(tag_in) {
+            KIND_PUT if self.values.takes(value) => self.values.add(key, value)?,
+            KIND_POINTER => {
+                let Some(old) = Pointer::decode(value) else {
+                    // Reported by whoever can name the place.
+                    self.plan.version.read_value(value, key)?;
+                    return Ok((tag_in, false));
+                };
+                if !self.plan.relocate.contains(&old.file) {
+                    self.refer(old);
+                    return Ok((tag_in, false));
+                }
+                let whole = match whole {
+                    Some(whole) => whole,
+                    None => self.plan.version.read_value(value, key)?,
+                };
+                self.check_cancel()?;
+                self.pay(old.record_bytes());
+                self.copied += old.record_bytes();
+                let new = self.values.add(key, &whole)?;
+                if self.plan.dangling_pointers {
+                    self.refer(new);
+                    return Ok((tag_in, false));
+                }
+                new
+            }
+            _ => return Ok((tag_in, false)),
+        };
+        self.refer(new);
+        self.pointer.clear();
+        new.encode(&mut self.pointer);
+        Ok((tag(seq_of(tag_in), KIND_POINTER), true))
+    }
+
+    /// Counts a pointer of the current output.
+    fn refer(&mut self, pointer: Pointer) {
+        let (records, bytes) = self.refs.entry(pointer.file).or_default();
+        *records += 1;
+        *bytes += pointer.record_bytes();
+        self.ref_bytes += pointer.record_bytes();
+    }
+
+    /// Cuts at the boundaries up to `key`; `None`: at all that are left.
+    fn pass_boundaries(&mut self, key: Option<&[u8]>) -> Result<()> {
+        while let Some(boundary) = self.plan.boundaries.get(self.next_boundary)
+            && key.is_none_or(|key| boundary[..] <= *key)
+        {
+            self.next_boundary += 1;
+            // Only if something may lie on its lower side.
+            if self.builder.is_some() || !self.kept_dels.is_empty() {
+                let boundary = boundary.clone();
+                self.close(Some(&boundary))?;
+            }
         }
         Ok(())
     }
@@ -264,7 +392,10 @@ impl<'a> Rewriter<'a> {
             builder.add_fragment(f);
         }
         let summary = builder.finish()?;
-        self.outputs.push(FileMeta { number, global_seq: 0, summary });
+        self.ref_bytes = 0;
+        let refs = std::mem::take(&mut self.refs).into_iter();
+        let refs = refs.map(|(file, (records, bytes))| ValueRef { file, records, bytes }).collect();
+        self.outputs.push(FileMeta { number, global_seq: 0, refs, summary });
         Ok(())
     }
 }

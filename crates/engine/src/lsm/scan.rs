@@ -1,7 +1,7 @@
 //! Scans: the live keys of a range as of a sequence number.
 
 use super::core::ReadState;
-use super::key::{KIND_PUT, kind_of, seq_of};
+use super::key::{KIND_DELETE, KIND_POINTER, kind_of, seq_of};
 use super::memtable::MemIter;
 use super::merge::{MergeIter, RunFiles, RunIter, Source};
 use super::range_del::{RangeDelMap, RangeDels};
@@ -31,8 +31,10 @@ pub struct Scan {
     merge: Option<MergeIter>,
     dels: RangeDels,
     key: Vec<u8>,
-    /// Reverse: the value of the current key. Forward: it is the merge's.
+    /// Reverse: the value of the current key. Forward: it is the merge's, unless it lies apart.
     value: Bytes,
+    /// Forward: the current value lies apart from the tree and has been read into `value`.
+    apart: bool,
     has_key: bool,
     done: bool,
 }
@@ -50,6 +52,7 @@ impl Scan {
             dels: RangeDels::default(),
             key: Vec::new(),
             value: Bytes::new(),
+            apart: false,
             has_key: false,
             done,
         }
@@ -79,14 +82,14 @@ impl Scan {
     /// The current value, after [`Scan::advance`] answered true.
     pub fn value(&self) -> &[u8] {
         match &self.merge {
-            Some(merge) if !self.reverse && !self.done => merge.value(),
+            Some(merge) if !self.reverse && !self.done && !self.apart => merge.value(),
             _ => &self.value,
         }
     }
 
     fn value_bytes(&self) -> Bytes {
         match &self.merge {
-            Some(merge) if !self.reverse && !self.done => merge.value_bytes(),
+            Some(merge) if !self.reverse && !self.done && !self.apart => merge.value_bytes(),
             _ => self.value.clone(),
         }
     }
@@ -180,7 +183,11 @@ impl Scan {
             self.key.clear();
             self.key.extend_from_slice(key);
             self.has_key = true;
-            if kind_of(tag) == KIND_PUT && self.dels.cover(&self.key, self.seq) <= seq_of(tag) {
+            if kind_of(tag) != KIND_DELETE && self.dels.cover(&self.key, self.seq) <= seq_of(tag) {
+                self.apart = kind_of(tag) == KIND_POINTER;
+                if self.apart {
+                    self.value = self.state.version.read_value(merge.value(), &self.key)?;
+                }
                 return Ok(true);
             }
         }
@@ -204,9 +211,12 @@ impl Scan {
                 merge.step()?;
             }
             if let Some(tag) = newest
-                && kind_of(tag) == KIND_PUT
+                && kind_of(tag) != KIND_DELETE
                 && self.dels.cover(&self.key, self.seq) <= seq_of(tag)
             {
+                if kind_of(tag) == KIND_POINTER {
+                    self.value = self.state.version.read_value(&self.value, &self.key)?;
+                }
                 return Ok(true);
             }
         }

@@ -1,10 +1,10 @@
 //! Snapshots: sequence numbers that compaction must respect while somebody holds them.
 
-use super::core::Core;
-use parking_lot::Mutex;
+use super::core::{Core, Published};
+use crate::sync::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 /// A consistent view at one sequence number. Keeps old versions alive while held.
 #[derive(Clone)]
@@ -49,7 +49,7 @@ pub(crate) struct Snapshots {
 
 impl Snapshots {
     /// Registers a snapshot of now. The number is read under the lock: a compaction that asked before sees nothing newer than it.
-    fn take(&self, visible: &AtomicU64) -> u64 {
+    fn take(&self, visible: &Published) -> u64 {
         let mut live = self.live.lock();
         let seq = visible.load(Ordering::Acquire);
         *live.entry(seq).or_default() += 1;

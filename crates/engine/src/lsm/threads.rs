@@ -1,10 +1,10 @@
 //! The engine's own threads: one flushes, the others compact and remove files.
 
 use super::core::Core;
-use parking_lot::Mutex;
+use crate::sync::Mutex;
+use crate::sync::thread::{self, JoinHandle};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Pause after a failed flush or compaction before it is tried again.
@@ -63,7 +63,7 @@ impl Threads {
                 }
             }
         };
-        self.handles.lock().push(std::thread::Builder::new().name(name.to_string()).spawn(run)?);
+        self.handles.lock().push(thread::Builder::new().name(name.to_string()).spawn(run)?);
         Ok(())
     }
 
@@ -71,7 +71,7 @@ impl Threads {
     pub(crate) fn stop(&self) {
         self.core.closed.store(true, Ordering::Release);
         self.core.signal.notify();
-        let me = std::thread::current().id();
+        let me = thread::current().id();
         for handle in self.handles.lock().drain(..) {
             if handle.thread().id() != me {
                 // A panic in the thread has been reported by the panic hook.

@@ -2,9 +2,12 @@
 
 use super::core::Core;
 use super::files::TableFile;
-use super::key::{KIND_DELETE, kind_of};
+use super::key::{KIND_DELETE, KIND_POINTER, kind_of};
 use super::table::{Access, TableIter};
+use super::values::{Pointer, ValueRef};
+use super::version::Version;
 use crate::{Error, Result};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -13,12 +16,13 @@ const CHUNK: u64 = 1 << 20;
 impl Core {
     pub(crate) fn verify(&self) -> Vec<Error> {
         let version = self.state.load().version.clone();
-        version.files().filter_map(|(_, f)| verify_table(f).err()).collect()
+        let tables = version.files().filter_map(|(_, f)| verify_table(f, &version).err());
+        tables.chain(version.values.values().filter_map(|live| live.file.verify().err())).collect()
     }
 }
 
 /// Blocks first, so that damage is named by its place; then the whole file's checksum, for what no block covers.
-fn verify_table(file: &Arc<TableFile>) -> Result<()> {
+fn verify_table(file: &Arc<TableFile>, version: &Version) -> Result<()> {
     let table = file.table()?;
     let corrupt = |detail: String| Error::Corrupt {
         what: "table",
@@ -31,6 +35,7 @@ fn verify_table(file: &Arc<TableFile>) -> Result<()> {
     iter.seek(&[])?;
     let (mut entries, mut deletes) = (0u64, 0u64);
     let mut last: Option<(Vec<u8>, u64)> = None;
+    let mut refs: BTreeMap<u64, ValueRef> = BTreeMap::new();
     while iter.valid() {
         let (key, tag) = (iter.key(), iter.tag());
         let ordered = match &last {
@@ -42,6 +47,13 @@ fn verify_table(file: &Arc<TableFile>) -> Result<()> {
         }
         entries += 1;
         deletes += u64::from(kind_of(tag) == KIND_DELETE);
+        if kind_of(tag) == KIND_POINTER {
+            version.read_value(iter.value(), key)?;
+            let to = Pointer::decode(iter.value()).expect("just followed");
+            let r = refs.entry(to.file).or_insert(ValueRef { file: to.file, ..ValueRef::default() });
+            r.records += 1;
+            r.bytes += to.record_bytes();
+        }
         let (k, t) = last.get_or_insert_default();
         k.clear();
         k.extend_from_slice(key);
@@ -52,6 +64,13 @@ fn verify_table(file: &Arc<TableFile>) -> Result<()> {
         return Err(corrupt(format!(
             "{entries} entries and {deletes} deletes, the manifest says {} and {}",
             m.entries, m.deletes
+        )));
+    }
+    if !refs.values().eq(&file.meta.refs) {
+        return Err(corrupt(format!(
+            "points to {:?}, the manifest says {:?}",
+            refs.into_values().collect::<Vec<_>>(),
+            file.meta.refs
         )));
     }
     table.check_filters()?;

@@ -42,6 +42,11 @@ enum What {
         /// The file, tables/NNNNNN.sst in a node's folder
         file: PathBuf,
     },
+    /// One file of large values
+    Values {
+        /// The file, tables/NNNNNN.val in a node's folder
+        file: PathBuf,
+    },
 }
 
 fn env() -> Arc<dyn Env> {
@@ -67,8 +72,10 @@ pub fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     let m = engine.metrics();
     let tables: u64 = m.levels.iter().map(|l| l.tables).sum();
     println!(
-        "{tables} tables of {} bytes and {} streams of the log read: {}",
+        "{tables} tables of {} bytes, {} files of large values of {} bytes and {} streams of the log read: {}",
         m.table_bytes(),
+        m.value_files,
+        m.value_live_bytes + m.value_garbage_bytes,
         engine.log().streams().len(),
         if problems.is_empty() { "all is well".into() } else { format!("{} problems", problems.len()) }
     );
@@ -87,6 +94,7 @@ pub fn inspect(args: &InspectArgs) -> anyhow::Result<ExitCode> {
             torc_engine::log::inspect_log(&env(), &data.join("log"))?
         }
         What::Table { file } => torc_engine::lsm::inspect_table(&env(), file)?,
+        What::Values { file } => torc_engine::lsm::inspect_values(&env(), file)?,
     };
     print!("{text}");
     Ok(ExitCode::SUCCESS)

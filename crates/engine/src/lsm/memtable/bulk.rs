@@ -8,8 +8,8 @@ use super::{ENTRY_OVERHEAD, MemPool, Memtable, RANGE_DEL_OVERHEAD, ShardMap};
 use crate::lsm::batch::{Op, Ops};
 use crate::lsm::key::{KIND_DELETE, KIND_PUT, common_prefix, prefix8, tag};
 use crate::lsm::sorted_keys::SortedKeys;
+use crate::sync::{ArcSwap, RwLock};
 use bytes::Bytes;
-use parking_lot::RwLock;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -163,14 +163,12 @@ impl Memtable {
         run.arena.seal();
         // The chunks so far came from the allocator; those of later writes do not.
         run.arena.set_pool(pool.clone());
-        let mem = Self {
-            map: arc_swap::ArcSwap::from_pointee(shards(&run, last_seq, &pool)),
-            ..Self::new(epoch, pool)
-        };
+        let mem =
+            Self { map: ArcSwap::from_pointee(shards(&run, last_seq, &pool)), ..Self::new(epoch, pool) };
         for (start, end, number) in &run.range_dels {
             mem.range_dels.write().insert(start, end, last_seq + 1 + u64::from(*number));
         }
-        use std::sync::atomic::Ordering::Relaxed;
+        use crate::sync::atomic::Ordering::Relaxed;
         mem.has_range_dels.store(!run.range_dels.is_empty(), Relaxed);
         mem.bytes.store(run.bytes, Relaxed);
         mem.entries.store(run.entries.len() + run.range_dels.len(), Relaxed);

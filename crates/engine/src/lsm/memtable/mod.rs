@@ -18,12 +18,11 @@ pub(crate) use pool::MemPool;
 use super::key::{kind_of, search_tag, seq_of, tag};
 use super::range_del::{RangeDelMap, RangeDels};
 use super::sorted_keys::SortedKeys;
-use arc_swap::ArcSwap;
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{ArcSwap, RwLock};
 use bytes::Bytes;
-use parking_lot::RwLock;
 use shard::Shard;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// Memory that an entry costs beyond its key and value: leaf slot and record header.
 const ENTRY_OVERHEAD: usize = 36;
@@ -66,6 +65,8 @@ impl ShardMap {
 pub(crate) enum Found {
     /// The key has this value.
     Value(Bytes),
+    /// The key has the value that this pointer leads to. Only from a table.
+    Apart(Bytes),
     /// The key was deleted.
     Deleted,
     /// Look in older sources.

@@ -3,10 +3,10 @@
 
 use super::arena::CHUNK;
 use super::leaf::Leaf;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
-use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// See the module's comment.
 #[derive(Debug, Default)]

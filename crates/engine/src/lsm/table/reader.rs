@@ -8,7 +8,7 @@ use crate::env::{File, OpenMode};
 use crate::lsm::bloom;
 use crate::lsm::cache::{BlockCache, Cached};
 use crate::lsm::codec::Reader;
-use crate::lsm::key::{KIND_DELETE, kind_of, search_tag, seq_of, tag};
+use crate::lsm::key::{KIND_DELETE, KIND_POINTER, kind_of, search_tag, seq_of, tag};
 use crate::lsm::memtable::Found;
 use crate::lsm::range_del::{Fragment, RangeDels};
 use crate::lsm::sorted_keys::SortedKeys;
@@ -192,7 +192,11 @@ impl Table {
                     BlockGet::Found(t, value) => {
                         let t = self.override_tag(t);
                         let deleted = seq_of(t) < cover || kind_of(t) == KIND_DELETE;
-                        return Ok(if deleted { Found::Deleted } else { Found::Value(block.value(value)) });
+                        return Ok(match kind_of(t) {
+                            _ if deleted => Found::Deleted,
+                            KIND_POINTER => Found::Apart(block.value(value)),
+                            _ => Found::Value(block.value(value)),
+                        });
                     }
                     BlockGet::PastEnd if index.separator(i) == key => {}
                     BlockGet::Absent | BlockGet::PastEnd => return Ok(none),

@@ -1,7 +1,7 @@
 //! Crash exploration: the disk is copied after every single write, sync, rename and removal of a workload, the power is cut on
 //! each copy, and the copy must open with every batch that was durable at that point, whole batches only, no deleted key back.
 
-use super::{open, tiny};
+use super::{apart, open, tiny};
 use crate::Result;
 use crate::env::SimEnv;
 use crate::log::LogFaults;
@@ -116,12 +116,23 @@ fn every_crash_point_recovers() {
 }
 
 #[test]
+fn every_crash_point_recovers_with_values_apart() {
+    let explored = explore(&apart(20), 300).unwrap();
+    println!("{explored} crash points explored");
+    assert!(explored > 1500, "{explored}");
+}
+
+#[test]
 fn planted_bugs_are_found() {
     let faults = |faults: EngineFaults| Options { faults, ..tiny() };
     let none = EngineFaults::default();
     let planted = [
         ("early truncation", faults(EngineFaults { early_truncation: true, ..none })),
         ("manifest not synced", faults(EngineFaults { skip_manifest_sync: true, ..none })),
+        (
+            "value files not synced",
+            Options { faults: EngineFaults { skip_value_sync: true, ..none }, ..apart(20) },
+        ),
         (
             "log not synced",
             Options { log_faults: LogFaults { skip_sync: true, ..LogFaults::default() }, ..tiny() },

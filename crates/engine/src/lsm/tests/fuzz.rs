@@ -3,8 +3,9 @@
 //!
 //! `TORC_FUZZ_SEED` and `TORC_FUZZ_ROUNDS` choose another stream of cases and how many.
 
-use super::{DIR, open, tiny};
+use super::{DIR, apart, open, tiny};
 use crate::env::{Env, OpenMode, SimEnv};
+use crate::lsm::Options;
 use crate::lsm::batch::{self, WriteBatch};
 use crate::lsm::bloom;
 use crate::lsm::cache::BlockCache;
@@ -13,6 +14,7 @@ use crate::lsm::range_del::Fragment;
 use crate::lsm::table::{
     Access, Compression, Table, TableBuilder, TableIter, TableLayout, blocks_of, seal_block,
 };
+use crate::lsm::values;
 use crate::lsm::version::VersionEdit;
 use bytes::Bytes;
 use rand::{Rng, SeedableRng};
@@ -165,15 +167,15 @@ fn batches_and_edits() {
     }
     let edit = {
         let env = SimEnv::new(0);
-        let engine = open(&env, tiny()).unwrap();
+        let engine = open(&env, apart(60)).unwrap();
         for n in 0..300u32 {
             let mut b = WriteBatch::new();
-            b.put(&n.to_be_bytes(), &[1; 50]);
+            b.put(&n.to_be_bytes(), &vec![1; if n % 20 == 0 { 70 } else { 50 }]);
             engine.write(&b).unwrap();
         }
         while engine.background_step().unwrap() {}
         drop(engine);
-        drop(open(&env, tiny()).unwrap());
+        drop(open(&env, apart(60)).unwrap());
         let name = env
             .list(Path::new(DIR))
             .unwrap()
@@ -183,7 +185,7 @@ fn batches_and_edits() {
         let mut data = vec![0; file.len().unwrap() as usize];
         file.read_at(0, &mut data).unwrap();
         let edits = manifest::edits(&data).unwrap();
-        assert!(edits[0].added.len() > 3);
+        assert!(edits[0].added.len() > 3 && !edits[0].added_values.is_empty());
         edits[0].encode()
     };
     assert!(VersionEdit::decode(&edit).is_some());
@@ -212,12 +214,88 @@ fn batches_and_edits() {
     assert!(batches > 0 && edits > 0);
 }
 
+/// Value files and pointers: whatever the bytes say, a reader gets the value that was written, or an error.
+#[test]
+fn value_files_and_pointers() {
+    let env = SimEnv::new(0);
+    let options = Options { compression: Compression::None, value_file_bytes: 1 << 20, ..apart(30) };
+    let engine = open(&env, options).unwrap();
+    let mut b = WriteBatch::new();
+    for n in 0..40u8 {
+        b.put(&[n; 5], &vec![n; 30 + usize::from(n) * 3]);
+    }
+    engine.write(&b).unwrap();
+    engine.flush().unwrap();
+    drop(engine);
+    let tables = Path::new(DIR).join("tables");
+    let name = env.list(&tables).unwrap().into_iter().find(|n| values::value_number(n).is_some()).unwrap();
+    let path = tables.join(name);
+    let file = env.open(&path, OpenMode::Read).unwrap();
+    let mut whole = vec![0; file.len().unwrap() as usize];
+    file.read_at(0, &mut whole).unwrap();
+    let mut pointers = Vec::new();
+    values::walk(&whole, &path, |p, key, value| {
+        pointers.push((p, key.to_vec(), value.to_vec()));
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(pointers.len(), 40);
+    let (seed, rounds) = budget(20_000);
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let (mut parsed, mut walked) = (0, 0);
+    for _ in 0..rounds {
+        let (pointer, key, value) = &pointers[rng.random_range(0..pointers.len())];
+        let mut encoded = Vec::new();
+        pointer.encode(&mut encoded);
+        mutate(&mut rng, &mut encoded, false);
+        if let Some(p) = values::Pointer::decode(&encoded) {
+            parsed += 1;
+            let meta = values::ValueMeta { number: p.file, size: whole.len() as u64, ..Default::default() };
+            let folder = crate::lsm::files::TableFolder::new(
+                Arc::new(env.clone()),
+                tables.clone(),
+                Arc::new(BlockCache::new(0, 4096)),
+            );
+            if let Ok(got) = values::ValueFile::new(meta, folder).read(p, key) {
+                assert_eq!(got, value[..], "{p:?} is not {pointer:?}");
+            }
+        }
+        // Records with their checksums made right again: what lies behind those must not panic either.
+        let mut data = whole.clone();
+        let at = pointer.offset as usize;
+        let mut body = data[at..at + pointer.len as usize - 8].to_vec();
+        mutate(&mut rng, &mut body, true);
+        let mut sealed = Vec::new();
+        seal_block(&body[..body.len() - 1], Compression::None, pointer.file, pointer.offset, &mut sealed);
+        data[at..at + sealed.len()].copy_from_slice(&sealed);
+        if rng.random_ratio(1, 4) {
+            mutate(&mut rng, &mut data, false);
+        }
+        let mut seen = 0;
+        walked += u64::from(
+            values::walk(&data, &path, |_, _, _| {
+                seen += 1;
+                Ok(())
+            })
+            .is_ok(),
+        );
+        assert!(seen <= 60, "more records than there are");
+    }
+    println!("{parsed} pointers parsed, {walked} files walked, of {rounds}");
+    assert!(parsed > 0 && walked > 0);
+}
+
 /// Whole files: anything in the folder is changed, and the engine opens with what was there, or refuses; checksums are left wrong.
 #[test]
 fn files_of_a_folder() {
+    files_of(&tiny());
+    files_of(&apart(20));
+}
+
+fn files_of(options: &Options) {
     let env = SimEnv::new(0);
     let mut model = super::crash_images::Map::new();
-    let engine = open(&env, tiny()).unwrap();
+    let engine = open(&env, options.clone()).unwrap();
     let mut models = vec![model.clone()];
     for n in 1..=60 {
         engine.write(&super::crash_images::batch(n, &mut model)).unwrap();
@@ -245,7 +323,7 @@ fn files_of_a_folder() {
         file.read_at(0, &mut data).unwrap();
         mutate(&mut rng, &mut data, true);
         file.write_at(0, &data).unwrap();
-        match open(&image, tiny()).and_then(|engine| super::crash_images::content(&engine)) {
+        match open(&image, options.clone()).and_then(|engine| super::crash_images::content(&engine)) {
             Ok(got) => {
                 // Damage in the very last write of the log looks like one cut short: three batches at once, after the sync at 57.
                 let n = super::crash_images::count(&got);

@@ -4,7 +4,12 @@ mod behaviour;
 mod crash_images;
 mod faults;
 pub(crate) mod fuzz;
+#[cfg(feature = "shuttle")]
+mod interleavings;
+mod memory;
 mod model;
+mod tiered;
+mod values;
 
 use crate::env::SimEnv;
 use crate::lsm::{Background, Engine, Options};
@@ -26,6 +31,11 @@ pub(crate) fn tiny() -> Options {
         level_base_bytes: 4 << 10,
         ..Options::default()
     }
+}
+
+/// As [`tiny`], with about a quarter of the values that tests write apart from the tree, in value files so small that they are collected often.
+pub(crate) fn apart(separate_bytes: usize) -> Options {
+    Options { separate_bytes, value_file_bytes: 2 << 10, ..tiny() }
 }
 
 pub(crate) fn open(env: &SimEnv, options: Options) -> Result<Engine> {

@@ -4,10 +4,10 @@
 //! Every batch also writes its own number under one key. After a crash that key tells how many batches survived: at least those
 //! that were durable, and the content must be exactly that of that many batches, no half of one.
 
-use super::{DIR, open, tiny};
+use super::{DIR, apart, open, tiny};
 use crate::Error;
 use crate::env::{Env, SimEnv};
-use crate::lsm::{Engine, EngineFaults, Options, Snapshot, WriteBatch};
+use crate::lsm::{Engine, EngineFaults, Options, Snapshot, TieredRanges, WriteBatch};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
@@ -62,7 +62,23 @@ struct Run {
     durable: usize,
     snapshots: Vec<(Snapshot, Map)>,
     trace: Vec<String>,
-    crashes: usize,
+    seen: Seen,
+}
+
+/// What a run went through, so that a test can tell that it was not idle.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    restarts: u64,
+    value_bytes_copied: u64,
+    tiered_bytes_merged: u64,
+}
+
+impl Seen {
+    fn add(&mut self, other: Seen) {
+        self.restarts += other.restarts;
+        self.value_bytes_copied += other.value_bytes_copied;
+        self.tiered_bytes_merged += other.tiered_bytes_merged;
+    }
 }
 
 impl Run {
@@ -80,7 +96,7 @@ impl Run {
             durable: 0,
             snapshots: Vec::new(),
             trace: Vec::new(),
-            crashes: 0,
+            seen: Seen::default(),
         }
     }
 
@@ -172,7 +188,8 @@ impl Run {
             }
             91..93 => self.ingest()?,
             93..94 => self.checkpoint()?,
-            94..96 => self.check_some()?,
+            94 => self.check_some()?,
+            95 => self.change_tiers(),
             96 => {
                 let problems = self.engine.verify();
                 if let Some(e) = problems.into_iter().next() {
@@ -193,6 +210,20 @@ impl Run {
         }
         self.trace.push(format!("{} of {} {dice}", self.durable, self.history.len()));
         Ok(())
+    }
+
+    /// Has a range change its style, if the seed has any.
+    fn change_tiers(&mut self) {
+        let tiered = self.options.tiered.clone();
+        if tiered.list().is_empty() && self.history.len().is_multiple_of(2) {
+            return;
+        }
+        let (a, b) = (self.key(), self.key());
+        if self.rng.random_ratio(2, 3) {
+            tiered.insert(a.clone().min(b.clone()).as_slice(), a.max(b).as_slice());
+        } else if let Some((low, _)) = tiered.list().first() {
+            tiered.remove(low);
+        }
     }
 
     fn ingest(&mut self) -> crate::Result<()> {
@@ -225,7 +256,8 @@ impl Run {
         }
         self.engine.checkpoint(Path::new(&dir))?;
         self.durable = self.history.len();
-        let copy = Engine::open(std::sync::Arc::new(self.env.clone()), Path::new(&dir), tiny())?;
+        let copy =
+            Engine::open(std::sync::Arc::new(self.env.clone()), Path::new(&dir), self.options.clone())?;
         assert_eq!(scan(&copy, b"", b"", false, None)?, self.model.clone().into_iter().collect::<Vec<_>>());
         let mut batch = WriteBatch::new();
         batch.put(b"only", b"in the copy");
@@ -233,8 +265,15 @@ impl Run {
         copy.flush()
     }
 
+    fn note_metrics(&mut self) {
+        let m = self.engine.metrics();
+        self.seen.value_bytes_copied += m.value_copied_bytes;
+        self.seen.tiered_bytes_merged += m.tiered_again_bytes;
+    }
+
     fn restart(&mut self) {
         self.snapshots.clear();
+        self.note_metrics();
         let closed = self.engine.close().is_ok();
         let (env, options) = (self.env.clone(), self.options.clone());
         // The old engine must go before the new one can have the lock.
@@ -248,6 +287,7 @@ impl Run {
 
     fn crash(&mut self) {
         self.snapshots.clear();
+        self.note_metrics();
         let seed = self.rng.random();
         self.env.crash(seed);
         self.engine = open(&self.env, self.options.clone()).unwrap();
@@ -255,7 +295,7 @@ impl Run {
     }
 
     fn after_restart(&mut self, how: &str) {
-        self.crashes += 1;
+        self.seen.restarts += 1;
         let count = self.engine.get(COUNT).unwrap();
         let count: usize = count.map_or(0, |c| String::from_utf8(c.to_vec()).unwrap().parse().unwrap());
         self.trace.push(format!("  {how}: {count} of {}..={} survived", self.durable, self.history.len()));
@@ -324,11 +364,31 @@ fn scan(
     items.map(|item| item.map(|i| (i.key.to_vec(), i.value.to_vec()))).collect()
 }
 
-fn check(seed: u64, logged: bool, steps: usize) -> usize {
-    check_with(seed, logged, steps, tiny())
+fn check(seed: u64, logged: bool, steps: usize) -> Seen {
+    check_with(seed, logged, steps, shape(seed))
 }
 
-fn check_with(seed: u64, logged: bool, steps: usize, options: Options) -> usize {
+/// What a seed runs with: the shapes of the tree take turns.
+fn shape(seed: u64) -> Options {
+    let options = match seed % 3 {
+        0 => tiny(),
+        1 => apart(150),
+        _ => apart(15),
+    };
+    tiers(seed, options)
+}
+
+/// Half of the seeds have size-tiered ranges, which come and go.
+fn tiers(seed: u64, options: Options) -> Options {
+    let tiered = TieredRanges::default();
+    if seed / 3 % 2 == 1 {
+        tiered.insert(b"k03", b"k07");
+        tiered.insert(b"k07", b"k09");
+    }
+    Options { tiered, ..options }
+}
+
+fn check_with(seed: u64, logged: bool, steps: usize, options: Options) -> Seen {
     let mut run = Run::new(seed, logged, options);
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         for _ in 0..steps {
@@ -356,7 +416,8 @@ fn check_with(seed: u64, logged: bool, steps: usize, options: Options) -> usize 
             std::panic::resume_unwind(panic);
         }
     }
-    run.crashes
+    run.note_metrics();
+    run.seen
 }
 
 /// Seeds and steps; `TORC_MODEL_SEEDS=from..to` runs others.
@@ -366,25 +427,40 @@ fn seeds() -> std::ops::Range<u64> {
     parsed.unwrap_or(0..60)
 }
 
+fn check_seeds(first: u64, logged: bool) {
+    let mut seen = Seen::default();
+    seeds().for_each(|seed| seen.add(check(first + seed, logged, 400)));
+    println!("{} runs of 400 steps: {seen:?}", seeds().count());
+    assert!(seen.restarts > 0);
+    // A few seeds may be of one shape.
+    if seeds().count() >= 12 {
+        assert!(seen.value_bytes_copied > 0 && seen.tiered_bytes_merged > 0, "{seen:?}");
+    }
+}
+
 #[test]
 fn logged_writes_agree_with_an_ordered_map() {
-    let crashes: usize = seeds().map(|seed| check(seed, true, 400)).sum();
-    assert!(crashes > 0);
+    check_seeds(0, true);
 }
 
 #[test]
 fn applied_writes_agree_with_an_ordered_map() {
-    let crashes: usize = seeds().map(|seed| check(seed + 1_000_000, false, 400)).sum();
-    assert!(crashes > 0);
+    check_seeds(1_000_000, false);
 }
 
 #[test]
-fn a_planted_dropped_tombstone_is_found() {
-    let faults = EngineFaults { dropped_tombstone: true, ..EngineFaults::default() };
-    let found = (0..30).find(|seed| {
-        let run = || check_with(*seed, true, 400, Options { faults, ..tiny() });
-        std::panic::catch_unwind(run).is_err()
-    });
-    println!("found by seed {found:?}");
-    assert!(found.is_some(), "a deleted key must come back");
+fn planted_bugs_are_found() {
+    let none = EngineFaults::default();
+    let planted = [
+        ("a deleted key comes back", EngineFaults { dropped_tombstone: true, ..none }),
+        ("a pointer into a file that is gone", EngineFaults { dangling_pointers: true, ..none }),
+    ];
+    for (name, faults) in planted {
+        let found = (0..30).find(|seed| {
+            let run = || check_with(*seed, true, 400, Options { faults, ..shape(*seed) });
+            std::panic::catch_unwind(run).is_err()
+        });
+        println!("{name}: found by seed {found:?}");
+        assert!(found.is_some(), "{name}: must show");
+    }
 }
