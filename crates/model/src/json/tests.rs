@@ -131,6 +131,10 @@ fn accepted_values() {
         (r#"{"S":""}"#, AttributeValue::S(String::new())),
         (r#"{"S":"a","S":"b"}"#, AttributeValue::S("b".into())),
         (r#"{"N":"x","N":"1"}"#, AttributeValue::N(1i64.into())),
+        (
+            r#"{"M":{"a":{},"b":{"S":"b"},"a":{"S":"a"}}}"#,
+            AttributeValue::M(["a", "b"].map(|text| (text.into(), AttributeValue::S(text.into()))).into()),
+        ),
         (r#"{"L":[{"N":""}],"L":[]}"#, AttributeValue::L(Vec::new())),
         (r#"{"S":"a","Unknown":{"deep":[1,2,{}]}}"#, AttributeValue::S("a".into())),
         (r#"{"S":null,"N":"1"}"#, AttributeValue::N(1i64.into())),
@@ -282,4 +286,12 @@ fn attribute_names_have_a_length() {
     // The names of expression values are placeholders, which are checked as such.
     let values = read_expression_values(&mut Reader::new(br#"{"":{"S":"a"}}"#)).unwrap();
     assert!(values.problem.is_none());
+}
+
+#[test]
+fn of_an_attribute_that_is_there_twice_the_last_counts() {
+    let values = read(r#"{"a":{},"b":{"S":"b"},"a":{"S":"a"}}"#).unwrap();
+    assert_eq!(values.check().unwrap()["a"], AttributeValue::S("a".into()));
+    assert!(read(r#"{"a":{"S":"a"},"a":{}}"#).unwrap().check().is_err());
+    assert!(read(r#"{"a":{},"b":{},"a":{"S":"a"}}"#).unwrap().check().is_err());
 }

@@ -78,6 +78,10 @@ fn read_at_level(reader: &mut Reader<'_>, level: usize) -> Result<Values, ApiErr
             context.name(&name);
         }
         let value = context.value(reader, level)?;
+        if problem.as_ref().is_some_and(|(wrong, _)| *wrong == name) {
+            // It is there again, and the last one counts.
+            *problem = None;
+        }
         if let (None, Some(error)) = (&problem, context.problem) {
             *problem = Some((name.to_string(), error));
         }
@@ -181,9 +185,18 @@ impl Context {
 
     fn map(&mut self, reader: &mut Reader<'_>, level: usize) -> Result<AttributeValue, ApiError> {
         let mut map = BTreeMap::new();
+        let mut wrong: Option<String> = None;
         reader.map(ATTRIBUTE_VALUE, |reader, name| {
+            if wrong.as_deref() == Some(&*name) {
+                // It is there again, and the last one counts.
+                (self.problem, wrong) = (None, None);
+            }
+            let before = self.problem.is_some();
             self.name(&name);
             let value = self.value(reader, level + 1)?;
+            if !before && self.problem.is_some() {
+                wrong = Some(name.to_string());
+            }
             map.insert(name.into_owned(), value);
             Ok(())
         })?;
