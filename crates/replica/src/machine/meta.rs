@@ -38,11 +38,14 @@ struct MetaMachine {
 impl MetaMachine {
     /// Publishes what is stored. Topology changes are rare and small: reading the records back keeps one way of building the value.
     fn tell(&mut self) {
-        let records = self.engine.scan(&RECORDS, &RECORDS_END, false, None);
+        // All as of one moment: the next change may be written while this one is told, and records of before under the epoch of after would
+        // stay wrong, since what is told then is no newer.
+        let now = self.engine.snapshot();
+        let records = self.engine.scan(&RECORDS, &RECORDS_END, false, Some(&now));
         let values: Result<Vec<Bytes>, _> = records.map(|r| r.map(|item| item.value)).collect();
         let loaded = values
             .map_err(|e| e.to_string())
-            .and_then(|values| Ok((values, self.engine.get(&EPOCH_KEY).map_err(|e| e.to_string())?)))
+            .and_then(|values| Ok((values, self.engine.get_at(&EPOCH_KEY, &now).map_err(|e| e.to_string())?)))
             .and_then(|(values, epoch)| build(epoch, &values));
         match loaded {
             Ok(topology) if topology.epoch() == Epoch(0) => {}
