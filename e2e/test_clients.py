@@ -15,8 +15,10 @@ from boto3.dynamodb.types import Binary
 from botocore.exceptions import ClientError, WaiterError
 from pynamodb.attributes import JSONAttribute, ListAttribute, MapAttribute, NumberAttribute, UnicodeAttribute, UnicodeSetAttribute
 from pynamodb.exceptions import DoesNotExist, PutError, UpdateError
-from pynamodb.indexes import AllProjection, LocalSecondaryIndex
+from pynamodb.indexes import AllProjection, GlobalSecondaryIndex, IncludeProjection, LocalSecondaryIndex
 from pynamodb.models import Model
+
+from harness import eventually
 
 
 def music(name: str) -> dict:
@@ -318,3 +320,159 @@ def test_pynamodb(shared):
     with pytest.raises(DoesNotExist):
         Song.get("Nina", "Sinnerman", consistent_read=True)
     Song.delete_table()
+
+
+def sales(name: str) -> dict:
+    """A table with a global index by shop and day."""
+    return {
+        "TableName": name,
+        "AttributeDefinitions": [{"AttributeName": each, "AttributeType": "S"} for each in ("Id", "Shop", "Day")],
+        "KeySchema": [{"AttributeName": "Id", "KeyType": "HASH"}],
+        "GlobalSecondaryIndexes": [
+            {
+                "IndexName": "ByShop",
+                "KeySchema": [{"AttributeName": "Shop", "KeyType": "HASH"}, {"AttributeName": "Day", "KeyType": "RANGE"}],
+                "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["Total"]},
+            }
+        ],
+        "BillingMode": "PAY_PER_REQUEST",
+    }
+
+
+# Reads of a global index go to any replica of its partitions, each of which follows in its own time: every one of them is asked until it is right.
+BY_DAY = {"IndexName": "ByDay", "KeySchema": [{"AttributeName": "Day", "KeyType": "HASH"}], "Projection": {"ProjectionType": "ALL"}}
+
+
+def test_global_index_with_the_aws_cli(shared):
+    aws = Cli(shared.nodes[0].url)
+    table = ["--table-name", "CliSales"]
+    aws("create-table", cli_input_json=sales("CliSales"))
+    aws("wait", "table-exists", *table)
+    for at in range(6):
+        aws("put-item", *table, item={"Id": {"S": f"{at}"}, "Shop": {"S": "north"}, "Day": {"S": f"d{at // 2}"}, "Total": {"N": f"{at}"}, "Note": {"S": "n"}})
+    condition = ["--key-condition-expression", "Shop = :s AND #d > :d", "--expression-attribute-names", '{"#d": "Day"}']
+    values = {":s": {"S": "north"}, ":d": {"S": "d0"}}
+
+    def query(*more):
+        return aws("query", *table, "--index-name", "ByShop", *condition, *more, expression_attribute_values=values)
+
+    eventually("the index has followed", 20, lambda: query()["Count"] == 4)
+    eventually("by pages too", 20, lambda: [set(item) for item in query("--page-size", "1")["Items"]] == [{"Id", "Shop", "Day", "Total"}] * 4)
+    told = aws.fails("query", *table, "--index-name", "ByShop", "--consistent-read", *condition, expression_attribute_values=values)
+    assert "Consistent reads are not supported on global secondary indexes" in told
+
+    day = [{"AttributeName": "Day", "AttributeType": "S"}]
+    changed = aws("update-table", *table, attribute_definitions=day, global_secondary_index_updates=[{"Create": BY_DAY}])
+    made = {one["IndexName"]: one["IndexStatus"] for one in changed["TableDescription"]["GlobalSecondaryIndexes"]}
+    assert made == {"ByShop": "ACTIVE", "ByDay": "CREATING"}
+    indexes = lambda: {one["IndexName"]: one["IndexStatus"] for one in aws("describe-table", *table)["Table"].get("GlobalSecondaryIndexes", [])}
+    eventually("the new index is made", 30, lambda: indexes() == {"ByShop": "ACTIVE", "ByDay": "ACTIVE"})
+    scanned = lambda: aws("scan", *table, "--index-name", "ByDay", "--max-items", "4")
+    eventually("and is read", 20, lambda: len(scanned()["Items"]) == 4 and scanned()["NextToken"])
+    aws("update-table", *table, global_secondary_index_updates=[{"Delete": {"IndexName": "ByShop"}}])
+    eventually("the old index is gone", 30, lambda: indexes() == {"ByDay": "ACTIVE"})
+    assert "does not have the specified index" in aws.fails("scan", *table, "--index-name", "ByShop")
+    aws("delete-table", *table)
+
+
+def test_global_index_with_boto3(shared):
+    resource = boto3.resource("dynamodb", endpoint_url=shared.nodes[2].url)
+    table = resource.create_table(**sales("ResourceSales"))
+    table.wait_until_exists()
+    with table.batch_writer() as batch:
+        for at in range(30):
+            batch.put_item(Item={"Id": f"{at}", "Shop": "north" if at % 3 else "south", "Day": f"d{at:02}", "Total": at, "Note": "n"})
+    # Without its shop it leaves the index; with another day it moves.
+    table.update_item(Key={"Id": "1"}, UpdateExpression="REMOVE Shop")
+    table.update_item(Key={"Id": "2"}, UpdateExpression="SET #d = :d", ExpressionAttributeNames={"#d": "Day"}, ExpressionAttributeValues={":d": "d99"})
+
+    def days(**more):
+        return [item["Day"] for item in table.query(IndexName="ByShop", KeyConditionExpression=Key("Shop").eq("north") & Key("Day").begins_with("d"), **more)["Items"]]
+
+    expected = [f"d{at:02}" for at in range(30) if at % 3 and at not in (1, 2)] + ["d99"]
+    eventually("the index has followed", 20, lambda: days() == expected)
+    eventually("backwards", 20, lambda: days(ScanIndexForward=False, Limit=3) == ["d99", "d29", "d28"])
+    eventually("filtered", 20, lambda: days(FilterExpression=Attr("Total").lt(6)) == ["d04", "d05", "d99"])
+
+    def paged():
+        pages = resource.meta.client.get_paginator("query").paginate(
+            TableName="ResourceSales", IndexName="ByShop", KeyConditionExpression="Shop = :s", ExpressionAttributeValues={":s": "north"}, PaginationConfig={"PageSize": 4}
+        )
+        return [item["Day"] for page in pages for item in page["Items"]]
+
+    eventually("by pages", 20, lambda: paged() == expected)
+    page = {}
+    south = dict(IndexName="ByShop", KeyConditionExpression=Key("Shop").eq("south"), Limit=1, ReturnConsumedCapacity="INDEXES")
+    eventually("a page that ends", 20, lambda: page.update(table.query(**south)) or set(page.get("LastEvaluatedKey", ())) == {"Id", "Shop", "Day"})
+    assert page["ConsumedCapacity"]["GlobalSecondaryIndexes"]["ByShop"]["CapacityUnits"] == 0.5
+    eventually("in segments", 20, lambda: sum(table.scan(IndexName="ByShop", Segment=at, TotalSegments=3)["Count"] for at in range(3)) == 29)
+    with pytest.raises(ClientError, match="ALL_ATTRIBUTES is not supported for global secondary index ByShop"):
+        table.query(IndexName="ByShop", KeyConditionExpression=Key("Shop").eq("north"), Select="ALL_ATTRIBUTES")
+    with pytest.raises(ClientError, match="Type mismatch for Index Key Shop"):
+        table.put_item(Item={"Id": "x", "Shop": 7})
+    table.update(AttributeDefinitions=[{"AttributeName": "Day", "AttributeType": "S"}], GlobalSecondaryIndexUpdates=[{"Create": BY_DAY}])
+
+    def made():
+        table.reload()
+        return {one["IndexName"]: one["IndexStatus"] for one in table.global_secondary_indexes} == {"ByShop": "ACTIVE", "ByDay": "ACTIVE"}
+
+    eventually("the new index is made", 30, made)
+    eventually("and is read everywhere", 20, lambda: [item["Note"] for item in table.query(IndexName="ByDay", KeyConditionExpression=Key("Day").eq("d99"))["Items"]] == ["n"])
+    table.update(GlobalSecondaryIndexUpdates=[{"Delete": {"IndexName": "ByShop"}}])
+    eventually("the old index is gone", 30, lambda: table.reload() or [one["IndexName"] for one in table.global_secondary_indexes] == ["ByDay"])
+    table.delete()
+
+
+class ByCity(GlobalSecondaryIndex):
+    class Meta:
+        index_name = "ByCity"
+        projection = AllProjection()
+
+    city = UnicodeAttribute(hash_key=True)
+    age = NumberAttribute(range_key=True)
+
+
+class ByAge(GlobalSecondaryIndex):
+    class Meta:
+        index_name = "ByAge"
+        projection = IncludeProjection(["name"])
+
+    age = NumberAttribute(hash_key=True)
+
+
+class Person(Model):
+    class Meta:
+        table_name = "PynamoPeople"
+        region = "us-east-1"
+        billing_mode = "PAY_PER_REQUEST"
+        host = None
+
+    id = UnicodeAttribute(hash_key=True)
+    name = UnicodeAttribute()
+    city = UnicodeAttribute(null=True)
+    age = NumberAttribute()
+    by_city = ByCity()
+    by_age = ByAge()
+
+
+def test_global_index_with_pynamodb(shared):
+    Person.Meta.host = shared.nodes[1].url
+    Person.create_table(wait=True)
+    with Person.batch_write() as batch:
+        for at in range(20):
+            batch.save(Person(f"{at}", name=f"n{at}", city="Lyon" if at % 2 else None, age=at))
+    eventually("the index has followed", 20, lambda: Person.by_city.count("Lyon") == 10)
+    older = lambda: [one.age for one in Person.by_city.query("Lyon", Person.age > 9, Person.name != "n15", scan_index_forward=False, page_size=2)]
+    eventually("backwards and filtered", 20, lambda: older() == [19, 17, 13, 11])
+    eventually("scanned", 20, lambda: sum(1 for _ in Person.by_city.scan()) == 10)
+    eventually("and the other", 20, lambda: [one.name for one in Person.by_age.query(4)] == ["n4"])
+
+    def paged():
+        pages = Person.by_city.query("Lyon", limit=3)
+        first = [one.age for one in pages]
+        return first + [one.age for one in Person.by_city.query("Lyon", last_evaluated_key=pages.last_evaluated_key)]
+
+    eventually("by pages", 20, lambda: paged() == list(range(1, 20, 2)))
+    Person.get("1", consistent_read=True).update(actions=[Person.city.set("Nice")])
+    eventually("it moved", 20, lambda: (Person.by_city.count("Lyon"), Person.by_city.count("Nice")) == (9, 1))
+    Person.delete_table()

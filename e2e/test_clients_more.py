@@ -60,7 +60,9 @@ def test_dynamodb_admin(single, folder):
         definition |= {"TableName": "AdminTable", "ReadCapacityUnits": 3, "WriteCapacityUnits": 3}
         index = {"IndexName": "ByKind", "IndexType": "local", "HashAttributeName": "Id", "HashAttributeType": "S"}
         index |= {"RangeAttributeName": "Kind", "RangeAttributeType": "S"}
-        admin("POST", "/create-table", {"TableDefinition": definition, "SecondaryIndexes": [index]})
+        everywhere = {"IndexName": "OfKind", "IndexType": "global", "HashAttributeName": "Kind", "HashAttributeType": "S"}
+        everywhere |= {"RangeAttributeName": "At", "RangeAttributeType": "N", "ReadCapacityUnits": 3, "WriteCapacityUnits": 3}
+        admin("POST", "/create-table", {"TableDefinition": definition, "SecondaryIndexes": [index, everywhere]})
         harness.eventually("the table is active", 20, lambda: tables(admin)["AdminTable"]["TableStatus"] == "ACTIVE")
         assert "AdminTable" in admin("GET", "/")
         assert "AdminTable" in admin("GET", "/tables/AdminTable")
@@ -77,6 +79,10 @@ def test_dynamodb_admin(single, folder):
         assert [item["At"] for item in second["Items"]] == list(range(10, 20))
         filters = json.dumps({"Id": {"type": "S", "operator": "=", "value": "one"}, "At": {"type": "N", "operator": ">=", "value": "27"}})
         assert [item["At"] for item in items(admin, operationType="query", filters=filters)["Items"]] == [27, 28, 29]
+        assert "OfKind" in admin("GET", "/tables/AdminTable/meta")
+        filters = json.dumps({"Kind": {"type": "S", "operator": "=", "value": "odd"}, "At": {"type": "N", "operator": ">", "value": "24"}})
+        of_kind = lambda: [item["At"] for item in items(admin, operationType="query", queryableSelection="OfKind", filters=filters)["Items"]]
+        harness.eventually("the global index has followed", 20, lambda: of_kind() == [25, 27, 29])
         filters = json.dumps({"Kind": {"type": "S", "operator": "begins_with", "value": "ev"}})
         assert len(items(admin, filters=filters)["Items"]) == 15
 

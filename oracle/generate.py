@@ -5,6 +5,7 @@ import json
 from items import Items, Table
 from lifecycle import Lifecycle
 from malformed import broken
+from raw import raw
 from values import NAMES
 
 OPERATIONS = ["PutItem"] * 4 + ["UpdateItem"] * 6 + ["DeleteItem", "GetItem"] + ["Query"] * 5 + ["Scan"] * 2 + ["BatchGetItem", "BatchWriteItem"]
@@ -13,7 +14,7 @@ OPERATIONS = ["PutItem"] * 4 + ["UpdateItem"] * 6 + ["DeleteItem", "GetItem"] + 
 class World(Items):
     """The requests of one run: a generator of random choices and what it must remember."""
 
-    def __init__(self, rng, prefix, global_indexes=False):
+    def __init__(self, rng, prefix):
         self.rng = rng
         include = {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["a"]}
         every, keys = {"ProjectionType": "ALL"}, {"ProjectionType": "KEYS_ONLY"}
@@ -24,10 +25,11 @@ class World(Items):
             Table(prefix + "numbered", [("p", "N"), ("r", "B")], [("keys", "n", "N", keys)]),
             Table(prefix + "strings", [("p", "B"), ("r", "S")]),
         ]
-        if global_indexes:
-            by_l = [("gall", [("l", "S")], every), ("gsorted", [("l", "S"), ("n", "N")], keys), ("gturned", [("r", "N"), ("p", "S")], include)]
-            self.data_tables.append(Table(prefix + "global", [("p", "S"), ("r", "N")], [], by_l))
-            self.data_tables.append(Table(prefix + "both", [("p", "S"), ("r", "N")], [("all", "l", "S", every)], [("gsome", [("c", "S"), ("r", "N")], include)]))
+        by_l = [("gall", [("l", "S")], every), ("gsorted", [("l", "S"), ("n", "N")], keys), ("gturned", [("r", "N"), ("p", "S")], include)]
+        self.data_tables.append(Table(prefix + "global", [("p", "S"), ("r", "N")], [], by_l))
+        self.data_tables.append(Table(prefix + "both", [("p", "S"), ("r", "N")], [("all", "l", "S", every)], [("gsome", [("c", "S"), ("r", "N")], include)]))
+        sparse = [("gbinary", [("b", "B")], every), ("gnumber", [("n", "N"), ("c", "B")], {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["a", "size", "l"]}), ("gkeys", [("p", "N")], keys)]
+        self.data_tables.append(Table(prefix + "sparse", [("p", "N")], [], sparse))
         self.attributes = NAMES
         self.lifecycle = Lifecycle(rng, prefix)
         self.pages, self.seen, self.current, self.believing = {}, {}, {}, True
@@ -49,7 +51,7 @@ class World(Items):
         operation = rng.choice(OPERATIONS)
         legacy = rng.random() < 0.2 and hasattr(self, "legacy_" + operation)
         body = getattr(self, ("legacy_" if legacy else "") + operation)(table)
-        if operation == "Query" and self.is_global(table, body) and body.get("Limit", 0) > 0:
+        if operation == "Query" and self.is_global(table, body) and body.get("Limit", 0) > 0 and about != "raw":
             # Rows with the same key have no order, so that only all pages together can be compared.
             self.placeholders(operation, body)
             return "Walk", body
@@ -64,6 +66,9 @@ class World(Items):
             body, last = self.pages[table.name, operation]
             body = dict(body)
             self.start_key(table, body, last)
+        if rng.random() < {"malformed": 0, "raw": 1, "items": 0}.get(about, 0.02):
+            self.believing = False
+            return operation, raw(rng, body)
         if rng.random() < {"malformed": 1, "items": 0}.get(about, 0.04):
             body = broken(rng, body)
             # Whatever becomes of it, nothing is believed of what it wrote.

@@ -57,6 +57,9 @@ class Items(Legacy):
             return {"N": rng.choice(["1", "2", "3", "-4", "5.5", "1e2", "-1e-5"])}
         return {"B": rng.choice(["YQ==", "YWI=", "/w==", "AAA="])}
 
+    # Attributes that stand for something large in an update.
+    LARGE = [900, 1010, 4000, 409_000, 409_500, 409_560, 409_570, 409_580, 409_590, 409_600]
+
     def key(self, table):
         rng = self.rng
         key = {name: self.key_value(kind, name) for name, kind in table.keys}
@@ -141,6 +144,9 @@ class Items(Legacy):
         body = {"TableName": table.name, "Key": self.about(table)}
         if self.rng.random() < 0.97:
             body["UpdateExpression"] = self.update()
+        if self.rng.random() < 0.005:
+            # Around the largest item, by an update.
+            body["UpdateExpression"] = f"SET big = {self.literal({'S': 'x' * self.rng.choice(self.LARGE)})}"
         if self.rng.random() < 0.7:
             body["ReturnValues"] = self.rng.choice(["ALL_OLD", "ALL_NEW", "UPDATED_OLD", "UPDATED_NEW", "NONE"])
         return self.guarded(body)
@@ -252,7 +258,7 @@ class Items(Legacy):
 
     def BatchGetItem(self, table):
         rng = self.rng
-        request = {"Keys": [self.key(table) for _ in range(rng.randint(1, 3))], "ConsistentRead": rng.random() < 0.7}
+        request = {"Keys": [self.about(table) if rng.random() < 0.4 else self.key(table) for _ in range(rng.randint(1, 3))], "ConsistentRead": rng.random() < 0.7}
         if rng.random() < 0.3:
             request["ProjectionExpression"] = self.projection()
             if self.names:

@@ -62,6 +62,10 @@ class Legacy(Expressions):
         if table.indexes and rng.random() < 0.4:
             body["IndexName"], sort, sort_kind = rng.choice(table.indexes)[:3]
             sort = (sort, sort_kind)
+        if table.global_indexes and rng.random() < 0.5:
+            body["IndexName"], keys, _ = rng.choice(table.global_indexes)
+            body["ConsistentRead"] = rng.random() < 0.05
+            (partition, kind), sort = keys[0], keys[1] if len(keys) > 1 else None
         conditions = {partition: {"ComparisonOperator": "EQ", "AttributeValueList": [self.key_value(kind, partition)]}}
         if sort and rng.random() < 0.6:
             operator = rng.choice(["EQ", "LE", "LT", "GE", "GT", "BETWEEN", "BEGINS_WITH", "NE", "IN"])
@@ -76,7 +80,13 @@ class Legacy(Expressions):
         return body
 
     def legacy_Scan(self, table):
-        return self.operator({"TableName": table.name, "ConsistentRead": True, "ScanFilter": self.legacy_conditions()})
+        body = {"TableName": table.name, "ConsistentRead": True, "ScanFilter": self.legacy_conditions()}
+        if (table.indexes or table.global_indexes) and self.rng.random() < 0.4:
+            body["IndexName"] = self.rng.choice([*table.indexes, *table.global_indexes])[0]
+            body["ConsistentRead"] = not self.is_global(table, body)
+        if self.rng.random() < 0.1:
+            body["AttributesToGet"] = self.rng.choices(NAMES, k=2)
+        return self.operator(body)
 
     def legacy_BatchGetItem(self, table):
         keys = [self.key(table) for _ in range(self.rng.randint(1, 3))]

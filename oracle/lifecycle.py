@@ -72,6 +72,10 @@ class Lifecycle:
                 index = rng.choice(["ab", "same", "same", "a b"]) if rng.random() < 0.05 else f"local{at}"
                 keys = ["p", key] if rng.random() < 0.97 else rng.choice([["p"], ["l", "p"], ["r", "l"]])
                 body["LocalSecondaryIndexes"].append({"IndexName": index, "KeySchema": self.schema(keys), "Projection": self.projection()})
+        mode = rng.random()
+        if rng.random() < 0.35:
+            body["GlobalSecondaryIndexes"] = [self.global_index(at, mode >= 0.5) for at in range(rng.choice([1, 1, 2, 3, 20, 21] if rng.random() < 0.1 else [1, 2]))]
+            used += [key["AttributeName"] for one in body["GlobalSecondaryIndexes"] for key in one["KeySchema"] if "AttributeName" in key]
         if rng.random() < 0.03:
             body[rng.choice(["LocalSecondaryIndexes", "GlobalSecondaryIndexes"])] = []
         definitions = [{"AttributeName": key, "AttributeType": rng.choice("SNB")} for key in dict.fromkeys(used)]
@@ -81,7 +85,6 @@ class Lifecycle:
                 lambda: definitions[0].update(AttributeType="BOOL"), lambda: definitions[0].pop("AttributeName"), lambda: definitions.clear(), lambda: definitions[0].update(AttributeName=""),
             ])()
         body["AttributeDefinitions"] = definitions
-        mode = rng.random()
         if mode < 0.5:
             body["BillingMode"] = "PAY_PER_REQUEST"
         elif mode < 0.55:
@@ -97,6 +100,40 @@ class Lifecycle:
         if rng.random() < 0.1:
             body["StreamSpecification"] = self.stream()
         return self.broken(body)
+
+    def global_index(self, at, provisioned):
+        """What defines a global index; `provisioned` is how its table is billed."""
+        rng = self.rng
+        keys = rng.choice([["g"], ["h"], ["g", "h"], ["h", "g"], ["r", "g"], ["p"], ["g", "p"], ["p", "r"]])
+        name = rng.choice(["ab", "same", "same", "local0", "a b"]) if rng.random() < 0.04 else f"global{at}"
+        out = {"IndexName": name, "KeySchema": self.schema(keys), "Projection": self.projection()}
+        if provisioned != (rng.random() < 0.03):
+            out["ProvisionedThroughput"] = self.units()
+        if rng.random() < 0.02:
+            out.pop(rng.choice(list(out)))
+        return out
+
+    def index_updates(self, body):
+        """Indexes made, changed and deleted, and the definitions that they need."""
+        rng = self.rng
+        updates = []
+        for _ in range(rng.choice([0, 2, 2, 3] if rng.random() < 0.1 else [1])):
+            kind, at = rng.choice(["Create", "Create", "Create", "Delete", "Update"]), rng.randrange(4)
+            if kind == "Create":
+                action = self.global_index(at, rng.random() < 0.5)
+            else:
+                action = {"IndexName": f"global{at}" if rng.random() < 0.97 else rng.choice(["none", "ab", "a b", "local0", ""])}
+                if kind == "Update" and rng.random() < 0.95:
+                    action["ProvisionedThroughput"] = self.units()
+            update = {kind: action}
+            if rng.random() < 0.02:
+                rng.choice([lambda: update.clear(), lambda: update.update(Delete={"IndexName": "global0"}), lambda: update.update(Other={}), lambda: action.clear()])()
+            updates.append(update)
+        body["GlobalSecondaryIndexUpdates"] = updates
+        used = [key["AttributeName"] for one in updates for key in one.get("Create", {}).get("KeySchema", []) if "AttributeName" in key]
+        if used and rng.random() < 0.95:
+            # Mostly of one type, as they were before.
+            body["AttributeDefinitions"] = [{"AttributeName": key, "AttributeType": rng.choice("SSSSSSNB")} for key in dict.fromkeys(used)]
 
     def stream(self):
         rng = self.rng
@@ -128,6 +165,10 @@ class Lifecycle:
             body["TableClass"] = rng.choice(["STANDARD", "STANDARD_INFREQUENT_ACCESS"])
         if rng.random() < 0.1:
             body["StreamSpecification"] = self.stream()
+        if rng.random() < 0.4:
+            # Alone, most of the time.
+            body = {"TableName": body["TableName"]} if rng.random() < 0.8 else body
+            self.index_updates(body)
         if rng.random() < 0.05:
             body["AttributeDefinitions"] = [{"AttributeName": "z", "AttributeType": "S"}]
         return self.broken(body)

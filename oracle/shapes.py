@@ -21,6 +21,7 @@ WRITE = {"PutRequest": {"Item": VALUES}, "DeleteRequest": {"Key": VALUES}}
 UNITS = {"ReadCapacityUnits": WHOLE, "WriteCapacityUnits": WHOLE}
 KEYS = [{"AttributeName": TEXT, "KeyType": TEXT}]
 INDEX = {"IndexName": TEXT, "KeySchema": KEYS, "Projection": {"ProjectionType": TEXT, "NonKeyAttributes": [TEXT]}}
+GLOBAL_INDEX = dict(INDEX, ProvisionedThroughput=UNITS)
 TABLE = {
     "TableName": TEXT, "AttributeDefinitions": [{"AttributeName": TEXT, "AttributeType": TEXT}], "BillingMode": TEXT, "ProvisionedThroughput": UNITS, "TableClass": TEXT,
     "DeletionProtectionEnabled": FLAG, "StreamSpecification": {"StreamEnabled": FLAG, "StreamViewType": TEXT},
@@ -34,8 +35,8 @@ REQUESTS = {
     "Scan": dict(PAGED, Segment=WHOLE, TotalSegments=WHOLE, ScanFilter=("map", CONDITION)),
     "BatchGetItem": {"RequestItems": ("map", dict(READ, TableName=None, Keys=[VALUES])), "ReturnConsumedCapacity": TEXT},
     "BatchWriteItem": {"RequestItems": ("map", [WRITE]), "ReturnConsumedCapacity": TEXT, "ReturnItemCollectionMetrics": TEXT},
-    "CreateTable": dict(TABLE, KeySchema=KEYS, LocalSecondaryIndexes=[INDEX], GlobalSecondaryIndexes=[INDEX], Tags=[{"Key": TEXT, "Value": TEXT}]),
-    "UpdateTable": TABLE,
+    "CreateTable": dict(TABLE, KeySchema=KEYS, LocalSecondaryIndexes=[INDEX], GlobalSecondaryIndexes=[GLOBAL_INDEX], Tags=[{"Key": TEXT, "Value": TEXT}]),
+    "UpdateTable": dict(TABLE, GlobalSecondaryIndexUpdates=[{"Create": GLOBAL_INDEX, "Update": GLOBAL_INDEX, "Delete": GLOBAL_INDEX}]),
     "DescribeTable": {"TableName": TEXT},
     "DeleteTable": {"TableName": TEXT},
     "ListTables": {"ExclusiveStartTableName": TEXT, "Limit": WHOLE},

@@ -4,6 +4,7 @@
 import unittest
 
 import run
+from raw import Raw
 import shapes
 import triage
 
@@ -62,6 +63,31 @@ class Faults(unittest.TestCase):
         self.told("GetItem", KEY, bad("NUMBER_VALUE cannot be converted to String", "SerializationException"), good({}))
         self.assertTrue(shapes.misfit("GetItem", {"TableName": 5}))
         self.assertFalse(shapes.misfit("GetItem", dict(KEY, Unknown={"x": [1]})))
+
+    def test_bodies_that_are_no_json(self):
+        refused = bad("", "SerializationException")
+        self.assertIsNotNone(triage.reason("GetItem", Raw(KEY, b'{"TableName": "t",}'), refused, good({})))
+        self.assertIsNotNone(triage.reason("GetItem", Raw(KEY, b'{"TableName": "t", "TableName": 1}'), refused, good({})))
+        self.assertIsNotNone(triage.reason("GetItem", Raw(KEY, b"null"), refused, bad("", "InternalFailure")))
+        # What is JSON and has the right types must be read, and what is not must not.
+        for text in (b'{"TableName": "t", "TableName": "u"}', b'{"TableName": "\\ud800"}', b'{"Tabl\\u0065Name": "t"}'):
+            self.told("GetItem", Raw(KEY, text), refused, good({}))
+        self.told("GetItem", Raw(KEY, b'{"TableName": "t"'), good({}), refused)
+        self.told("GetItem", Raw(KEY, b'{"TableName": "t"'), (500, "InternalServerError", "", None), refused)
+
+    def test_filters_of_global_indexes(self):
+        body = {"TableName": "t", "IndexName": "gsome", "FilterExpression": "x = :x"}
+        scanned = lambda items, read: good({"Scanned": items, "Count": len(items), "ScannedCount": read})
+        self.assertIsNotNone(triage.reason("Scan", body, scanned([], 3), scanned([{"p": {"S": "a"}}], 3)))
+        self.told("Scan", body, scanned([], 3), scanned([{"p": {"S": "a"}}], 4))
+        self.told("Scan", dict(body, IndexName="gall"), scanned([], 3), scanned([{"p": {"S": "a"}}], 3))
+        self.told("Scan", {"TableName": "t", "IndexName": "gsome"}, scanned([], 3), scanned([{"p": {"S": "a"}}], 3))
+
+    def test_keys_that_are_the_same_number(self):
+        twice = bad("Provided list of item keys contains duplicates")
+        batch = lambda *keys: {"RequestItems": {"t": {"Keys": [{"p": {"N": key}} for key in keys]}}}
+        self.assertIsNotNone(triage.reason("BatchGetItem", batch("1e2", "100"), twice, good({})))
+        self.told("BatchGetItem", batch("1e2", "101"), twice, good({}))
 
     def test_numbers_are_canonical(self):
         for text, expected in [("1e3", "1000"), ("-0.0", "0"), ("1.50", "1.5"), ("1E-3", "0.001"), ("9.9e3", "9900")]:

@@ -1,11 +1,13 @@
 """Where Torc and DynamoDB Local differ on purpose, and what settles it. DynamoDB itself has the last word: its API reference and
 developer guide, the service model in botocore, and its answers as they are published there."""
 
+import decimal
 import json
 import re
 from collections import namedtuple
 
 import shapes
+from raw import Raw
 
 # What happened: the request, then (status, kind of error, message, body or item) of either side.
 Case = namedtuple("Case", "operation body status kind message answer their_status their_kind their_message their_answer")
@@ -19,14 +21,34 @@ def reason(operation, body, ours, theirs):
         if answer != ours[3] and answer == theirs[3]:
             return "item collection metrics (API reference, ItemCollectionMetrics): DynamoDB Local has none"
         ours = (*ours[:3], answer)
-    if ours[0] not in (200, 400):
+    if ours[0] not in (200, 400) or ours[1] == "NotJson":
         # Whatever DynamoDB Local says, Torc must not fail.
         return None
+    if isinstance(body, Raw):
+        readings = body.read()
+        text = unread(operation, readings, ours, theirs)
+        if text:
+            return text
+        # What is nested too deeply for Python is read as it was before it was changed.
+        body = readings[0] if readings and isinstance(readings[0], dict) else body
     case = Case(operation, body, *ours, *theirs)
     for rule in RULES:
         text = rule(case)
         if text:
             return text
+    return None
+
+
+def unread(operation, readings, ours, theirs):
+    """Bodies that are no JSON, or no request."""
+    if ours[:2] == theirs[:2] == (400, "SerializationException"):
+        return "a body that is no JSON or has a wrong type: each side words it its own way"
+    if ours[:2] != (400, "SerializationException"):
+        return None
+    if not readings:
+        return "a body that is no JSON (RFC 8259): SerializationException; DynamoDB Local reads some of them, or finds another fault before it comes there"
+    if any(not isinstance(one, dict) or shapes.misfit(operation, one) for one in readings):
+        return "wrong JSON type: the service refuses with SerializationException what does not have the service model's shape, DynamoDB Local converts"
     return None
 
 
@@ -47,7 +69,7 @@ STAGES = [
     (3.7, ("Item size has exceeded",)),
     (5, ("does not match the schema", "The number of conditions on the keys", "Type mismatch for key", "One of the required keys", "Missing the key", "cannot contain an empty", "Index Key", "Index Key",
         "Size of hashkey", "Aggregated size of all range", "Invalid operator used in KeyCondition", "Condition parameter type does not", "Size limit exceeded", "Hash primary key values must", "The table does not have the specified index", "starting key", "Exclusive Start Key", "Query condition missed", "Query key condition",
-        "Conditions can be of length", "Condition parameter type", "Filter Expression can only", "does not project", "not supported for global", "Consistent reads are not", "Key attributes must be scalars",
+        "Conditions can be of length", "Condition parameter type", "Filter Expression can only", "does not project", "not supported for global", "Consistent reads are not", "Consistent read cannot", "Global secondary index", "Key attributes must be scalars",
         "Cannot update attribute", "Invalid attribute value type", "item keys contains duplicates", "Requested resource not found", "non-existent table", "QueryFilter can only contain", "not an indexable operation",
         "Invalid operator used in KeyCondition", "KeyConditionExpressions cannot", "This attribute is part of the key", "Attempted conditional")),
     (6, ("The conditional request failed", "The document path provided in the update", "An operand in the update expression", "refers to an attribute that does not exist", "Type mismatch for attribute to update",
@@ -112,7 +134,11 @@ def lifecycle(c):
         return "deletion protection holds (API reference, DeletionProtectionEnabled); DynamoDB Local deletes all the same"
     if c.their_status == 200 and any(text in c.message for text in ("Tag keys must be unique", "reserved for system use", "Too many tags")):
         return "tags have rules (API reference, Tag); DynamoDB Local has no tags"
+    if c.operation == "UpdateTable" and c.kind == "ResourceNotFoundException" and c.their_message == "Invalid global secondary index name":
+        return "an index that is not there: ResourceNotFoundException (API reference, UpdateTable, Errors: a nonexistent table or index)"
     told = {
+        "ProvisionedThroughput should not be specified for index": "throughput of an index of an on-demand table is refused (API reference, ProvisionedThroughput); DynamoDB Local passes over it",
+        "Some AttributeDefinitions are not used": "attributes that are defined and used by no key are refused (API reference, CreateTable, AttributeDefinitions); DynamoDB Local does not look where there are global indexes",
         "List of LocalSecondaryIndexes is empty": "an empty list of indexes is refused by the service; DynamoDB Local passes over it",
         "Neither ReadCapacityUnits nor WriteCapacityUnits can be specified": "throughput of an on-demand table is refused (API reference, ProvisionedThroughput); DynamoDB Local passes over it",
     }
@@ -138,6 +164,13 @@ def looser(c):
         (name, ours), = c.answer.items()
         if ours["DeletionProtectionEnabled"] and {name: dict(ours, DeletionProtectionEnabled=False)} == c.their_answer:
             return "an update of something else leaves deletion protection as it is; DynamoDB Local takes it away"
+    if c.operation in ("UpdateTable", "DescribeTable") and c.status == c.their_status == 200:
+        (name, ours), (_, theirs) = *c.answer.items(), *c.their_answer.items()
+        on_demand = ours.get("BillingModeSummary") == {"BillingMode": "PAY_PER_REQUEST"}
+        none = {"NumberOfDecreasesToday": 0, "ReadCapacityUnits": 0, "WriteCapacityUnits": 0}
+        bare = lambda table: dict(table, GlobalSecondaryIndexes=[dict(index, ProvisionedThroughput=0) for index in table.get("GlobalSecondaryIndexes", [])])
+        if on_demand and bare(ours) == bare(theirs) and all(set(index["ProvisionedThroughput"].items()) <= set(none.items()) for index in ours.get("GlobalSecondaryIndexes", [])):
+            return "indexes are billed as their table is (developer guide, Global secondary indexes), by request without units; DynamoDB Local lets them keep theirs"
     if c.operation == "UpdateTable" and c.status == 200:
         if c.their_message == "Nothing to update" and "TableClass" in c.body:
             return "setting the class of a table is an update (API reference, UpdateTable); DynamoDB Local has no classes"
@@ -161,6 +194,8 @@ def key_shape(c):
         return "item without its key: the service names the attribute, DynamoDB Local does not"
     if c.operation == "Query" and "Size of hashkey has exceeded" in c.message and c.their_status == 200:
         return "query for a key longer than any can be: refused as such keys are everywhere (developer guide, Partition keys and sort keys); DynamoDB Local finds nothing"
+    if c.operation == "UpdateItem" and "Size limit exceeded for Index Key" in c.message and c.their_status == 200:
+        return "key of a new item that is too long for an index: refused as when it is put (developer guide, Partition keys and sort keys); DynamoDB Local does not look after updates"
     sizes = ("Size of hashkey has exceeded", "Aggregated size of all range keys", "Size limit exceeded for Index Key")
     if any(text in c.message for text in sizes) and any(text in c.their_message for text in ("Hash primary key values must be under", "Size limit exceeded")):
         return "key that is too long: the service names limits, DynamoDB Local lumps them together"
@@ -180,6 +215,30 @@ def start_key(c):
     if c.body.get("ExclusiveStartKey") is not None and c.status == 200 and "does not match the range key predicate" in c.their_message:
         if c.answer["ScannedCount"] == 0:
             return "a page may have ended at the last key of the range (LastEvaluatedKey, API reference): it is no fault to go on from there"
+    return None
+
+
+def hidden(c):
+    """A filter over attributes that a global index does not hold. `gall` and `gbinary` hold all."""
+    index = str(c.body.get("IndexName"))
+    if c.operation not in ("Scan", "Walk") or c.status != 200 or c.their_status != 200 or not index.startswith("g") or index in ("gall", "gbinary"):
+        return None
+    if not {"FilterExpression", "ScanFilter"} & set(c.body):
+        return None
+    rest = lambda answer: {name: value for name, value in answer.items() if name not in ("Scanned", "Count")}
+    if rest(c.answer) == rest(c.their_answer):
+        return "a global index never fetches from its table (API reference, Scan, Select), so that its filter sees what the index holds; DynamoDB Local's sees the item"
+    return None
+
+
+def same_keys(c):
+    """Keys of a batch that are the same number."""
+    if c.operation != "BatchGetItem" or c.status != 400 or "contains duplicates" not in c.message or c.their_status != 200:
+        return None
+    for part in c.body["RequestItems"].values():
+        seen = [sorted((name, plain(value)) for name, value in key.items()) for key in part["Keys"]]
+        if any(one in seen[:at] for at, one in enumerate(seen)):
+            return "a key that is there twice is refused (API reference, BatchGetItem, Errors) and 100 is 1e2: numbers are compared as numbers; DynamoDB Local compares how they are spelled"
     return None
 
 
@@ -222,6 +281,9 @@ def capacity(c):
         return "reading an index is charged by the size of its entries (developer guide, Local secondary indexes, Read capacity units); DynamoDB Local takes that of the items"
     if c.operation == "Scan" and "IndexName" in c.body and mine["CapacityUnits"] > local["CapacityUnits"]:
         return "what an index does not hold is fetched from the table and charged (developer guide, Local secondary indexes, Read capacity units); DynamoDB Local does not charge scans for it"
+    given = c.body.get("Item") or c.body.get("Key") or {}
+    if c.operation in ("PutItem", "UpdateItem") and mine["CapacityUnits"] < local["CapacityUnits"] and any("N" in one and one["N"] != spelled(one["N"]) for one in given.values()):
+        return "an index row is not written anew because a number in it is spelled otherwise (developer guide, Global secondary indexes, Write capacity units: only changed projections are charged); DynamoDB Local compares spellings"
     if c.operation == "BatchGetItem":
         return "reading what does not exist is charged (developer guide, Read consistency and capacity units); DynamoDB Local does not"
     if c.operation == "BatchWriteItem":
@@ -238,6 +300,15 @@ def updated(c):
     if ours == theirs and within({"M": mine}, {"M": local}):
         return "UPDATED_OLD and UPDATED_NEW are 'only the updated attributes' (API reference, UpdateItem, ReturnValues): of a nested path what it leads to, DynamoDB Local gives all of the attribute"
     return None
+
+
+def spelled(number):
+    """A number as the service writes it."""
+    try:
+        value = decimal.Decimal(number).normalize(decimal.Context(prec=60, Emax=1000, Emin=-1000))
+    except decimal.InvalidOperation:
+        return None
+    return format(value, "f") if value else "0"
 
 
 def plain(value):
@@ -380,7 +451,7 @@ def same_stage(c):
     sets = "Invalid attribute type name found"
     if sets in c.message and sets in c.their_message:
         return "the names of the types come in the order of a Java hash set, which differs between versions of Java"
-    page = ("does not project one or more filter attributes", "can only contain non-primary key attributes", "starting key", "Exclusive Start Key", "not an indexable operation", "Key attributes must be scalars", "KeyConditionExpressions cannot", "Size of hashkey", "Aggregated size of all range", "Invalid operator used in KeyCondition", "Condition parameter type does not", "is not supported for global secondary index",
+    page = ("does not project one or more filter attributes", "does not project [", "can only contain non-primary key attributes", "starting key", "Exclusive Start Key", "not an indexable operation", "Key attributes must be scalars", "KeyConditionExpressions cannot", "Size of hashkey", "Aggregated size of all range", "Invalid operator used in KeyCondition", "Condition parameter type does not", "is not supported for global secondary index",
         "Consistent reads are not", "Consistent read cannot be")
     if c.operation in ("Query", "Scan", "Walk") and any(text in c.message for text in page) and any(text in c.their_message for text in page):
         return "two faults of a query or scan that the table's schema tells: which is told first is not documented"
@@ -397,9 +468,9 @@ def same_stage(c):
 def java(c):
     if "١" in c.message:
         return "numbers are made of ASCII digits (developer guide, Numbers); DynamoDB Local takes those of other scripts"
-    if c.their_kind == "InternalFailure":
+    if c.their_kind in ("InternalFailure", "NotJson") and c.kind != "NotJson":
         return "DynamoDB Local fails with 500"
     return None
 
 
-RULES = [java, types, constraints, lifecycle, deeper, looser, missing_table, key_shape, start_key, index_key, nothing_deleted, capacity, updated, ties, last_page, worded, same_stage, earlier]
+RULES = [java, types, constraints, lifecycle, deeper, looser, missing_table, key_shape, same_keys, hidden, start_key, index_key, nothing_deleted, capacity, updated, ties, last_page, worded, same_stage, earlier]

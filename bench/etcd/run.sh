@@ -11,6 +11,6 @@ if ! command -v etcd > /dev/null; then
 fi
 if [ -z "${TORC_BIN:-}" ]; then
   cargo build --release -p torc
-  export TORC_BIN=$PWD/target/release/torc
+  export TORC_BIN=${CARGO_TARGET_DIR:-$PWD/target}/release/torc
 fi
 exec python3 bench/etcd/compare.py "$@"

@@ -6,6 +6,6 @@ cd "$(dirname "$0")/../.."
 
 if [ -z "${TORC_BIN:-}" ] || [ -z "${BARE_BIN:-}" ]; then
   cargo build --release -p torc -p torc-api --bin torc --example bare
-  export TORC_BIN=$PWD/target/release/torc BARE_BIN=$PWD/target/release/examples/bare
+  export TORC_BIN=${CARGO_TARGET_DIR:-$PWD/target}/release/torc BARE_BIN=${CARGO_TARGET_DIR:-$PWD/target}/release/examples/bare
 fi
 exec python3 bench/http/compare.py "$@"

@@ -16,6 +16,7 @@ const schema = new dynamoose.Schema(
     owner: { type: String, hashKey: true },
     name: { type: String, rangeKey: true },
     age: { type: Number, index: { name: "ByAge", type: "local" } },
+    kind: { type: String, index: { name: "OfKind", type: "global", rangeKey: "age" } },
     tags: { type: Set, schema: [String] },
     address: { type: Object, schema: { city: String, lines: { type: Array, schema: [String] } } },
     born: Date,
@@ -42,6 +43,23 @@ for (let tries = 0; ; tries++) {
 }
 const old = await Pet.query("owner").eq("bob").where("age").ge(15).using("ByAge").sort("descending").consistent().exec();
 assert.deepEqual(old.map((pet) => pet.age), [19, 18, 17, 16, 15]);
+await Pet.batchPut(Array.from({ length: 8 }, (_, age) => ({ owner: `o${age}`, name: "fish", kind: "fish", age })));
+// A global index follows its table a moment later.
+for (let tries = 0; ; tries++) {
+  const fish = await Pet.query("kind").eq("fish").where("age").gt(2).using("OfKind").sort("descending").exec();
+  if (fish.length < 5 && tries < 100) {
+    await new Promise((done) => setTimeout(done, 100));
+    continue;
+  }
+  assert.deepEqual(fish.map((pet) => pet.owner), ["o7", "o6", "o5", "o4", "o3"]);
+  break;
+}
+for (let tries = 0; ; tries++) {
+  const { length } = await Pet.scan().using("OfKind").exec();
+  if (length === 8) break;
+  assert.ok(tries < 100, `${length} of 8 fish`);
+  await new Promise((done) => setTimeout(done, 100));
+}
 const all = await Pet.query("owner").eq("bob").where("name").beginsWith("cat-1").limit(4).consistent().all().exec();
 assert.equal(all.length, 10);
 const scanned = await Pet.scan().where("tags").contains("dog").consistent().exec();

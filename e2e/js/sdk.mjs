@@ -13,6 +13,7 @@ import {
   ResourceInUseException,
   ResourceNotFoundException,
   UpdateItemCommand,
+  UpdateTableCommand,
   paginateQuery,
   paginateScan,
   waitUntilTableExists,
@@ -27,6 +28,7 @@ import {
   PutCommand,
   QueryCommand,
   UpdateCommand,
+  paginateQuery as paginateFound,
   paginateScan as paginateDocuments,
 } from "@aws-sdk/lib-dynamodb";
 
@@ -186,6 +188,78 @@ async function documentClient() {
   await client.send(new DeleteTableCommand({ TableName }));
 }
 
+/// Asks until the answer is as wanted: a global index follows its table a moment later.
+async function eventually(ask, wanted) {
+  for (let tries = 0; ; tries++) {
+    const got = await ask();
+    try {
+      return assert.deepEqual(got, wanted);
+    } catch (error) {
+      if (tries === 100) throw error;
+      await new Promise((done) => setTimeout(done, 100));
+    }
+  }
+}
+
+async function globalIndexes() {
+  const TableName = "JsGlobal";
+  const documents = DynamoDBDocumentClient.from(client);
+  const index = (IndexName, hash, range, Projection) => ({
+    IndexName,
+    KeySchema: [
+      { AttributeName: hash, KeyType: "HASH" },
+      { AttributeName: range, KeyType: "RANGE" },
+    ],
+    Projection,
+  });
+  await client.send(
+    new CreateTableCommand({
+      ...table(TableName),
+      LocalSecondaryIndexes: undefined,
+      GlobalSecondaryIndexes: [index("Ranked", "sk", "rank", { ProjectionType: "INCLUDE", NonKeyAttributes: ["note"] })],
+    }),
+  );
+  await waitUntilTableExists(patience, { TableName });
+  for (let rank = 0; rank < 10; rank++) {
+    await documents.send(new PutCommand({ TableName, Item: { pk: `p${rank}`, sk: rank % 2, rank, note: "n", extra: "e" } }));
+  }
+  const odd = { TableName, IndexName: "Ranked", KeyConditionExpression: "sk = :s", ExpressionAttributeValues: { ":s": 1 } };
+  const ranks = async () => {
+    const found = [];
+    for await (const page of paginateFound({ client: documents, pageSize: 2 }, { ...odd })) found.push(...page.Items.map((item) => item.rank));
+    return found;
+  };
+  await eventually(ranks, [1, 3, 5, 7, 9]);
+  const last = async () => {
+    const { Items, LastEvaluatedKey } = await documents.send(new QueryCommand({ ...odd, Limit: 1, ScanIndexForward: false }));
+    return [Items, LastEvaluatedKey];
+  };
+  await eventually(last, [[{ pk: "p9", sk: 1, rank: 9, note: "n" }], { pk: "p9", sk: 1, rank: 9 }]);
+  const refused = await documents.send(new QueryCommand({ ...odd, ProjectionExpression: "extra" })).catch((error) => error);
+  assert.match(refused.message, /Global secondary index Ranked does not project \[extra\]/);
+  await client.send(
+    new UpdateTableCommand({
+      TableName,
+      AttributeDefinitions: [{ AttributeName: "note", AttributeType: "S" }, ...table(TableName).AttributeDefinitions],
+      GlobalSecondaryIndexUpdates: [{ Create: index("Noted", "note", "rank", { ProjectionType: "KEYS_ONLY" }) }],
+    }),
+  );
+  const states = async () => {
+    const { Table } = await client.send(new DescribeTableCommand({ TableName }));
+    return (Table.GlobalSecondaryIndexes ?? []).map(({ IndexName, IndexStatus }) => `${IndexName} ${IndexStatus}`).sort();
+  };
+  await eventually(states, ["Noted ACTIVE", "Ranked ACTIVE"]);
+  const noted = { TableName, IndexName: "Noted", KeyConditionExpression: "note = :n AND #r < :r", ExpressionAttributeNames: { "#r": "rank" }, ExpressionAttributeValues: { ":n": "n", ":r": 2 } };
+  await eventually(async () => (await documents.send(new QueryCommand(noted))).Items, [
+    { pk: "p0", sk: 0, rank: 0, note: "n" },
+    { pk: "p1", sk: 1, rank: 1, note: "n" },
+  ]);
+  await client.send(new UpdateTableCommand({ TableName, GlobalSecondaryIndexUpdates: [{ Delete: { IndexName: "Ranked" } }] }));
+  await eventually(states, ["Noted ACTIVE"]);
+  await client.send(new DeleteTableCommand({ TableName }));
+}
+
 await plainClient();
 await documentClient();
+await globalIndexes();
 console.log("ok");

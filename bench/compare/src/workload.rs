@@ -236,10 +236,12 @@ pub fn run<S: Store>(
                     Ok(0)
                 }
             })?;
-            let reads =
-                |list: &[(&str, f64)]| list.iter().find(|(k, _)| *k == "block_reads").map(|(_, v)| *v);
-            if let (Some(a), Some(b)) = (reads(&before), reads(&store.extra())) {
-                out.extra.push(("false_positive_percent", (b - a) / tries as f64 * 100.0));
+            let of = |list: &[(&str, f64)], name| list.iter().find(|(k, _)| *k == name).map(|(_, v)| *v);
+            let after = store.extra();
+            if let (Some(a), Some(b), Some(filters)) =
+                (of(&before, "block_reads"), of(&after, "block_reads"), of(&after, "filters_asked"))
+            {
+                out.extra.push(("false_positive_percent", (b - a) / (tries as f64 * filters) * 100.0));
             }
             Ok(out)
         }

@@ -8,14 +8,9 @@
 #[cfg(not(feature = "shuttle"))]
 mod plain {
     pub(crate) use arc_swap::ArcSwap;
-    pub(crate) use parking_lot::{Condvar, Mutex, RwLock};
+    pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
     pub(crate) use std::sync::atomic;
     pub(crate) use std::thread;
-
-    /// Lets go of a lock so that whoever waits gets it next.
-    pub(crate) fn unlock_fair<T>(guard: parking_lot::MutexGuard<'_, T>) {
-        parking_lot::MutexGuard::unlock_fair(guard);
-    }
 }
 
 #[cfg(not(feature = "shuttle"))]
@@ -26,7 +21,7 @@ mod checked {
     pub(crate) use shuttle::sync::atomic;
     pub(crate) use shuttle::thread;
     use std::ops::{Deref, DerefMut};
-    use std::sync::{Arc, PoisonError};
+    use std::sync::{Arc, PoisonError, TryLockError};
     use std::time::Duration;
 
     // As with parking_lot, a lock that a panicking thread held is simply free: what unwinds may still take it.
@@ -46,6 +41,14 @@ mod checked {
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
             MutexGuard(Some(self.0.lock().unwrap_or_else(PoisonError::into_inner)))
         }
+
+        pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+            match self.0.try_lock() {
+                Ok(guard) => Some(MutexGuard(Some(guard))),
+                Err(TryLockError::Poisoned(poisoned)) => Some(MutexGuard(Some(poisoned.into_inner()))),
+                Err(TryLockError::WouldBlock) => None,
+            }
+        }
     }
 
     impl<T> Deref for MutexGuard<'_, T> {
@@ -61,9 +64,11 @@ mod checked {
         }
     }
 
-    pub(crate) fn unlock_fair<T>(guard: MutexGuard<'_, T>) {
-        drop(guard);
-        thread::yield_now();
+    impl<T> MutexGuard<'_, T> {
+        pub(crate) fn unlock_fair(guard: Self) {
+            drop(guard);
+            thread::yield_now();
+        }
     }
 
     /// As parking_lot's.

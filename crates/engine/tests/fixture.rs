@@ -108,7 +108,6 @@ fn version_1_opens_and_reads_the_same() {
     if std::env::var_os("TORC_WRITE_FIXTURE").is_some() {
         let engine = open(&dir);
         steps(Some(&engine));
-        while engine.background_step().expect("work") {}
         engine.close().expect("close");
         drop(engine);
         let _ = fs::remove_dir_all(fixture());

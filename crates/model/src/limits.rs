@@ -14,6 +14,16 @@ pub const MAX_NESTING: usize = 32;
 pub const MAX_ATTRIBUTE_NAME_BYTES: usize = 65_535;
 /// Longest expression, bytes.
 pub const MAX_EXPRESSION_BYTES: usize = 4096;
+/// Longest expression once its placeholders are replaced by what they stand for, each time they occur, bytes.
+pub const MAX_EXPANDED_EXPRESSION_BYTES: usize = 1024 * 1024;
+/// Longest placeholder with its first character, characters.
+pub const MAX_PLACEHOLDER_CHARACTERS: usize = 255;
+/// Bytes of all placeholders of one request and what they stand for.
+pub const MAX_SUBSTITUTION_BYTES: usize = 2 * 1024 * 1024;
+/// Most parsed expressions of each kind that a thread keeps, of those used lately; as many again of those used before.
+pub const MAX_CACHED_EXPRESSIONS: usize = 256;
+/// Bytes of their texts at most.
+pub const MAX_CACHED_EXPRESSION_BYTES: usize = 32 * 1024;
 /// Most operators and functions in one expression.
 pub const MAX_EXPRESSION_OPERATORS: usize = 300;
 /// Largest power of ten of a number's first digit: magnitudes up to 9.99…E+125.

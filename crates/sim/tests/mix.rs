@@ -1,7 +1,7 @@
 //! A slice of the full fault mix, small enough for every test run, and the proof that it reaches what it is there for. The long run is
 //! `cargo xtask sim --seeds 2000 --budget 900`.
 
-use torc_sim::scenario::{Plan, moving, run};
+use torc_sim::scenario::{Plan, dropping, moving, run};
 use torc_sim::world::watch::Coverage;
 
 const SEEDS: u64 = 60;
@@ -55,4 +55,9 @@ fn a_leader_killed_while_its_partition_moves_away_still_hands_it_over() {
     for seed in 1..=5 {
         moving::killed_while_it_is_moved_away(seed).unwrap_or_else(|e| panic!("{e:#}"));
     }
+}
+
+#[test]
+fn a_dropped_bucket_leaves_nothing_on_nodes_that_run_on() {
+    dropping::a_dropped_bucket_leaves_nothing(1).unwrap_or_else(|e| panic!("{e:#}"));
 }

@@ -7,8 +7,8 @@ use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, KeysAndAttributes,
-    LocalSecondaryIndex, Projection, ProjectionType, PutRequest, ReturnValue,
+    AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType,
+    KeysAndAttributes, LocalSecondaryIndex, Projection, ProjectionType, PutRequest, ReturnValue,
     ReturnValuesOnConditionCheckFailure, ScalarAttributeType, TableStatus, WriteRequest,
 };
 use std::collections::HashMap;
@@ -35,6 +35,7 @@ async fn main() -> Result<()> {
     write_and_read(&client).await?;
     conditions(&client).await?;
     batches_and_pages(&client).await?;
+    global_index(&client).await?;
     delete(&client).await?;
     println!("ok");
     Ok(())
@@ -75,6 +76,14 @@ async fn create(client: &Client) -> Result<()> {
                     .key_schema(element("pk", KeyType::Hash)?)
                     .key_schema(element("rank", KeyType::Range)?)
                     .projection(Projection::builder().projection_type(ProjectionType::KeysOnly).build())
+                    .build()?,
+            )
+            .global_secondary_indexes(
+                GlobalSecondaryIndex::builder()
+                    .index_name("Ranked")
+                    .key_schema(element("rank", KeyType::Hash)?)
+                    .key_schema(element("pk", KeyType::Range)?)
+                    .projection(Projection::builder().projection_type(ProjectionType::All).build())
                     .build()?,
             )
             .billing_mode(BillingMode::PayPerRequest))
@@ -211,6 +220,28 @@ async fn batches_and_pages(client: &Client) -> Result<()> {
     }
     assert_eq!(scanned, 26);
     Ok(())
+}
+
+/// A global index follows its table a moment later.
+async fn global_index(client: &Client) -> Result<()> {
+    for _ in 0..200 {
+        let found = client
+            .query()
+            .table_name(TABLE)
+            .index_name("Ranked")
+            .key_condition_expression("#r = :r AND begins_with(pk, :p)")
+            .expression_attribute_names("#r", "rank")
+            .expression_attribute_values(":r", number(93))
+            .expression_attribute_values(":p", text("b"))
+            .send()
+            .await?;
+        if found.count() > 0 {
+            assert_eq!(found.items(), [item("b", 7, 93)]);
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Err("the index did not follow".into())
 }
 
 async fn delete(client: &Client) -> Result<()> {

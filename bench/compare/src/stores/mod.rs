@@ -72,7 +72,9 @@ pub fn names() -> Vec<&'static str> {
     vec![
         torc::Torc::NAME,
         #[cfg(feature = "rocksdb")]
-        rocksdb::Rocks::NAME,
+        rocksdb::Rocks::<false>::NAME,
+        #[cfg(feature = "rocksdb")]
+        rocksdb::Rocks::<true>::NAME,
         #[cfg(feature = "fjall")]
         fjall::Fjall::NAME,
         #[cfg(feature = "redb")]
@@ -87,7 +89,9 @@ pub fn with<V: Visitor>(name: &str, visitor: V) -> Result<V::Output> {
     match name {
         torc::Torc::NAME => visitor.visit::<torc::Torc>(),
         #[cfg(feature = "rocksdb")]
-        rocksdb::Rocks::NAME => visitor.visit::<rocksdb::Rocks>(),
+        rocksdb::Rocks::<false>::NAME => visitor.visit::<rocksdb::Rocks<false>>(),
+        #[cfg(feature = "rocksdb")]
+        rocksdb::Rocks::<true>::NAME => visitor.visit::<rocksdb::Rocks<true>>(),
         #[cfg(feature = "fjall")]
         fjall::Fjall::NAME => visitor.visit::<fjall::Fjall>(),
         #[cfg(feature = "redb")]

@@ -27,8 +27,7 @@ impl Store for Torc {
         let mut batch = WriteBatch::with_capacity(key.len() + value.len() + 12);
         batch.put(key, value);
         if sync {
-            let lsn = self.0.write(&batch)?;
-            self.0.log().wait(lsn)?;
+            self.0.write_durable(&batch)?;
         } else {
             self.0.write_buffered(&batch)?;
         }
@@ -90,7 +89,15 @@ impl Store for Torc {
             ("slowdowns", m.slowdowns as f64),
             ("stops", m.stops as f64),
             ("block_reads", (m.cache_hits + m.cache_misses) as f64),
-            ("levels_in_use", m.levels.iter().filter(|l| l.tables > 0).count() as f64),
+            // Tables whose filter a read of an absent key asks: all of level 0, one of each other level.
+            (
+                "filters_asked",
+                m.levels
+                    .iter()
+                    .enumerate()
+                    .map(|(i, l)| if i == 0 { l.tables } else { l.tables.min(1) })
+                    .sum::<u64>() as f64,
+            ),
         ]
     }
 

@@ -1,7 +1,7 @@
 //! Keeping the replicas on this node in step with the topology: groups that should be here and are not are created, groups that are
 //! gone from the topology are dropped, and each group's leader is told which members it should walk towards.
 
-use super::{Inner, topology};
+use super::{Inner, NodeError, topology};
 use std::sync::Arc;
 use torc_cluster::topology::{Table, TableKind, Topology};
 use torc_cluster::{GroupId, META_GROUP, NodeId, Partition, TableId};
@@ -42,28 +42,29 @@ fn publisher(node: &Arc<Inner>) -> machine::meta::Publish {
     })
 }
 
-/// Brings the groups in step with the topology of this moment.
-pub(super) fn sync(node: &Arc<Inner>) {
-    let topology = node.topology.get();
+/// Brings the groups in step with the topology. What is as it was in `before`, which they are in step with, is passed over.
+pub(super) fn sync(node: &Arc<Inner>, before: &Topology, topology: &Topology) {
     if topology.cluster_id() == 0 {
         return;
     }
     let me = node.identity().node;
-    let meta = topology::meta_partition(&topology);
-    if meta.replicas.contains(&me) {
-        create_meta(node, meta.initial, meta.replicas.clone());
+    let meta = topology::meta_partition(topology);
+    if meta != topology::meta_partition(before) {
+        if meta.replicas.contains(&me) {
+            create_meta(node, meta.initial, meta.replicas.clone());
+        }
+        node.store.send(Input::SetMembers { group: META_GROUP, replicas: meta.replicas });
     }
-    node.store.send(Input::SetMembers { group: META_GROUP, replicas: meta.replicas });
     for partition in topology.all_partitions() {
         let table = topology.table(partition.table);
         let consensus = table.is_some_and(|t| t.is_consensus());
-        if let Some(table) = table.filter(|_| consensus && partition.replicas.contains(&me)) {
+        if before.partition_by_group(partition.group) == Some(partition) || !consensus {
+            continue;
+        }
+        if let Some(table) = table.filter(|_| partition.replicas.contains(&me)) {
             create(node, table, partition);
         }
-        if consensus {
-            let replicas = partition.replicas.clone();
-            node.store.send(Input::SetMembers { group: partition.group, replicas });
-        }
+        node.store.send(Input::SetMembers { group: partition.group, replicas: partition.replicas.clone() });
     }
     for (group, _) in node.store.views() {
         if group != META_GROUP && topology.partition_by_group(group).is_none() {
@@ -104,11 +105,11 @@ fn create(node: &Arc<Inner>, table: &Table, partition: &Partition) {
 ///
 /// A table that was dropped meanwhile leaves logs and data, which go. The topology is stored before a group is created from it, so whatever it does not
 /// know is old. A group that the topology wants elsewhere by now stays until its leader says that this node is no longer a member: until then its vote
-/// may be needed, and it may be the leader that has to bring the change about.
-pub(super) fn sweep(node: &Arc<Inner>, store: &Store) -> Result<(), torc_engine::Error> {
+/// may be needed, and it may be the leader that has to bring the change about. Returns the topology that it went by.
+pub(super) fn sweep(node: &Arc<Inner>, store: &Store) -> Result<Arc<Topology>, torc_engine::Error> {
     let topology = node.topology.get();
     if topology.cluster_id() == 0 {
-        return Ok(());
+        return Ok(topology);
     }
     for group in store.stored_groups() {
         let (partition, dropped) = (topology.partition_by_group(group), store.is_dropped(group)?);
@@ -140,24 +141,50 @@ pub(super) fn sweep(node: &Arc<Inner>, store: &Store) -> Result<(), torc_engine:
     if !batch.is_empty() {
         node.engine.write(&batch)?;
     }
+    Ok(topology)
+}
+
+/// Deletes what this node has of the buckets that `before` knew and `now` does not. A bucket has no group whose end would take its data along.
+///
+/// Not synced: after a crash [`sweep`] finds whatever is left, and so it does what a write that was under way leaves behind.
+fn erase_dropped_buckets(node: &Inner, before: &Topology, now: &Topology) -> Result<(), NodeError> {
+    let mut batch = WriteBatch::new();
+    for bucket in before.tables().filter(|table| table.as_bucket().is_some()) {
+        if now.table(bucket.id).is_none() {
+            let prefix = table_prefix(space::BUCKET, bucket.id.0).to_vec();
+            let end = prefix_successor(&prefix).unwrap_or_else(|| vec![space::BUCKET + 1]);
+            batch.delete_range(&prefix, &end);
+        }
+    }
+    if !batch.is_empty() {
+        node.engine.write(&batch)?;
+    }
     Ok(())
 }
 
-/// Follows the topology for as long as the node runs.
-pub(super) async fn follow(node: Arc<Inner>) {
+/// Follows the topology for as long as the node runs. `known` is the one that [`sweep`] went by.
+pub(super) async fn follow(node: Arc<Inner>, mut known: Arc<Topology>) {
     let mut epoch = node.topology.follow();
+    // Whatever the first life of this node left unfinished is put right by doing everything once.
+    let (nothing, mut first) = (Topology::default(), true);
     loop {
         let topology: Arc<Topology> = node.topology.get();
         // Stored before any group is created from it: the log keeps the order, so a restart that finds a group finds its partition.
-        if let Err(error) = topology::store(&node.engine, &topology) {
+        let stored = if first {
+            topology::store(&node.engine, &topology)
+        } else {
+            topology::store_changes(&node.engine, &known, &topology)
+        };
+        if let Err(error) = stored.and_then(|()| erase_dropped_buckets(&node, &known, &topology)) {
             tracing::error!(%error, "the topology could not be stored");
             node.fail(error.to_string());
             return;
         }
         node.disk_work();
-        sync(&node);
+        sync(&node, if first { &nothing } else { &known }, &topology);
         node.propagation.look_at(indexed(&topology));
         spread(&node, &topology);
+        (known, first) = (topology, false);
         epoch.next().await;
     }
 }

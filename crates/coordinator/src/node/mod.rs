@@ -51,6 +51,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep};
 use topology::TopologyCell;
 use torc_cluster::gossip::{Gossip, GossipConfig, GossipIdentity};
+use torc_cluster::topology::Topology;
 use torc_cluster::topology::{Command, Response};
 use torc_cluster::{Epoch, GroupId, NodeId, Partition, TableId};
 use torc_engine::Engine;
@@ -278,16 +279,16 @@ impl Node {
         config.planted = inner.config.planted;
         config.observers = observers;
         let store = Store::new(config, inner.engine.clone(), inner.clock.now());
-        groups::sweep(inner, &store)?;
+        let swept = groups::sweep(inner, &store)?;
         let peers =
             Arc::new(peers_impl::NodePeers { node: Arc::downgrade(inner), local: inner.number.clone() });
         let _ = inner.buckets.set(buckets::open(inner, peers, rng.next_u64())?);
-        groups::sync(inner);
+        groups::sync(inner, &Topology::default(), &inner.topology.get());
         inner.tasks.spawn(store_task::run(inner.clone(), store, store_inputs));
         let who = GossipIdentity::at_boot(identity.node, inner.config.addr.clone(), identity.incarnation);
         let gossip = Gossip::new(GossipConfig::default(), identity.cluster_id, who, rng.next_u64());
         inner.tasks.spawn(gossip_task::run(inner.clone(), gossip, datagrams));
-        inner.tasks.spawn(groups::follow(inner.clone()));
+        inner.tasks.spawn(groups::follow(inner.clone(), swept));
         inner.tasks.spawn(catch_up(inner.clone()));
         inner.tasks.spawn(meta_leader::run(inner.clone()));
         inner.tasks.spawn(crate::index::run(inner.clone()));

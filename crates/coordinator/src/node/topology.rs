@@ -6,6 +6,7 @@ use super::identity::SPACE_LOCAL;
 use crate::signal::{Follower, Signal};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use torc_cluster::topology::{Change, Topology};
@@ -90,13 +91,33 @@ impl TopologyCell {
 pub fn store(engine: &Engine, topology: &Topology) -> Result<(), NodeError> {
     let mut batch = WriteBatch::new();
     batch.delete_range(&PREFIX, &END);
-    batch.put(&EPOCH_KEY, &topology.epoch().0.to_be_bytes());
-    for change in topology.to_changes() {
-        let key = [&RECORDS[..], &change.key()].concat();
-        batch.put(&key, &change.encode());
+    for (key, record) in records(topology) {
+        batch.put(&key, &record);
     }
     engine.write(&batch)?;
     Ok(())
+}
+
+/// The same where `before` is what the node has stored: only what differs is written, so that a change costs the same however many tables there are.
+pub fn store_changes(engine: &Engine, before: &Topology, now: &Topology) -> Result<(), NodeError> {
+    let (old, new) = (records(before), records(now));
+    let mut batch = WriteBatch::new();
+    for key in old.keys().filter(|key| !new.contains_key(*key)) {
+        batch.delete(key);
+    }
+    for (key, record) in new.iter().filter(|(key, record)| old.get(*key) != Some(record)) {
+        batch.put(key, record);
+    }
+    engine.write(&batch)?;
+    Ok(())
+}
+
+/// What stands for a topology in the node's storage.
+fn records(topology: &Topology) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let changes = topology.to_changes();
+    let records = changes.iter().map(|change| ([&RECORDS[..], &change.key()].concat(), change.encode()));
+    let epoch = (EPOCH_KEY.to_vec(), topology.epoch().0.to_be_bytes().to_vec());
+    records.chain([epoch]).collect()
 }
 
 /// The answer to a fetch by a node that has `have`.

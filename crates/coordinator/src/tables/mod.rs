@@ -129,6 +129,9 @@ impl Tables {
             Ok(None) => None,
             Ok(Some(schema)) => {
                 let schema = Arc::new(schema);
+                // Those of tables that are gone would stay for ever.
+                let topology = self.inner.topology.get();
+                schemas.retain(|id, _| topology.table(*id).is_some());
                 schemas.insert(table.id, (table.clone(), schema.clone()));
                 Some(schema)
             }

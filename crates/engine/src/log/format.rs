@@ -3,6 +3,7 @@
 //! Pure: no files. Decoding never trusts a length or an offset from disk.
 
 use super::Record;
+use crate::lsm::codec::{get_varint, put_varint};
 use bytes::Bytes;
 
 /// Alignment of everything written, bytes.
@@ -13,8 +14,8 @@ const BATCH_MAGIC: u32 = u32::from_le_bytes(*b"TLBt");
 /// Bytes of the segment header that carry meaning; the rest of its block is zero.
 pub(super) const SEGMENT_HEADER: usize = 64;
 pub(super) const BATCH_HEADER: usize = 64;
-pub(super) const UNIT_HEADER: usize = 8;
-pub(super) const RECORD_HEADER: usize = 25;
+/// Shortest record, bytes.
+pub(super) const MIN_RECORD: usize = 8;
 /// Longest state blob, bytes.
 pub(super) const MAX_STATE_BYTES: usize = 4096;
 /// Longest encoded append, bytes.
@@ -47,6 +48,10 @@ impl<'a> Input<'a> {
     }
     pub(super) fn u64(&mut self) -> Option<u64> {
         self.bytes(8)?.try_into().ok().map(u64::from_le_bytes)
+    }
+    fn varint(&mut self) -> Option<u64> {
+        let (value, len) = get_varint(self.0, 0)?;
+        self.bytes(len).map(|_| value)
     }
 }
 
@@ -196,37 +201,53 @@ pub(super) struct Unit {
     pub(super) starts: Vec<u32>,
 }
 
+/// Bytes of a number as a varint.
+fn varint_len(value: u64) -> usize {
+    (64 - (value | 1).leading_zeros()).div_ceil(7) as usize
+}
+
+/// Bytes of a record before its payload.
+pub(super) fn record_header(stream: u64, index: u64, payload_len: usize) -> usize {
+    4 + 1 + varint_len(payload_len as u64) + varint_len(stream) + varint_len(index)
+}
+
+/// The parts of a record: kind, stream, index and payload.
+fn parts(record: &Record) -> (u8, u64, u64, &[u8]) {
+    match record {
+        Record::Entry { stream, index, payload } => (KIND_ENTRY, *stream, *index, payload),
+        Record::State { stream, blob } => (KIND_STATE, *stream, 0, blob),
+        Record::TruncatePrefix { stream, through } => (KIND_TRUNCATE, *stream, *through, &[]),
+        Record::Drop { stream } => (KIND_DROP, *stream, 0, &[]),
+    }
+}
+
+/// Bytes that the records of an append take.
+fn records_len(records: &[Record]) -> usize {
+    records.iter().map(parts).fold(0, |sum: usize, (_, stream, index, payload)| {
+        sum.saturating_add(record_header(stream, index, payload.len())).saturating_add(payload.len())
+    })
+}
+
 /// Bytes that an append takes once encoded.
 pub(super) fn unit_len(records: &[Record]) -> usize {
-    let payloads = records.iter().map(|r| match r {
-        Record::Entry { payload, .. } => payload.len(),
-        Record::State { blob, .. } => blob.len(),
-        Record::TruncatePrefix { .. } | Record::Drop { .. } => 0,
-    });
-    payloads.fold(UNIT_HEADER, |sum, n| sum.saturating_add(n).saturating_add(RECORD_HEADER))
+    let len = records_len(records);
+    len.saturating_add(varint_len(len as u64) + varint_len(records.len() as u64))
 }
 
 /// Encodes an append of at most [`MAX_APPEND_BYTES`].
 pub(super) fn encode_unit(records: &[Record]) -> Unit {
-    let len = unit_len(records);
-    let mut out = Vec::with_capacity(len);
+    let len = records_len(records);
+    let mut out = Vec::with_capacity(unit_len(records));
     let mut starts = Vec::with_capacity(records.len());
-    out.extend_from_slice(&((len - UNIT_HEADER) as u32).to_le_bytes());
-    out.extend_from_slice(&(records.len() as u32).to_le_bytes());
-    for record in records {
-        let (kind, stream, index, payload): (u8, u64, u64, &[u8]) = match record {
-            Record::Entry { stream, index, payload } => (KIND_ENTRY, *stream, *index, payload),
-            Record::State { stream, blob } => (KIND_STATE, *stream, 0, blob),
-            Record::TruncatePrefix { stream, through } => (KIND_TRUNCATE, *stream, *through, &[]),
-            Record::Drop { stream } => (KIND_DROP, *stream, 0, &[]),
-        };
+    put_varint(&mut out, len as u64);
+    put_varint(&mut out, records.len() as u64);
+    for (kind, stream, index, payload) in records.iter().map(parts) {
         let start = out.len();
         starts.push(start as u32);
-        out.extend_from_slice(&[0; 4]);
-        out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
-        out.extend_from_slice(&stream.to_le_bytes());
-        out.extend_from_slice(&index.to_le_bytes());
-        out.push(kind);
+        out.extend_from_slice(&[0, 0, 0, 0, kind]);
+        put_varint(&mut out, payload.len() as u64);
+        put_varint(&mut out, stream);
+        put_varint(&mut out, index);
         out.extend_from_slice(payload);
         let crc = crc32c::crc32c(&out[start + 4..]);
         out[start..start + 4].copy_from_slice(&crc.to_le_bytes());
@@ -254,9 +275,15 @@ pub(super) fn decode_record<'a>(input: &mut Input<'a>) -> Option<RecordView<'a>>
 
 /// Parses one record of a batch whose own checksum was right, which covers the record too.
 fn parse_record<'a>(input: &mut Input<'a>) -> Option<RecordView<'a>> {
+    let before = input.0.len();
     let _crc = input.u32()?;
-    let len = input.u32()? as usize;
-    let (stream, index, kind) = (input.u64()?, input.u64()?, input.u8()?);
+    let kind = input.u8()?;
+    let len = usize::try_from(input.varint()?).ok()?;
+    let (stream, index) = (input.varint()?, input.varint()?);
+    // Numbers have one encoding: where the payload lies follows from what the record is.
+    if before - input.0.len() != record_header(stream, index, len) {
+        return None;
+    }
     let payload = input.bytes(len)?;
     match kind {
         // Never written, and nothing could follow it.
@@ -278,8 +305,8 @@ pub(super) fn decode_units<'a>(
 ) -> Option<()> {
     let mut input = Input(payload);
     for _ in 0..units {
-        let len = input.u32()? as usize;
-        let records = input.u32()?;
+        let len = usize::try_from(input.varint()?).ok()?;
+        let records = input.varint()?;
         let mut unit = Input(input.bytes(len)?);
         let end = payload.len() - input.0.len();
         for _ in 0..records {

@@ -27,7 +27,7 @@ use crate::{Env, Result};
 use bytes::Bytes;
 use std::path::Path;
 use std::sync::Arc;
-use threads::{Handle, Shared};
+use threads::{Handle, Shared, SyncBy};
 
 /// Log sequence number: position in the node's log, in append order. Durable up to [`Log::durable_lsn`].
 pub type Lsn = u64;
@@ -120,13 +120,22 @@ impl Log {
     /// entries are taken a while longer, so that truncating can make room. An [`crate::Error::Io`] of kind `InvalidInput` for a state
     /// blob over 4 KiB, an index of `u64::MAX` or more than 512 MiB.
     pub fn append(&self, records: &[Record]) -> Result<Lsn> {
-        self.shared().append(records, true)
+        self.shared().append(records, SyncBy::Thread)
     }
 
     /// As [`Log::append`], but asks for no sync of its own: the records become durable with the next `append`, or once 1 MiB
     /// waits. A crash of the process can lose what is not yet durable.
     pub fn append_buffered(&self, records: &[Record]) -> Result<Lsn> {
-        self.shared().append(records, false)
+        self.shared().append(records, SyncBy::Later)
+    }
+
+    /// As [`Log::append`], by a caller who calls [`Log::wait`] next: nobody else is asked to sync, so that a writer who is alone never
+    /// hands over to another thread.
+    ///
+    /// # Errors
+    /// As [`Log::append`].
+    pub fn append_and_wait_later(&self, records: &[Record]) -> Result<Lsn> {
+        self.shared().append(records, SyncBy::Waiter)
     }
 
     /// After the buffered append of `lsn`: waits for a sync if so much is on its way to the disk that writers should not add to it
@@ -157,7 +166,7 @@ impl Log {
         self.shared().durable_lsn()
     }
 
-    /// Called with the new durable number after every sync (from the log's thread, or from `sync_step`), and with an error
+    /// Called with the new durable number after every sync (from the log's thread, `sync_step` or `wait`), and with an error
     /// once if a write or sync fails. The listener must be quick and must not call [`Log::sync_step`] or [`Log::wait`].
     pub fn on_durable(&self, listener: Arc<dyn Fn(Result<Lsn>) + Send + Sync>) {
         self.shared().on_durable(listener);

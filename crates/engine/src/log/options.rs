@@ -3,12 +3,15 @@
 use crate::Background;
 use crate::log::format::{BLOCK, align};
 
+/// Size of a log's first segment, unless all are smaller, bytes.
+const FIRST_BYTES: u64 = 4 << 20;
+
 /// Settings. The default suits a laptop.
 #[derive(Clone, Debug)]
 pub struct LogOptions {
     /// Who writes and syncs: the log's own threads, or the caller through [`super::Log::sync_step`].
     pub background: Background,
-    /// Size of a segment file, bytes; rounded to 4 KiB and held within 16 KiB and 1 GiB.
+    /// Size of a segment file, bytes; rounded to 4 KiB and held within 16 KiB and 1 GiB. The first ones of a log are smaller.
     pub segment_bytes: u64,
     /// Encoded appends kept in memory for reading, bytes. What is not yet durable is kept on top of this.
     pub cache_bytes: usize,
@@ -46,6 +49,11 @@ impl Default for LogOptions {
 impl LogOptions {
     pub(super) fn segment_bytes(&self) -> u64 {
         align(self.segment_bytes.clamp(16 << 10, 1 << 30))
+    }
+
+    /// Size of the first segment, bytes: a small database should not take much room on the disk.
+    pub(super) fn first_bytes(&self) -> u64 {
+        self.segment_bytes().min(FIRST_BYTES)
     }
 
     /// End of each segment that only appends without entries may use: on a full disk, the truncations that make room must

@@ -20,8 +20,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Read ahead when scanning, bytes.
-const WINDOW: u64 = 1 << 20;
+/// Read ahead when scanning, bytes. Less than a large batch, whose length is known only once its header is read, and little enough
+/// that what the readers leave with the allocator does not matter.
+const WINDOW: u64 = 256 << 10;
 /// Segments read at once, beside the newest.
 const READERS: usize = 3;
 
@@ -217,7 +218,7 @@ fn replay<T: Replay>(
     scanner.rewrite(scanner.known_durable.min(end), end)?;
     file.file.sync()?;
     // A crash can undo an allocation that nothing was written into; without it the disk may fill up under a batch.
-    let _ = file.grow(context.options.segment_bytes());
+    let _ = file.grow(context.options.first_bytes());
     streams.take_emptied();
     state.streams = streams;
     state.segments.insert(header.generation, Segment { file: file.clone(), end: 0, dead_at: next_lsn - 1 });

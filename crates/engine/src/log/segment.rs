@@ -83,6 +83,13 @@ impl SegmentFile {
         self.filled.load(Ordering::Relaxed) >= self.capacity()
     }
 
+    /// The log's own writes make blocks real as well as zeros do.
+    fn note_written(&self, start: u64, end: u64) {
+        if start <= self.filled.load(Ordering::Relaxed).max(2 * BLOCK) {
+            self.filled.fetch_max(end, Ordering::Relaxed);
+        }
+    }
+
     /// Writes the next zeros, at or above `from`.
     fn fill_some(&self, from: u64, buffer: &mut AlignedBuffer) -> Result<()> {
         let start = self.filled.load(Ordering::Relaxed).max(from);
@@ -199,7 +206,9 @@ impl Writer {
         block[at..].fill(0);
         segment.file.write_at(header.offset, block)?;
         self.buffer.shrink();
-        self.written = Some((segment.clone(), header.offset + header.span()));
+        let end = header.offset + header.span();
+        segment.note_written(header.offset, end);
+        self.written = Some((segment.clone(), end));
         Ok(())
     }
 }

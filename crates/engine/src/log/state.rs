@@ -60,7 +60,20 @@ pub(super) struct State {
     pub(super) failed: bool,
     pub(super) closed: bool,
     pub(super) metrics: LogMetrics,
+    /// Size of the last batches, bytes, the latest counting most.
+    batch_bytes: u64,
 }
+
+/// A segment that is to be made ready ahead.
+pub(super) struct PlannedSpare {
+    pub(super) slot: u64,
+    pub(super) bytes: u64,
+    /// Whether with zeros.
+    pub(super) fill: bool,
+}
+
+/// Mean size of batches from which on no zeros are written ahead of them, bytes.
+const LARGE_BATCHES: u64 = 128 << 10;
 
 /// Where an entry can be read.
 pub(super) enum Source {
@@ -140,12 +153,12 @@ impl State {
         let ends = |g: u64| if g == active { open_end } else { self.segments.get(&g).map_or(0, |s| s.end) };
         let table = self.streams.table(ends).encode();
         let start = align(BLOCK + BATCH_HEADER as u64 + table.len() as u64);
-        let segment_bytes = context.options.segment_bytes();
         if start > 1 << 30 {
             let source = std::io::Error::other("the table of streams exceeds 1 GiB");
             return Err(Error::Io { op: "start segment", path: context.dir.clone(), source });
         }
         // Room for at least as much data as half a segment, however many streams there are.
+        let segment_bytes = self.spares.front().map_or_else(|| self.next_bytes(context), |s| s.capacity());
         let bytes = segment_bytes.max(align(start + segment_bytes / 2));
         let file = match self.spares.pop_front() {
             Some(spare) => {
@@ -186,6 +199,13 @@ impl State {
         self.sealed.push(WriteOp::Start { segment: file, header, table, next_lsn: self.next_lsn });
         self.open = OpenBatch { start, ..OpenBatch::default() };
         Ok(())
+    }
+
+    /// Size of the next new segment: twice what the log has, up to the size that all have in the end.
+    pub(super) fn next_bytes(&self, context: &Context) -> u64 {
+        let used = self.segments.values().map(|s| s.file.capacity());
+        let all: u64 = used.chain(self.spares.iter().map(|s| s.capacity())).sum();
+        align(2 * all).clamp(context.options.first_bytes(), context.options.segment_bytes())
     }
 
     /// Where the segment being written ends, counting the open batch; 0 before the first segment.
@@ -243,6 +263,8 @@ impl State {
                     self.metrics.syncs += 1;
                     self.metrics.synced_appends += units.len() as u64;
                     self.metrics.pending_bytes -= u64::from(header.payload_len);
+                    self.batch_bytes += header.span() / 8;
+                    self.batch_bytes -= self.batch_bytes / 8;
                 }
             }
         }
@@ -265,9 +287,12 @@ impl State {
             })
             .map(|(generation, _)| *generation)
             .collect();
-        for segment in free.iter().filter_map(|generation| self.segments.remove(generation)) {
-            let oversized = segment.file.capacity() > 2 * context.options.segment_bytes();
-            if oversized || self.spares.len() >= context.options.spare_segments {
+        for generation in free {
+            let Some(segment) = self.segments.remove(&generation) else { continue };
+            let (bytes, usual) = (segment.file.capacity(), context.options.segment_bytes());
+            // Small ones are from the log's beginnings.
+            let odd_size = bytes > 2 * usual || bytes < self.next_bytes(context) / 4;
+            if odd_size || self.spares.len() >= context.options.spare_segments {
                 self.trash.push(segment.file);
             } else {
                 self.spares.push_back(segment.file);
@@ -276,30 +301,39 @@ impl State {
     }
 
     /// Whether the space thread has something to do: zeros to write ahead, files to delete, or a spare to prepare once
-    /// half of the segment is used.
+    /// half of the segment is used (of a small one an eighth).
     pub(super) fn wants_space(&self, context: &Context) -> bool {
         !self.trash.is_empty() || self.wants_spare(context) || self.wants_filling()
     }
 
     fn wants_spare(&self, context: &Context) -> bool {
-        let half_used = self.open.start >= context.options.segment_bytes() / 2;
-        half_used && self.spares.is_empty() && !self.no_space_ahead
+        let bytes = self.segments.get(&self.active).map_or(0, |s| s.file.capacity());
+        // The small ones that a log begins with are used up soon.
+        let share = if bytes < context.options.segment_bytes() { 8 } else { 2 };
+        self.open.start >= bytes / share && self.spares.is_empty() && !self.no_space_ahead
+    }
+
+    /// Whether zeros are to be written ahead of the log. That pays if many writes follow that would each have to change the file's metadata,
+    /// but not if they are about as large as what the zeros would be written in.
+    pub(super) fn fills(&self) -> bool {
+        self.batch_bytes < LARGE_BATCHES
     }
 
     /// Whether the segment being written has no real blocks yet for a part that is still to come.
     pub(super) fn wants_filling(&self) -> bool {
         // Only once the writer has come to that segment.
-        self.durable_table == self.active
+        self.fills()
+            && self.durable_table == self.active
             && self.segments.get(&self.active).is_some_and(|s| !s.file.is_filled())
     }
 
-    /// The slot of the spare to prepare, if one is wanted.
-    pub(super) fn reserve_slot(&mut self, context: &Context) -> Option<u64> {
+    /// The spare to prepare, if one is wanted.
+    pub(super) fn plan_spare(&mut self, context: &Context) -> Option<PlannedSpare> {
         if !self.wants_spare(context) {
             return None;
         }
         self.next_slot += 1;
-        Some(self.next_slot - 1)
+        Some(PlannedSpare { slot: self.next_slot - 1, bytes: self.next_bytes(context), fill: self.fills() })
     }
 
     /// Where to read the entries of `low..high`, up to `max_bytes` of payload but at least one.
@@ -340,7 +374,7 @@ impl State {
                 return false;
             }
             next = index + 1;
-            let record = super::format::RECORD_HEADER;
+            let record = super::format::record_header(stream, index, place.len as usize);
             let source =
                 match self.recent.get(generation, u64::from(place.offset), record + place.len as usize) {
                     Some(held) => Source::Memory(held.slice(record..)),

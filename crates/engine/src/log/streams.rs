@@ -3,7 +3,7 @@
 //! Both appending and recovery go through here, so that a replay ends where the original did. No files, no locks.
 
 use super::StreamInfo;
-use super::format::{RECORD_HEADER, Table, TableRun, TableStream};
+use super::format::{MIN_RECORD, Table, TableRun, TableStream};
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -191,7 +191,7 @@ impl Streams {
                 let in_order =
                     held.runs.back().is_none_or(|b| b.generation <= run.generation && b.last() < run.first);
                 let segment = table.segments.iter().find(|(generation, _)| *generation == run.generation);
-                let fits = segment.is_some_and(|(_, end)| entries <= end / RECORD_HEADER as u64);
+                let fits = segment.is_some_and(|(_, end)| entries <= end / MIN_RECORD as u64);
                 if !in_order || !fits {
                     return None;
                 }

@@ -1,16 +1,20 @@
 //! The log as its callers share it: appending, syncing, waiting, and the two threads of [`Background::Threads`].
 //!
-//! One thread writes and syncs whatever was appended while it was busy: the sync in flight is the batch window. The other
-//! keeps a segment ready and deletes surplus ones.
+//! Whoever holds the writer's lock writes and syncs whatever was appended until then: the sync in flight is the batch window. That is a
+//! caller in [`Shared::wait`] if there is one, so that a lone writer never hands over to another thread, and else the sync thread, for
+//! those who append and do not wait. The space thread keeps a segment ready and deletes surplus ones.
+//!
+//! *Nobody sleeps for good*: a caller puts itself among the waiters, then tries the writer's lock once more, then sleeps. Whoever held the
+//! lock looks through the waiters after letting go of it: those it has made durable wake, and the first of the others, who leads next.
 
-use super::format::{self, Input, RECORD_HEADER, RecordView};
+use super::format::{self, Input, RecordView, record_header};
 use super::segment::{Context, SegmentFile, Writer};
-use super::state::{Source, State};
+use super::state::{PlannedSpare, Source, State};
 use super::streams::Place;
 use super::{LogOptions, Record, Replay, ReplayOf, check, recover};
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::thread::{self, JoinHandle, Thread};
-use crate::sync::{Condvar, Mutex, unlock_fair};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::{Background, Env, Error, Lsn, Result};
 use bytes::Bytes;
 use std::path::Path;
@@ -24,6 +28,10 @@ const CROWDED_BYTES: u64 = 8 << 20;
 const READ_GAP: u64 = 16 << 10;
 /// Most that one read takes, bytes, unless a single record is longer.
 const READ_BYTES: u64 = 1 << 20;
+/// Turns of [`TURN`] in which nobody appends after which those just woken are not waited for any longer: some ten microseconds.
+const IDLE_TURNS: u32 = 20;
+/// Spins of a turn.
+const TURN: u32 = 30;
 
 type Listener = Arc<dyn Fn(Result<Lsn>) + Send + Sync>;
 
@@ -41,8 +49,10 @@ pub(super) struct Shared {
     /// Whether [`CROWDED_BYTES`] or more wait.
     crowded: AtomicBool,
     waiters: Mutex<Waiters>,
-    /// How many the last sync woke.
+    /// How many the last sync sent back to their callers.
     woken: AtomicUsize,
+    /// Appends in the open batch.
+    gathered: AtomicUsize,
     listeners: Mutex<Vec<Listener>>,
 }
 
@@ -53,8 +63,44 @@ struct Waiters {
     parked: Vec<(Lsn, Thread)>,
 }
 
+/// Who is going to sync what is appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SyncBy {
+    /// The log's own thread, at once.
+    Thread,
+    /// The caller, who calls [`Shared::wait`] next.
+    Waiter,
+    /// The next sync, or the log's thread once enough waits.
+    Later,
+}
+
+/// Holding the writer's lock. Whatever it was held for, somebody may have found it taken and gone to sleep: they are woken when it ends.
+struct Turn<'a> {
+    shared: &'a Shared,
+    writer: Option<MutexGuard<'a, Writer>>,
+    /// What was made durable for good (or never will be), and for how many who are not among the waiters.
+    wrote: Option<(Lsn, usize)>,
+}
+
+impl<'a> Turn<'a> {
+    fn of(shared: &'a Shared, writer: MutexGuard<'a, Writer>) -> Self {
+        Self { shared, writer: Some(writer), wrote: None }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        // Fair, or the filling of a segment would take its next turn before anybody who waits for one.
+        self.writer.take().map(MutexGuard::unlock_fair);
+        match self.wrote {
+            Some((upto, leaders)) => self.shared.wake(upto, leaders),
+            None => self.shared.wake_leader(),
+        }
+    }
+}
+
 impl Shared {
-    pub(super) fn append(&self, records: &[Record], wants_sync: bool) -> Result<Lsn> {
+    pub(super) fn append(&self, records: &[Record], sync: SyncBy) -> Result<Lsn> {
         if let Err(why) = check(records) {
             let source = std::io::Error::new(std::io::ErrorKind::InvalidInput, why);
             return Err(Error::Io { op: "append", path: self.context.dir.clone(), source });
@@ -65,7 +111,13 @@ impl Shared {
         if state.metrics.pending_bytes >= CROWDED_BYTES {
             self.crowded.store(true, Ordering::Relaxed);
         }
-        let wake = !state.wants_sync && (wants_sync || state.metrics.pending_bytes >= BUFFERED_BYTES);
+        self.gathered.store(state.gathered(), Ordering::Relaxed);
+        let enough = match sync {
+            SyncBy::Thread => true,
+            SyncBy::Waiter => false,
+            SyncBy::Later => state.metrics.pending_bytes >= BUFFERED_BYTES,
+        };
+        let wake = enough && !state.wants_sync;
         if wake {
             state.wants_sync = true;
         }
@@ -77,12 +129,23 @@ impl Shared {
     }
 
     pub(super) fn sync_step(&self) -> Result<Lsn> {
-        let mut writer = self.writer.lock();
+        self.sync_with(Turn::of(self, self.writer.lock()), 0)
+    }
+
+    /// Writes and syncs what was appended until now; `leaders` is 1 if the caller is one of those who wait for it, but not among the waiters.
+    fn sync_with(&self, mut turn: Turn<'_>, leaders: usize) -> Result<Lsn> {
+        let result = turn.writer.as_mut().map_or(Err(Error::Poisoned), |writer| self.write_out(writer));
+        turn.wrote = Some((*result.as_ref().unwrap_or(&Lsn::MAX), leaders));
+        result
+    }
+
+    fn write_out(&self, writer: &mut Writer) -> Result<Lsn> {
         let (ops, upto) = {
             let mut state = self.state.lock();
             if state.failed {
                 return Err(Error::Poisoned);
             }
+            self.gathered.store(0, Ordering::Relaxed);
             state.take_writes()
         };
         if ops.is_empty() {
@@ -98,18 +161,20 @@ impl Shared {
                 }
             }
         }
-        let trash = {
+        let (trash, wants_space) = {
             let mut state = self.state.lock();
             state.written(&self.context, ops, upto, bytes);
             self.crowded.store(state.metrics.pending_bytes >= CROWDED_BYTES, Ordering::Relaxed);
             match self.context.options.background {
-                Background::Manual => std::mem::take(&mut state.trash),
-                Background::Threads => Vec::new(),
+                Background::Manual => (std::mem::take(&mut state.trash), false),
+                Background::Threads => (Vec::new(), state.wants_space(&self.context)),
             }
         };
+        if wants_space {
+            self.space.notify_one();
+        }
         self.delete(&trash);
         self.durable.store(upto, Ordering::Release);
-        self.wake(upto);
         // Still holding the writer's lock, so that numbers reach the listeners in order.
         for listener in self.listeners.lock().iter() {
             listener(Ok(upto));
@@ -121,33 +186,50 @@ impl Shared {
     fn fail(&self) {
         self.state.lock().failed = true;
         self.waiters.lock().failed = true;
-        self.wake(Lsn::MAX);
         for listener in self.listeners.lock().iter() {
             listener(Err(Error::Poisoned));
         }
     }
 
-    /// Wakes those who wait for `upto` or less.
-    fn wake(&self, upto: Lsn) {
-        let ready: Vec<_> = self.waiters.lock().parked.extract_if(.., |(lsn, _)| *lsn <= upto).collect();
-        self.woken.store(ready.len(), Ordering::Relaxed);
-        for (_, thread) in ready {
+    /// Wakes those who wait for `upto` or less, and the next leader. `leaders` as in [`Shared::sync_with`].
+    fn wake(&self, upto: Lsn, leaders: usize) {
+        let (ready, next) = {
+            let mut waiters = self.waiters.lock();
+            let ready: Vec<_> = waiters.parked.extract_if(.., |(lsn, _)| *lsn <= upto).collect();
+            // It stays among the waiters until its number is durable.
+            (ready, waiters.parked.first().map(|(_, thread)| thread.clone()))
+        };
+        self.woken.store(ready.len() + leaders, Ordering::Relaxed);
+        if let Some(next) = next {
+            next.unpark();
+        }
+        let me = thread::current().id();
+        for (_, thread) in ready.iter().filter(|(_, thread)| thread.id() != me) {
             thread.unpark();
         }
     }
 
+    fn wake_leader(&self) {
+        let next = self.waiters.lock().parked.first().map(|(_, thread)| thread.clone());
+        if let Some(next) = next {
+            next.unpark();
+        }
+    }
+
     /// Those just woken tend to append again at once. Steps aside for as long as more of them do, so that one sync serves
-    /// all of them, instead of each half in turn waiting through the other's.
+    /// all of them, instead of each half in turn waiting through the other's. It spins, since whoever yields on a crowded machine gets
+    /// the processor back after somebody else's whole time slice.
     fn let_appenders_in(&self) {
         let woken = self.woken.swap(0, Ordering::Relaxed);
-        let mut gathered = 0;
-        while gathered < woken {
-            let now = self.state.lock().gathered();
-            if now <= gathered {
+        let (mut gathered, mut idle) = (0, 0);
+        while idle < IDLE_TURNS {
+            let now = self.gathered.load(Ordering::Relaxed);
+            if now >= woken {
                 return;
             }
+            idle = if now > gathered { 0 } else { idle + 1 };
             gathered = now;
-            thread::yield_now();
+            (0..TURN).for_each(|_| std::hint::spin_loop());
         }
     }
 
@@ -187,21 +269,34 @@ impl Shared {
             }
             return Ok(());
         }
-        if self.durable_lsn() >= lsn {
-            return Ok(());
-        }
-        {
-            let mut waiters = self.waiters.lock();
-            // The number rises before the waiters are looked through: either it is seen here or this thread is woken.
-            if !waiters.failed && self.durable_lsn() < lsn {
-                waiters.parked.push((lsn, thread::current()));
-            }
-        }
+        let mut listed = false;
         while self.durable_lsn() < lsn {
-            if self.waiters.lock().failed {
+            // No write is in flight: the caller does it itself rather than wake the sync thread and be woken by it, each of which takes
+            // a time slice on a busy machine.
+            if let Some(writer) = self.writer.try_lock() {
+                let turn = Turn::of(self, writer);
+                self.let_appenders_in();
+                self.sync_with(turn, usize::from(!listed)).map_err(|error| {
+                    tracing::error!(%error, "the log failed; writes are refused until restart");
+                    Error::Poisoned
+                })?;
+                continue;
+            }
+            let mut waiters = self.waiters.lock();
+            if waiters.failed {
                 return Err(Error::Poisoned);
             }
-            thread::park();
+            if listed {
+                drop(waiters);
+                thread::park();
+                continue;
+            }
+            // The number rises before the waiters are looked through: either it is seen here, or this entry is.
+            if self.durable_lsn() >= lsn {
+                return Ok(());
+            }
+            waiters.parked.push((lsn, thread::current()));
+            listed = true;
         }
         Ok(())
     }
@@ -222,13 +317,13 @@ impl Shared {
                 Source::Memory(payload) => entries.push((index, payload)),
                 Source::Disk(segment, place) => {
                     let mut run = vec![(index, place)];
-                    let (start, mut end) = (u64::from(place.offset), end_of(place));
+                    let (start, mut end) = (u64::from(place.offset), end_of(stream, index, place));
                     while let Some((index, Source::Disk(next, place))) = sources.peek()
                         && Arc::ptr_eq(next, &segment)
                         && u64::from(place.offset).checked_sub(end).is_some_and(|gap| gap <= READ_GAP)
-                        && end_of(*place) - start <= READ_BYTES
+                        && end_of(stream, *index, *place) - start <= READ_BYTES
                     {
-                        end = end_of(*place);
+                        end = end_of(stream, *index, *place);
                         run.push((*index, *place));
                         sources.next();
                     }
@@ -255,15 +350,12 @@ impl Shared {
                 tracing::error!(%error, "the log failed; writes are refused until restart");
                 return;
             }
-            if self.state.lock().wants_space(&self.context) {
-                self.space.notify_one();
-            }
         }
     }
 
     fn space_thread(&self) {
         loop {
-            let (trash, slot) = {
+            let (trash, planned) = {
                 let mut state = self.state.lock();
                 while !state.closed && !state.failed && !state.wants_space(&self.context) {
                     self.space.wait(&mut state);
@@ -271,13 +363,13 @@ impl Shared {
                 if state.closed || state.failed {
                     return;
                 }
-                (std::mem::take(&mut state.trash), state.reserve_slot(&self.context))
+                (std::mem::take(&mut state.trash), state.plan_spare(&self.context))
             };
             self.delete(&trash);
             drop(trash);
             self.fill_ahead();
-            if let Some(slot) = slot {
-                let prepared = self.prepare(slot);
+            if let Some(planned) = planned {
+                let prepared = self.prepare(&planned);
                 let mut state = self.state.lock();
                 match prepared {
                     Ok(segment) => {
@@ -296,25 +388,21 @@ impl Shared {
     /// Gives the segment in use real blocks, in steps between which the sync thread goes first.
     fn fill_ahead(&self) {
         loop {
-            let mut writer = self.writer.lock();
-            let (stop, wanted) = {
+            let mut turn = Turn::of(self, self.writer.lock());
+            let wanted = {
                 let state = self.state.lock();
-                (state.closed || state.failed, state.wants_filling())
+                !state.closed && !state.failed && state.wants_filling()
             };
-            if stop || !wanted {
+            if !wanted || !turn.writer.as_mut().is_some_and(|writer| writer.fill_ahead()) {
                 return;
             }
-            if !writer.fill_ahead() {
-                return;
-            }
-            unlock_fair(writer);
         }
     }
 
-    fn prepare(&self, slot: u64) -> Result<SegmentFile> {
-        let segment = SegmentFile::create(&self.context, slot, self.context.options.segment_bytes())?;
-        let filled = segment.fill().and_then(|()| segment.sync_name(&self.context));
-        if let Err(error) = filled {
+    fn prepare(&self, planned: &PlannedSpare) -> Result<SegmentFile> {
+        let segment = SegmentFile::create(&self.context, planned.slot, planned.bytes)?;
+        let filled = if planned.fill { segment.fill() } else { segment.file.sync() };
+        if let Err(error) = filled.and_then(|()| segment.sync_name(&self.context)) {
             let _ = self.context.env.remove(&segment.path);
             return Err(error);
         }
@@ -322,8 +410,10 @@ impl Shared {
     }
 }
 
-fn end_of(place: Place) -> u64 {
-    u64::from(place.offset) + RECORD_HEADER as u64 + u64::from(place.len)
+/// Where an entry's record ends in its segment.
+fn end_of(stream: u64, index: u64, place: Place) -> u64 {
+    let header = record_header(stream, index, place.len as usize) as u64;
+    u64::from(place.offset) + header + u64::from(place.len)
 }
 
 /// Reads entries that lie close together and checks each.
@@ -390,6 +480,7 @@ impl Handle {
             writer: Mutex::new(resumed.unwrap_or_default()),
             waiters: Mutex::default(),
             woken: AtomicUsize::new(0),
+            gathered: AtomicUsize::new(0),
             listeners: Mutex::default(),
         });
         shared.sync_step()?;

@@ -82,6 +82,8 @@ pub(crate) enum Logging {
     Buffered,
     /// It goes to the disk now.
     Synced,
+    /// It is on the disk when the write returns.
+    Awaited,
 }
 
 /// What compaction makes of a version.
@@ -249,13 +251,16 @@ impl Core {
             lsn = match logging {
                 Logging::Buffered => self.log.append_buffered(&record)?,
                 Logging::None | Logging::Synced => self.log.append(&record)?,
+                Logging::Awaited => self.log.append_and_wait_later(&record)?,
             };
             writer.last_index = index;
         }
         self.insert(&mut writer, batch, logged);
         drop(writer);
-        if logging == Logging::Buffered {
-            self.log.wait_for_room(lsn)?;
+        match logging {
+            Logging::Buffered => self.log.wait_for_room(lsn)?,
+            Logging::Awaited => self.log.wait(lsn)?,
+            Logging::None | Logging::Synced => {}
         }
         Ok(lsn)
     }

@@ -64,6 +64,15 @@ impl Engine {
         self.core.write(batch, Logging::Synced)
     }
 
+    /// As [`Engine::write`], and waits until the batch is durable. Cheaper than to write and then to wait for the log: if no write is in
+    /// flight the caller's thread does it.
+    ///
+    /// # Errors
+    /// As [`Engine::write`]; after [`Error::Poisoned`] the batch may have been applied.
+    pub fn write_durable(&self, batch: &WriteBatch) -> Result<Lsn> {
+        self.core.write(batch, Logging::Awaited)
+    }
+
     /// As [`Engine::write`], but the log does not hurry: the batch becomes durable with a later write or once 1 MiB waits. A crash,
     /// of the process too, can lose the last batches, never one before another. Waits while 8 MiB are on their way to the disk.
     ///

@@ -11,7 +11,7 @@ mod batch;
 mod bloom;
 mod budget;
 mod cache;
-mod codec;
+pub(crate) mod codec;
 mod compact;
 mod core;
 mod engine;

@@ -140,13 +140,22 @@ pub struct ParsedCondition(pub(super) Arc<ConditionTree>);
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ConditionTree {
     pub kind: ExpressionKind,
+    /// Bytes of the text.
+    pub length: usize,
     pub nodes: Vec<Node>,
     pub root: NodeId,
 }
 
 /// A projection expression that has passed every check that needs its text only. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ParsedProjection(pub(super) Arc<Vec<RawPath>>);
+pub struct ParsedProjection(pub(super) Arc<ProjectionTree>);
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct ProjectionTree {
+    /// Bytes of the text.
+    pub length: usize,
+    pub paths: Vec<RawPath>,
+}
 
 /// An update expression that has passed every check that needs its text only. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,6 +163,8 @@ pub struct ParsedUpdate(pub(super) Arc<UpdateTree>);
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct UpdateTree {
+    /// Bytes of the text.
+    pub length: usize,
     pub nodes: Vec<Node>,
     pub actions: Vec<RawAction>,
 }

@@ -13,6 +13,7 @@ use super::path::{DocumentPath, Element};
 use super::path_set::PathSet;
 use super::update::{Action, SetOperand, SetValue, Update};
 use super::{Placeholders, Projection};
+use crate::size::value_size;
 use crate::{ApiError, AttributeValue, limits};
 use std::fmt::Display;
 use std::sync::Arc;
@@ -27,8 +28,9 @@ impl ParsedCondition {
     /// `ValidationException` with DynamoDB's text for the first undefined placeholder or unfitting operand, or for too many operators.
     pub fn bind(&self, placeholders: &mut Placeholders) -> Result<Condition, ApiError> {
         let tree = &*self.0;
-        let mut binder = Binder { kind: tree.kind, placeholders };
+        let mut binder = Binder { kind: tree.kind, placeholders, size: tree.length };
         let expr = binder.condition(tree)?;
+        binder.check_size()?;
         check_operator_count(tree.kind, &tree.nodes)?;
         Ok(Condition::new(expr))
     }
@@ -40,14 +42,15 @@ impl ParsedProjection {
     /// # Errors
     /// `ValidationException` with DynamoDB's text.
     pub fn bind(&self, placeholders: &mut Placeholders) -> Result<Projection, ApiError> {
-        let mut binder = Binder { kind: ExpressionKind::Projection, placeholders };
+        let mut binder = Binder { kind: ExpressionKind::Projection, placeholders, size: self.0.length };
         let mut set = PathSet::default();
-        let mut paths = Vec::with_capacity(self.0.len());
-        for raw in self.0.iter().rev() {
+        let mut paths = Vec::with_capacity(self.0.paths.len());
+        for raw in self.0.paths.iter().rev() {
             let path = binder.path(raw)?;
             set.insert(&path, ()).map_err(|clash| ExpressionKind::Projection.invalid(clash.0))?;
             paths.push(path);
         }
+        binder.check_size()?;
         paths.reverse();
         Ok(Projection::from_parts(paths, set))
     }
@@ -61,7 +64,7 @@ impl ParsedUpdate {
     pub fn bind(&self, placeholders: &mut Placeholders) -> Result<Update, ApiError> {
         let kind = ExpressionKind::Update;
         let tree = &*self.0;
-        let mut binder = Binder { kind, placeholders };
+        let mut binder = Binder { kind, placeholders, size: tree.length };
         let mut set = PathSet::default();
         let mut paths = Vec::with_capacity(tree.actions.len());
         for (index, action) in tree.actions.iter().enumerate().rev() {
@@ -83,6 +86,7 @@ impl ParsedUpdate {
             });
         }
         actions.reverse();
+        binder.check_size()?;
         check_operator_count(kind, &tree.nodes)?;
         Ok(Update::from_parts(actions, set))
     }
@@ -110,9 +114,19 @@ enum Built {
 struct Binder<'p> {
     kind: ExpressionKind,
     placeholders: &'p mut Placeholders,
+    /// Bytes of the expression with what its placeholders stand for, as far as they have been met.
+    size: usize,
 }
 
 impl Binder<'_> {
+    /// A value may be named many times over: without this, what is sent on to the replicas could be hundreds of times what was received.
+    fn check_size(&self) -> Result<(), ApiError> {
+        if self.size > limits::MAX_EXPANDED_EXPRESSION_BYTES {
+            return Err(self.kind.invalid("Expression size has exceeded the maximum allowed size;"));
+        }
+        Ok(())
+    }
+
     fn path(&mut self, raw: &RawPath) -> Result<DocumentPath, ApiError> {
         if raw.len() > limits::MAX_NESTING {
             return Err(self.kind.invalid(format_args!(
@@ -127,11 +141,13 @@ impl Binder<'_> {
                 RawElement::Index(index) => Element::Index(*index),
                 RawElement::Name(name) => Element::Key(name.clone()),
                 RawElement::Placeholder(placeholder) => {
-                    Element::Key(self.placeholders.name(placeholder).ok_or_else(|| {
+                    let name = self.placeholders.name(placeholder).ok_or_else(|| {
                         self.kind.invalid(format_args!(
                             "An expression attribute name used in the document path is not defined; attribute name: {placeholder}"
                         ))
-                    })?)
+                    })?;
+                    self.size += name.len();
+                    Element::Key(name)
                 }
             };
             match element {
@@ -143,11 +159,13 @@ impl Binder<'_> {
     }
 
     fn value(&mut self, placeholder: &str) -> Result<Arc<AttributeValue>, ApiError> {
-        self.placeholders.value(placeholder).ok_or_else(|| {
+        let value = self.placeholders.value(placeholder).ok_or_else(|| {
             self.kind.invalid(format_args!(
                 "An expression attribute value used in expression is not defined; attribute value: {placeholder}"
             ))
-        })
+        })?;
+        self.size += value_size(&value);
+        Ok(value)
     }
 
     fn condition(&mut self, tree: &ConditionTree) -> Result<ConditionExpr, ApiError> {

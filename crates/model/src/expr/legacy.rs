@@ -291,19 +291,30 @@ pub fn filter_condition(
     combine(conditions, operator)
 }
 
+/// What the entries of `KeyConditions` alone tell, before the table's schema is looked at.
+///
+/// # Errors
+/// `ValidationException` for unfitting arguments.
+pub fn check_key_conditions(conditions: &BTreeMap<String, LegacyCondition>) -> Result<(), ApiError> {
+    for (name, entry) in conditions {
+        check_name(name)?;
+        check_arguments(entry.comparison, &entry.values)?;
+    }
+    Ok(())
+}
+
 /// `KeyConditions`, against the key of the table or, with its name, of the index.
 ///
 /// # Errors
-/// `ValidationException` for unfitting arguments and for whatever a query cannot do.
+/// `ValidationException` for unfitting arguments ([`check_key_conditions`]) and for whatever a query cannot do.
 pub fn key_conditions(
     conditions: &BTreeMap<String, LegacyCondition>,
     key: &KeyDefinition,
     index: Option<&str>,
 ) -> Result<KeyCondition, ApiError> {
+    check_key_conditions(conditions)?;
     let mut terms = Vec::with_capacity(conditions.len());
     for (name, entry) in conditions {
-        check_name(name)?;
-        check_arguments(entry.comparison, &entry.values)?;
         let value = || entry.values.first().cloned().unwrap_or(AttributeValue::Null);
         let condition = match entry.comparison {
             ComparisonOperator::Eq => Some(SortCondition::Equal(value())),

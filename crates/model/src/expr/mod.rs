@@ -17,6 +17,7 @@
 
 mod ast;
 mod bind;
+mod cache;
 mod condition;
 mod java_hash;
 mod key_condition;
@@ -44,7 +45,8 @@ pub(crate) use java_hash::in_table_order;
 pub use key_condition::{KeyCondition, check_filter_keys, check_key_paths};
 pub use legacy::{
     AttributeUpdateAction, ComparisonOperator, ConditionalOperator, LegacyCondition, LegacyExpected,
-    LegacyUpdate, attribute_updates, attributes_to_get, expected_condition, filter_condition, key_conditions,
+    LegacyUpdate, attribute_updates, attributes_to_get, check_key_conditions, expected_condition,
+    filter_condition, key_conditions,
 };
 pub use path::{DocumentPath, Element};
 pub use placeholders::Placeholders;

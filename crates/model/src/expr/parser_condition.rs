@@ -11,7 +11,7 @@
 //! always at the first token that no continuation of the text could make right.
 
 use super::ExpressionKind;
-use super::ast::{ConditionTree, Node, NodeId, ParsedCondition, ParsedProjection};
+use super::ast::{ConditionTree, Node, NodeId, ParsedCondition, ParsedProjection, ProjectionTree};
 use super::condition::Comparator;
 use super::lexer::TokenKind;
 use super::parser::{Call, Parser, Position};
@@ -45,7 +45,7 @@ impl ParsedCondition {
         let mut parser = Parser::new(kind, text)?;
         let root = condition(&mut parser)?;
         parser.finish()?;
-        Ok(ParsedCondition(Arc::new(ConditionTree { kind, nodes: parser.nodes, root })))
+        Ok(ParsedCondition(Arc::new(ConditionTree { kind, length: text.len(), nodes: parser.nodes, root })))
     }
 }
 
@@ -63,7 +63,7 @@ impl ParsedProjection {
         }
         parser.expect(TokenKind::End)?;
         parser.finish()?;
-        Ok(ParsedProjection(Arc::new(paths)))
+        Ok(ParsedProjection(Arc::new(ProjectionTree { length: text.len(), paths })))
     }
 }
 

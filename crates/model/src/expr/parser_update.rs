@@ -51,7 +51,7 @@ impl ParsedUpdate {
             seen.push(section);
         }
         parser.finish()?;
-        Ok(ParsedUpdate(Arc::new(UpdateTree { nodes: parser.nodes, actions })))
+        Ok(ParsedUpdate(Arc::new(UpdateTree { length: text.len(), nodes: parser.nodes, actions })))
     }
 }
 

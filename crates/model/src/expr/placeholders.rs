@@ -1,6 +1,8 @@
 //! `ExpressionAttributeNames` and `ExpressionAttributeValues` of one request, and which of them its expressions have used.
 
 use super::java_hash::in_table_order;
+use crate::limits::{MAX_PLACEHOLDER_CHARACTERS, MAX_SUBSTITUTION_BYTES};
+use crate::size::value_size;
 use crate::{ApiError, AttributeValue};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,8 +24,8 @@ impl Placeholders {
     /// Takes the two maps of a request as they came, `None` for one that is absent.
     ///
     /// # Errors
-    /// `ValidationException` for an empty map, for a key that is not `#` or `:` followed by letters, digits and `_`, and for a name that is
-    /// empty or longer than 65535 bytes. Names are checked before values.
+    /// `ValidationException` for an empty map, for a key that is too long or not `#` or `:` followed by letters, digits and `_`, for a name that
+    /// is empty or longer than 65535 bytes, and when all of it together is too large. Names are checked before values, and sizes last.
     pub fn new(
         names: Option<BTreeMap<String, String>>,
         values: Option<BTreeMap<String, AttributeValue>>,
@@ -34,6 +36,7 @@ impl Placeholders {
         if let Some(values) = &values {
             Self::check_value_keys(values.keys().map(String::as_str))?;
         }
+        check_sizes(names.as_ref(), values.as_ref())?;
         Ok(Placeholders {
             names: names.unwrap_or_default().into_iter().map(|(k, v)| (k, v.into())).collect(),
             values: values.unwrap_or_default().into_iter().map(|(k, v)| (k, Arc::new(v))).collect(),
@@ -104,10 +107,36 @@ impl Placeholders {
     }
 }
 
+fn check_sizes(
+    names: Option<&BTreeMap<String, String>>,
+    values: Option<&BTreeMap<String, AttributeValue>>,
+) -> Result<(), ApiError> {
+    let names: usize = names.into_iter().flatten().map(|(key, name)| key.len() + name.len()).sum();
+    let values: usize = values.into_iter().flatten().map(|(key, value)| key.len() + value_size(value)).sum();
+    let fault = if names > MAX_SUBSTITUTION_BYTES {
+        "ExpressionAttributeNames exceeds max size"
+    } else if values > MAX_SUBSTITUTION_BYTES {
+        "ExpressionAttributeValues exceeds max size"
+    } else if names + values > MAX_SUBSTITUTION_BYTES {
+        "Combined size of ExpressionAttributeNames and ExpressionAttributeValues exceeds max size"
+    } else {
+        return Ok(());
+    };
+    Err(ApiError::validation(fault))
+}
+
 fn check_keys<'k>(parameter: &str, first: char, keys: impl Iterator<Item = &'k str>) -> Result<(), ApiError> {
     let mut empty = true;
     for key in keys {
         empty = false;
+        let length = key.chars().count();
+        if length > MAX_PLACEHOLDER_CHARACTERS {
+            // Only of names is the length told.
+            let size = if first == '#' { format!(" size of key: {length}") } else { String::new() };
+            return Err(ApiError::validation(format!(
+                "{parameter} contains invalid key: The expression attribute map contains a key that is too long;{size}"
+            )));
+        }
         let is_placeholder = key.strip_prefix(first).is_some_and(|word| {
             !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
         });

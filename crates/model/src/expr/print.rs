@@ -13,7 +13,7 @@ impl Display for ParsedCondition {
 
 impl Display for ParsedProjection {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write_list(f, self.0.iter(), |f, path| write_path(f, path))
+        write_list(f, self.0.paths.iter(), |f, path| write_path(f, path))
     }
 }
 

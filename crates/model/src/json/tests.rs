@@ -130,6 +130,8 @@ fn accepted_values() {
     for (json, value) in [
         (r#"{"S":""}"#, AttributeValue::S(String::new())),
         (r#"{"S":"a","S":"b"}"#, AttributeValue::S("b".into())),
+        (r#"{"N":"x","N":"1"}"#, AttributeValue::N(1i64.into())),
+        (r#"{"L":[{"N":""}],"L":[]}"#, AttributeValue::L(Vec::new())),
         (r#"{"S":"a","Unknown":{"deep":[1,2,{}]}}"#, AttributeValue::S("a".into())),
         (r#"{"S":null,"N":"1"}"#, AttributeValue::N(1i64.into())),
         (r#"{"B":""}"#, AttributeValue::B(bytes::Bytes::new())),

@@ -124,9 +124,15 @@ impl Context {
             self.report(if level <= 1 { EMPTY } else { NULL_MEMBER });
             return Ok(AttributeValue::Null);
         }
-        let mut value = None;
+        let mut value: Option<AttributeValue> = None;
         let mut types = 0;
+        let outer = self.problem.take();
         reader.structure("AttributeValue", |reader, name| {
+            // The same type twice is one type: the last one counts, as for any repeated name.
+            let again = value.as_ref().is_some_and(|seen| seen.type_name() == name);
+            if again {
+                self.problem = None;
+            }
             let read = match name {
                 "S" => AttributeValue::S(reader.string()?.into_owned()),
                 "N" => AttributeValue::N(self.number(&reader.string()?)),
@@ -153,10 +159,7 @@ impl Context {
                 "BS" => self.blobs(reader)?,
                 _ => return reader.skip(),
             };
-            // The same type twice is one type: the last one counts, as for any repeated name.
-            if value.as_ref().is_none_or(|seen: &AttributeValue| seen.type_name() != read.type_name()) {
-                types += 1;
-            }
+            types += usize::from(!again);
             value = Some(read);
             Ok(())
         })?;
@@ -165,6 +168,7 @@ impl Context {
             1 => {}
             _ => self.report(SEVERAL),
         }
+        self.problem = outer.or(self.problem.take());
         Ok(value.unwrap_or(AttributeValue::Null))
     }
 

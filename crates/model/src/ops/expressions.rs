@@ -105,7 +105,7 @@ impl Params {
         kind: ExpressionKind,
         placeholders: &mut Placeholders,
     ) -> Result<Option<Condition>, ApiError> {
-        self.expression(kind).map(|text| ParsedCondition::parse(kind, text)?.bind(placeholders)).transpose()
+        self.expression(kind).map(|text| ParsedCondition::cached(kind, text)?.bind(placeholders)).transpose()
     }
 
     /// Parses and binds the projection, if it is there.
@@ -118,7 +118,7 @@ impl Params {
     ) -> Result<Option<Projection>, ApiError> {
         self.projection_expression
             .as_deref()
-            .map(|text| ParsedProjection::parse(text)?.bind(placeholders))
+            .map(|text| ParsedProjection::cached(text)?.bind(placeholders))
             .transpose()
     }
 

@@ -6,7 +6,7 @@ use super::params::Params;
 use super::start_key::{StartKey, outside_query, outside_range};
 use crate::expr::{
     Condition, DocumentPath, ExpressionKind, KeyCondition, LegacyCondition, Projection, check_filter_keys,
-    filter_condition, in_table_order, key_conditions,
+    check_key_conditions, filter_condition, in_table_order, key_conditions,
 };
 use crate::key::{KeyRange, SortCondition, sort_range};
 use crate::schema::{IndexRef, KeyDefinition, ProjectionType, TableSchema};
@@ -331,6 +331,7 @@ fn selection(
         None => {
             let entries =
                 params.key_conditions.as_ref().map(legacy::conditions).transpose()?.unwrap_or_default();
+            check_key_conditions(&entries)?;
             Keys::Legacy(entries)
         }
     };

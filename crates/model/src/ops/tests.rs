@@ -1520,3 +1520,33 @@ fn indexes_on_their_way_hold_others_up() {
         }
     }
 }
+
+#[test]
+fn a_key_may_fit_the_table_and_not_its_index() {
+    let create = r#"{"TableName":"abc","BillingMode":"PAY_PER_REQUEST","AttributeDefinitions":[{"AttributeName":"p","AttributeType":"S"},{"AttributeName":"g","AttributeType":"N"}],
+        "KeySchema":[{"AttributeName":"p","KeyType":"HASH"}],
+        "GlobalSecondaryIndexes":[{"IndexName":"turned","KeySchema":[{"AttributeName":"g","KeyType":"HASH"},{"AttributeName":"p","KeyType":"RANGE"}],"Projection":{"ProjectionType":"ALL"}}]}"#;
+    let schema = CreateTable::parse(create.as_bytes()).unwrap().schema;
+    let refused = "One or more parameter values were invalid: Size limit exceeded for Index Key p Actual Size: 1025 bytes Max Size: 1024 bytes IndexName: turned";
+    for (length, message) in [(1024, ""), (1025, refused)] {
+        let attribute = format!(r#"{{"p":{{"S":"{}"}}}}"#, "k".repeat(length));
+        let put = PutItem::parse(format!(r#"{{"TableName":"abc","Item":{attribute}}}"#).as_bytes()).unwrap();
+        let key = format!(r#"{{"TableName":"abc","Key":{attribute}}}"#);
+        assert_eq!(put.check_schema(&schema).err().map(|error| error.message).unwrap_or_default(), message);
+        // There may be such an item since before the index was. Whether an update makes a new one is known where it is carried out.
+        UpdateItem::parse(key.as_bytes()).unwrap().check_schema(&schema).unwrap();
+        GetItem::parse(key.as_bytes()).unwrap().check_schema(&schema).unwrap();
+        DeleteItem::parse(key.as_bytes()).unwrap().check_schema(&schema).unwrap();
+    }
+}
+
+#[test]
+fn arguments_of_old_conditions_come_before_the_schema() {
+    let schema = music();
+    let body = r#"{"TableName":"music","IndexName":"none","KeyConditions":{"Artist":{"ComparisonOperator":"BEGINS_WITH","AttributeValueList":[{"N":"1"}]}}}"#;
+    let error = Query::parse(body.as_bytes()).and_then(|query| query.plan(&schema).map(drop)).unwrap_err();
+    assert_eq!(
+        error.message,
+        "One or more parameter values were invalid: ComparisonOperator BEGINS_WITH is not valid for N AttributeValue type"
+    );
+}

@@ -106,7 +106,7 @@ pub(super) fn check_constraints(c: &mut Constraints, updates: &[RawUpdate]) {
 /// What can be told of the list without the table.
 ///
 /// # Errors
-/// `ValidationException`, or `LimitExceededException` for more than one index made or deleted.
+/// `ValidationException`.
 pub(super) fn validate(raw: Vec<RawUpdate>) -> Result<Vec<IndexUpdate>, ApiError> {
     let mut updates: Vec<IndexUpdate> = Vec::with_capacity(raw.len());
     for one in raw {
@@ -138,9 +138,6 @@ pub(super) fn validate(raw: Vec<RawUpdate>) -> Result<Vec<IndexUpdate>, ApiError
         }
         updates.push(update);
     }
-    if updates.iter().filter(|update| update.is_online()).count() > 1 {
-        return Err(one_online());
-    }
     Ok(updates)
 }
 
@@ -159,13 +156,16 @@ fn in_use(what: &str, name: &str) -> ApiError {
 /// Carries the updates out on the new schema, whose billing is set already.
 ///
 /// # Errors
-/// Whatever does not fit the table as it is.
+/// Whatever does not fit the table as it is; `LimitExceededException` for more than one index made or deleted.
 pub(super) fn apply(
     updates: &[IndexUpdate],
     definitions: Option<&[RawDefinition]>,
     schema: &mut TableSchema,
     now_ms: u64,
 ) -> Result<Option<IndexStep>, ApiError> {
+    if updates.iter().filter(|update| update.is_online()).count() > 1 {
+        return Err(one_online());
+    }
     let mut step = None;
     for update in updates {
         match update {

@@ -82,9 +82,11 @@ impl UpdateItem {
     pub fn check_schema(&self, schema: &TableSchema) -> Result<(), ApiError> {
         schema.key.check_key(&self.key)?;
         schema.check_paths(self.condition.iter().flat_map(Condition::paths))?;
-        let Some(update) = &self.update else { return Ok(()) };
-        update.check_keys(schema.key.attributes().map(|attribute| attribute.name.as_str()))?;
-        schema.check_paths(update.paths())
+        if let Some(update) = &self.update {
+            update.check_keys(schema.key.attributes().map(|attribute| attribute.name.as_str()))?;
+            schema.check_paths(update.paths())?;
+        }
+        Ok(())
     }
 }
 
@@ -93,7 +95,7 @@ fn expressions(params: &mut Params) -> Result<(Option<Update>, Option<Condition>
     let update = params
         .update_expression
         .as_deref()
-        .map(|text| ParsedUpdate::parse(text)?.bind(&mut placeholders))
+        .map(|text| ParsedUpdate::cached(text)?.bind(&mut placeholders))
         .transpose()?;
     let condition = params.bind_condition(ExpressionKind::Condition, &mut placeholders)?;
     placeholders.check_unused()?;

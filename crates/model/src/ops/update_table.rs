@@ -58,7 +58,7 @@ impl UpdateTable {
     /// Reads and validates a body.
     ///
     /// # Errors
-    /// `SerializationException` or `ValidationException`, also for changes of replicas, which Torc does not make; `LimitExceededException`.
+    /// `SerializationException` or `ValidationException`, also for changes of replicas, which Torc does not make.
     pub fn parse(body: &[u8]) -> Result<Self, ApiError> {
         let mut raw = Raw::default();
         read_body(body, "UpdateTableInput", |reader, name| {

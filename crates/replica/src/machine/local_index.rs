@@ -11,6 +11,9 @@ use torc_model::size::{item_size, write_units};
 use torc_model::{ApiError, Item, codec};
 use torc_wire::table::IndexCharge;
 
+/// What a row counts for besides its attributes where writes are charged, bytes.
+const ROW_OVERHEAD_BYTES: usize = 100;
+
 /// A write of one item.
 pub(super) struct Change<'a> {
     /// The item's storage key.
@@ -19,6 +22,8 @@ pub(super) struct Change<'a> {
     pub after: Option<&'a Item>,
     /// Size of the item after, bytes by DynamoDB's rules.
     pub after_bytes: u64,
+    /// Whether it is an update, which is refused in other words.
+    pub is_update: bool,
     /// For the rows' record headers: those of the item.
     pub timestamp_ms: u64,
     pub version: u64,
@@ -70,7 +75,10 @@ pub(super) fn changes(
         out.extend(difference(index, before, after, change));
     }
     if change.after.is_some() && total > MAX_ITEM_BYTES as u64 {
-        return Ok(Err(ApiError::validation("Item size has exceeded the maximum allowed size")));
+        let updated = if change.is_update { " to update" } else { "" };
+        return Ok(Err(ApiError::validation(format!(
+            "Item size{updated} has exceeded the maximum allowed size"
+        ))));
     }
     Ok(Ok(out))
 }
@@ -105,7 +113,8 @@ fn difference(
         (Some(before), Some(after)) => before.key != after.key,
         _ => true,
     };
-    let cost = |row: &Option<Row>| row.as_ref().map_or(0.0, |row| write_units(row.bytes));
+    let cost =
+        |row: &Option<Row>| row.as_ref().map_or(0.0, |row| write_units(row.bytes + ROW_OVERHEAD_BYTES));
     // A row that moves is deleted and written; one that stays is charged by its larger form.
     let units = if moved { cost(&before) + cost(&after) } else { cost(&before).max(cost(&after)) };
     let put = after.map(|row| {
@@ -165,7 +174,15 @@ mod tests {
     fn check(before: Option<&Item>, after: Option<&Item>, expected: &[(u8, bool, bool, u32)]) {
         let key = key();
         let bytes = after.map_or(0, |item| item_size(item) as u64);
-        let change = Change { key: &key, before, after, after_bytes: bytes, timestamp_ms: 1, version: 2 };
+        let change = Change {
+            key: &key,
+            before,
+            after,
+            after_bytes: bytes,
+            is_update: false,
+            timestamp_ms: 1,
+            version: 2,
+        };
         let changes = changes(&schema(), &change).unwrap().unwrap();
         let mut seen = Vec::new();
         for row in changes {
@@ -193,6 +210,11 @@ mod tests {
         check(Some(&one), Some(&item(Some(1), "x", "other")), &[]);
         check(Some(&one), Some(&item(Some(1), &big, "y")), &[(2, false, true, 2)]);
         check(Some(&one), Some(&item(Some(2), &big, "y")), &[(1, true, true, 2), (2, true, true, 3)]);
+        // The row counts a hundred bytes more than its attributes: p, s, l and x.
+        for (length, units) in [(917, 1), (918, 2)] {
+            let row = item(Some(1), &"z".repeat(length - 1), "y");
+            check(None, Some(&row), &[(1, false, true, 1), (2, false, true, units)]);
+        }
     }
 
     #[test]
@@ -206,6 +228,7 @@ mod tests {
                 before: None,
                 after: Some(&after),
                 after_bytes,
+                is_update: false,
                 timestamp_ms: 1,
                 version: 1,
             };
@@ -227,6 +250,7 @@ mod tests {
                 before: None,
                 after: Some(&one),
                 after_bytes: 9,
+                is_update: false,
                 timestamp_ms: 1,
                 version: 1,
             };

@@ -37,12 +37,17 @@ struct MetaMachine {
 
 impl MetaMachine {
     /// Publishes what is stored. Topology changes are rare and small: reading the records back keeps one way of building the value.
+    ///
+    /// Of one snapshot: the machine may be made while the store applies entries on another thread, and the records of one epoch under the number
+    /// of the next would pass for that next one wherever they are published.
     fn tell(&mut self) {
-        let records = self.engine.scan(&RECORDS, &RECORDS_END, false, None);
+        let snapshot = self.engine.snapshot();
+        let records = self.engine.scan(&RECORDS, &RECORDS_END, false, Some(&snapshot));
         let values: Result<Vec<Bytes>, _> = records.map(|r| r.map(|item| item.value)).collect();
+        let epoch = self.engine.get_at(&EPOCH_KEY, &snapshot);
         let loaded = values
+            .and_then(|values| Ok((values, epoch?)))
             .map_err(|e| e.to_string())
-            .and_then(|values| Ok((values, self.engine.get(&EPOCH_KEY).map_err(|e| e.to_string())?)))
             .and_then(|(values, epoch)| build(epoch, &values));
         match loaded {
             Ok(topology) if topology.epoch() == Epoch(0) => {}
@@ -201,6 +206,55 @@ mod tests {
             for cut in 0..10 {
                 assert!(MetaOutcome::decode(&bytes[..cut]).is_err());
             }
+        }
+    }
+
+    /// A machine made beside the store's thread once published the tables of one epoch under the number of the next.
+    #[test]
+    fn what_is_published_is_of_one_epoch() {
+        use parking_lot::Mutex;
+        use std::path::Path;
+        use std::sync::atomic::{AtomicBool, Ordering};
+        use torc_cluster::topology::NodeRecord;
+        use torc_cluster::{NodeId, NodeInfo};
+        use torc_engine::{Options, env::SimEnv};
+
+        let engine = Engine::open(Arc::new(SimEnv::new(1)), Path::new("/data"), Options::default()).unwrap();
+        // In epoch n there are n nodes.
+        let epochs = (1..=400u64).map(|n| {
+            let info = NodeInfo {
+                id: NodeId(n),
+                addr: "a".into(),
+                api_addr: "b".into(),
+                zone: "z".into(),
+                weight: 1,
+            };
+            let change = Change::UpsertNode(NodeRecord { info, uuid: [0; 16] });
+            let mut batch = WriteBatch::new();
+            batch.put(&[&RECORDS[..], &change.key()].concat(), &change.encode());
+            batch.put(&EPOCH_KEY, &n.to_be_bytes());
+            batch
+        });
+        let published = Arc::new(Mutex::new(Vec::new()));
+        let done = AtomicBool::new(false);
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let published = published.clone();
+                    let publish = move |topology: Arc<Topology>| {
+                        published.lock().push((topology.epoch().0, topology.nodes().len() as u64));
+                    };
+                    drop(machine(engine.clone(), Box::new(publish)));
+                }
+            });
+            for batch in epochs {
+                engine.apply(&batch).unwrap();
+                std::thread::yield_now();
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        for (epoch, nodes) in published.lock().iter() {
+            assert_eq!(epoch, nodes);
         }
     }
 }

@@ -209,6 +209,7 @@ fn evaluate(
             before: old_item.as_ref(),
             after: after_item,
             after_bytes: new_bytes,
+            is_update,
             timestamp_ms,
             version,
         };
@@ -321,6 +322,12 @@ fn update(action: &UpdateAction, schema: Option<&TableSchema>, old: Option<&Item
         Some(item) => item.clone(),
         None => codec::decode_item(&action.key_attributes).map_err(|_| unreadable("key attributes"))?,
     };
+    if old.is_none()
+        && let Some(schema) = schema
+    {
+        // What is short enough for a key of the table may be too long for one of an index. Items that were there before the index may stay.
+        schema.check_index_keys(&base)?;
+    }
     if action.update.is_empty() {
         return Ok(base);
     }

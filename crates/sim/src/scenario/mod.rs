@@ -4,6 +4,7 @@
 //! * [`indexes`]: global secondary indexes made and taken away on the way. [`faults`]: what goes wrong. [`table_client`] and [`bucket_client`]: who works. [`ending`]: healing and judgement. [`panics`]: none is overlooked.
 
 pub mod bucket_client;
+pub mod dropping;
 pub mod ending;
 pub mod faults;
 pub mod indexes;

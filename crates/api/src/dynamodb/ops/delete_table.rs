@@ -22,7 +22,9 @@ pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>
     if let Some(status @ (TableStatus::Creating | TableStatus::Deleting)) = status {
         return Err(errors::in_use(&request.table, status));
     }
-    if table.schema.global_indexes.iter().any(|index| index.state == IndexState::Creating) {
+    // "While the index is backfilling, you cannot delete its parent table": the developer guide, Managing global secondary indexes.
+    let made = |state| matches!(state, IndexState::Creating | IndexState::Backfilling);
+    if table.schema.global_indexes.iter().any(|index| made(index.state)) {
         return Err(errors::in_use(&request.table, TableStatus::Updating));
     }
     let command = Command::table_status(table.id(), TableStatus::Deleting);

@@ -111,3 +111,35 @@ fn a_listener_may_hold_the_last_handle() {
     drop(log);
     receive.recv_timeout(std::time::Duration::from_secs(20)).unwrap();
 }
+
+/// Those who wait write by themselves, while others fill segments and sync beside them: nobody may be forgotten asleep.
+#[test]
+fn who_waits_is_woken() {
+    let (send, receive) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for writers in [1u64, 2, 5] {
+            let dir = tempfile::tempdir().unwrap();
+            // Large enough that zeros are written ahead all the while.
+            let options = LogOptions { segment_bytes: 4 << 20, ..real_options() };
+            let log = Log::open(Arc::new(RealEnv::new()), dir.path(), options).unwrap();
+            std::thread::scope(|scope| {
+                for stream in 1..=writers {
+                    let log = log.clone();
+                    scope.spawn(move || {
+                        for index in 1..=150u64 {
+                            let lsn = log.append_and_wait_later(&[entry(stream, index, "mine")]).unwrap();
+                            if stream % 2 == 0 && index % 3 == 0 {
+                                // Somebody who asks the log's thread beside them.
+                                log.append(&[entry(stream + 100, index, "not waited for")]).unwrap();
+                            }
+                            log.wait(lsn).unwrap();
+                            assert!(log.durable_lsn() >= lsn);
+                        }
+                    });
+                }
+            });
+        }
+        send.send(()).unwrap();
+    });
+    receive.recv_timeout(std::time::Duration::from_secs(100)).expect("somebody sleeps for good");
+}

@@ -166,9 +166,9 @@ impl Entry {
 }
 
 impl Lookup {
-    /// Appends prefixes and offsets to a block whose entries end at `entries_end`. `None` if the block is malformed (its reader will say so)
+    /// A copy of a block whose entries end at `entries_end`, with prefixes and offsets behind it. `None` if the block is malformed (its reader will say so)
     /// or too large to be worth it.
-    fn build(data: &mut Vec<u8>, entries_end: usize) -> Option<Self> {
+    fn build(data: &[u8], entries_end: usize) -> Option<(Vec<u8>, Self)> {
         thread_local! {
             /// Keys of the block, their ends, the entries' offsets: kept between blocks.
             static SCRATCH: RefCell<(Vec<u8>, Vec<u32>, Vec<u16>)> = const { RefCell::new((Vec::new(), Vec::new(), Vec::new())) };
@@ -207,11 +207,12 @@ impl Lookup {
             let mut common = [0; INLINE_COMMON];
             let inline = shared.len().min(INLINE_COMMON);
             common[..inline].copy_from_slice(&shared[..inline]);
-            let start = data.len() as u32;
-            data.reserve_exact(len * LOOKUP_BYTES);
-            (0..len).for_each(|i| data.extend_from_slice(&prefix8(key(i), shared.len()).to_le_bytes()));
-            offsets.iter().for_each(|offset| data.extend_from_slice(&offset.to_le_bytes()));
-            Some(Self { skip, len: u16::try_from(len).ok()?, start, common })
+            let mut out = Vec::with_capacity(data.len() + len * LOOKUP_BYTES);
+            out.extend_from_slice(data);
+            (0..len).for_each(|i| out.extend_from_slice(&prefix8(key(i), shared.len()).to_le_bytes()));
+            offsets.iter().for_each(|offset| out.extend_from_slice(&offset.to_le_bytes()));
+            let lookup = Self { skip, len: u16::try_from(len).ok()?, start: data.len() as u32, common };
+            Some((out, lookup))
         })
     }
 
@@ -247,16 +248,14 @@ impl Block {
     }
 
     /// As [`Block::parse`], for a block that is going to be searched more than once.
-    /// `data` should have [`Block::lookup_room`] to grow.
-    pub(crate) fn parse_for_lookup(mut data: Vec<u8>) -> Option<Self> {
-        let (entries_end, restarts) = BlockData::parse_tail(&data)?;
-        let lookup = Lookup::build(&mut data, entries_end as usize);
+    /// `data` is copied, into exactly the room that it and its lookup take.
+    pub(crate) fn parse_for_lookup(data: &[u8]) -> Option<Self> {
+        let (entries_end, restarts) = BlockData::parse_tail(data)?;
+        let (data, lookup) = match Lookup::build(data, entries_end as usize) {
+            Some((data, lookup)) => (data, Some(lookup)),
+            None => (data.to_vec(), None),
+        };
         Some(Self { inner: Arc::new(BlockData { data: Bytes::from(data), entries_end, restarts, lookup }) })
-    }
-
-    /// Room that the lookup of a block of `bytes` takes, if its entries are not very short.
-    pub(crate) fn lookup_room(bytes: usize) -> usize {
-        bytes / 8
     }
 
     /// Memory held, bytes.
@@ -673,7 +672,7 @@ mod tests {
     }
 
     fn with_lookup(block: &Block) -> Block {
-        Block::parse_for_lookup(block.data.to_vec()).unwrap()
+        Block::parse_for_lookup(&block.data).unwrap()
     }
 
     fn entries() -> impl Strategy<Value = Entries> {

@@ -1,7 +1,8 @@
 //! Writes one sorted table.
 
 use super::block::{BlockBuilder, RESTART_INTERVAL};
-use super::format::{Compression, Footer, Handle, seal_block};
+use super::format::{Compression, Footer, Handle, TRAILER, pack_block, seal_block, seal_packed};
+use super::pages::PageFit;
 use crate::env::{File, OpenMode};
 use crate::lsm::bloom;
 use crate::lsm::codec::{put_bytes, put_varint};
@@ -50,6 +51,7 @@ pub(crate) struct TableBuilder {
     layout: TableLayout,
     table_id: u64,
     data: BlockBuilder,
+    fit: PageFit,
     index: BlockBuilder,
     /// The last full block, waiting for the next key to choose its separator.
     pending: Option<(Vec<u8>, Handle)>,
@@ -73,6 +75,7 @@ impl TableBuilder {
             layout,
             table_id,
             data: BlockBuilder::new(RESTART_INTERVAL),
+            fit: PageFit::new(layout.block_bytes),
             index: BlockBuilder::new(1),
             pending: None,
             hashes: Vec::new(),
@@ -101,6 +104,7 @@ impl TableBuilder {
             self.last_key.clear();
             self.last_key.extend_from_slice(key);
         }
+        let before = self.data.size();
         self.data.add(key, tag, value);
         let s = &mut self.summary;
         s.entries += 1;
@@ -108,7 +112,8 @@ impl TableBuilder {
         s.raw_bytes += (key.len() + value.len()) as u64;
         s.smallest_seq = s.smallest_seq.min(seq_of(tag));
         s.largest_seq = s.largest_seq.max(seq_of(tag));
-        if self.data.size() >= self.layout.block_bytes {
+        let size = self.data.size();
+        if self.fit.is_full(self.out.offset, size, size - before) {
             self.cut_block()?;
         }
         Ok(())
@@ -145,7 +150,8 @@ impl TableBuilder {
         let last = self.data.last_key().to_vec();
         let mut raw = std::mem::take(&mut self.scratch);
         self.data.finish_into(&mut raw);
-        let handle = self.out.block(&raw, self.layout.compression, self.table_id)?;
+        let handle = self.out.data_block(&raw, self.layout.compression, self.table_id)?;
+        self.fit.packed(raw.len(), handle.len as usize);
         self.scratch = raw;
         self.pending = Some((last, handle));
         Ok(())
@@ -281,6 +287,25 @@ impl FileWriter {
         seal_block(raw, compression, table_id, offset, &mut self.buf);
         let len = self.buf.len() - start;
         self.offset += len as u64;
+        self.flush_if_full()?;
+        Ok(Handle { offset, len: u32::try_from(len).expect("a block is far below 4 GiB") })
+    }
+
+    /// As [`FileWriter::block`], at the start of the next page if that is near and saves reading one page more.
+    fn data_block(&mut self, raw: &[u8], compression: Compression, table_id: u64) -> Result<Handle> {
+        let start = self.buf.len();
+        pack_block(raw, compression, &mut self.buf);
+        let packed = self.buf.len() - start;
+        let len = packed + TRAILER - 1;
+        let gap = PageFit::gap(self.offset, len);
+        if gap > 0 {
+            self.buf.resize(start + gap + packed, 0);
+            self.buf.copy_within(start..start + packed, start + gap);
+            self.buf[start..start + gap].fill(0);
+        }
+        let offset = self.offset + gap as u64;
+        seal_packed(start + gap, table_id, offset, &mut self.buf);
+        self.offset = offset + len as u64;
         self.flush_if_full()?;
         Ok(Handle { offset, len: u32::try_from(len).expect("a block is far below 4 GiB") })
     }

@@ -82,6 +82,13 @@ pub(crate) fn seal_block(
     out: &mut Vec<u8>,
 ) {
     let start = out.len();
+    pack_block(raw, compression, out);
+    seal_packed(start, table_id, offset, out);
+}
+
+/// The first half of [`seal_block`]: appends the contents and the kind of compression.
+pub(crate) fn pack_block(raw: &[u8], compression: Compression, out: &mut Vec<u8>) {
+    let start = out.len();
     let mut kind = COMPRESSION_NONE;
     match compression {
         Compression::None => {}
@@ -108,6 +115,10 @@ pub(crate) fn seal_block(
         kind = COMPRESSION_NONE;
     }
     out.push(kind);
+}
+
+/// The second half: the checksum over what lies in `out` from `start` on.
+pub(crate) fn seal_packed(start: usize, table_id: u64, offset: u64, out: &mut Vec<u8>) {
     let sum = xxh3_64_with_seed(&out[start..], seed(table_id, offset));
     out.extend_from_slice(&sum.to_le_bytes());
 }
@@ -120,24 +131,26 @@ pub(crate) fn open_block(mut sealed: Vec<u8>, table_id: u64, handle: Handle, pat
         sealed.truncate(body);
         return Ok(sealed);
     }
-    unpack(kind, body, handle, path, |_| 0)
+    let mut raw = Vec::new();
+    unpack(kind, body, &mut raw, handle, path)?;
+    Ok(raw)
 }
 
-/// As [`open_block`], from borrowed bytes, with `room(length)` bytes of spare capacity behind the contents.
-pub(crate) fn open_block_with_room(
+/// As [`open_block`], but hands the contents to `then`. Compressed ones are unpacked into `scratch`, which only grows.
+pub(crate) fn with_block<T>(
     sealed: &[u8],
+    scratch: &mut Vec<u8>,
     table_id: u64,
     handle: Handle,
     path: &Path,
-    room: impl Fn(usize) -> usize,
-) -> Result<Vec<u8>> {
+    then: impl FnOnce(&[u8]) -> T,
+) -> Result<T> {
     let (kind, body) = check_block(sealed, table_id, handle, path)?;
     if kind == COMPRESSION_NONE {
-        let mut out = Vec::with_capacity(body.len() + room(body.len()));
-        out.extend_from_slice(body);
-        return Ok(out);
+        return Ok(then(body));
     }
-    unpack(kind, body, handle, path, room)
+    let len = unpack(kind, body, scratch, handle, path)?;
+    Ok(then(&scratch[..len]))
 }
 
 fn corrupt_block(path: &Path, handle: Handle, detail: String) -> Error {
@@ -158,37 +171,31 @@ fn check_block<'a>(sealed: &'a [u8], table_id: u64, handle: Handle, path: &Path)
     Ok((sealed[body], &sealed[..body]))
 }
 
-/// Unpacks a compressed block, with `room(length)` bytes of spare capacity behind it.
-fn unpack(
-    kind: u8,
-    body: &[u8],
-    handle: Handle,
-    path: &Path,
-    room: impl Fn(usize) -> usize,
-) -> Result<Vec<u8>> {
+/// Unpacks a compressed block to the front of `out`; returns its length.
+fn unpack(kind: u8, body: &[u8], out: &mut Vec<u8>, handle: Handle, path: &Path) -> Result<usize> {
     let corrupt = |detail: String| corrupt_block(path, handle, detail);
     let mut r = Reader::new(body);
     let raw_len = r.u32().ok_or_else(|| corrupt("no length before compressed data".into()))? as usize;
     let packed = &body[4..];
-    let (raw, len) = match kind {
+    let len = match kind {
         COMPRESSION_LZ4 if raw_len <= packed.len().saturating_mul(MAX_EXPANSION) => {
-            let mut raw = Vec::with_capacity(raw_len + room(raw_len));
-            raw.resize(raw_len, 0);
-            let len = lz4_flex::block::decompress_into(packed, &mut raw);
-            (raw, len.map_err(|e| corrupt(format!("LZ4: {e}")))?)
+            if out.len() < raw_len {
+                out.resize(raw_len, 0);
+            }
+            let len = lz4_flex::block::decompress_into(packed, &mut out[..raw_len]);
+            len.map_err(|e| corrupt(format!("LZ4: {e}")))?
         }
         COMPRESSION_ZSTD if raw_len <= MAX_BLOCK => {
             let raw = zstd::bulk::decompress(packed, raw_len);
-            let raw = raw.map_err(|e| corrupt(format!("Zstandard: {e}")))?;
-            let len = raw.len();
-            (raw, len)
+            *out = raw.map_err(|e| corrupt(format!("Zstandard: {e}")))?;
+            out.len()
         }
         _ => return Err(corrupt(format!("compression kind {kind} for {raw_len} bytes"))),
     };
     if len != raw_len {
         return Err(corrupt(format!("{len} bytes unpacked, {raw_len} announced")));
     }
-    Ok(raw)
+    Ok(len)
 }
 
 /// Opens a body with its compression byte after giving it the right checksum, for tests of what lies behind that.

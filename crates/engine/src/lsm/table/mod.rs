@@ -6,6 +6,7 @@ pub(crate) mod builder;
 pub(crate) mod format;
 pub(crate) mod index;
 mod iter;
+mod pages;
 mod reader;
 
 pub(crate) use builder::{TableBuilder, TableLayout, TableSummary};

@@ -2,7 +2,7 @@
 
 use super::block::{Block, BlockGet, Malformed};
 use super::builder::TableSummary;
-use super::format::{FOOTER, Footer, Handle, open_block, open_block_with_room};
+use super::format::{FOOTER, Footer, Handle, open_block, with_block};
 use super::index::IndexPartition;
 use crate::env::{File, OpenMode};
 use crate::lsm::bloom;
@@ -18,6 +18,9 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+
+/// Largest buffer that a reading thread keeps, bytes.
+const KEPT_BUFFER: usize = 256 << 10;
 
 /// An index partition and the filter over the same keys, both kept here once read if the cache's budget allows.
 #[derive(Debug)]
@@ -290,31 +293,31 @@ impl Table {
 
     #[cold]
     fn load_data_block(&self, handle: Handle) -> Result<Block> {
-        let data = self.read_sealed(handle, |sealed| {
-            open_block_with_room(sealed, self.footer.table_id, handle, &self.path, Block::lookup_room)
-        })?;
-        let block = Block::parse_for_lookup(data).ok_or_else(|| self.malformed(Malformed, handle))?;
+        let block = self.read_with(handle, Block::parse_for_lookup)?;
+        let block = block.ok_or_else(|| self.malformed(Malformed, handle))?;
         self.cache.insert(self.number, handle.offset, Cached::Data(block.clone()));
         Ok(block)
     }
 
-    /// Reads a block into a buffer that the thread keeps, and hands it to `open`.
-    fn read_sealed<T>(&self, handle: Handle, open: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
+    /// Reads and unpacks a block in buffers that the thread keeps, and hands it to `then`.
+    fn read_with<T>(&self, handle: Handle, then: impl FnOnce(&[u8]) -> T) -> Result<T> {
         thread_local! {
-            static SEALED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+            static BUFFERS: RefCell<(Vec<u8>, Vec<u8>)> = const { RefCell::new((Vec::new(), Vec::new())) };
         }
         let len = handle.len as usize;
-        SEALED.with_borrow_mut(|buffer| {
-            if buffer.len() < len {
-                buffer.resize(len, 0);
+        BUFFERS.with_borrow_mut(|(sealed, scratch)| {
+            if sealed.len() < len {
+                sealed.resize(len, 0);
             }
-            self.file.read_at(handle.offset, &mut buffer[..len])?;
-            let opened = open(&buffer[..len]);
+            self.file.read_at(handle.offset, &mut sealed[..len])?;
+            let done = with_block(&sealed[..len], scratch, self.footer.table_id, handle, &self.path, then);
             // One large value should not stay with the thread for good.
-            if buffer.len() > 1 << 18 {
-                *buffer = Vec::new();
+            for buffer in [sealed, scratch] {
+                if buffer.len() > KEPT_BUFFER {
+                    *buffer = Vec::new();
+                }
             }
-            opened
+            done
         })
     }
 

@@ -235,6 +235,17 @@ fn placeholders_of_a_request() {
         refused(Some(names(&[("#a", &"x".repeat(65536))])), None),
         "ExpressionAttributeNames contains invalid value: Attribute name is too large, must be less than 65536 bytes for key #a"
     );
+    let key = |first: &str, length: usize| format!("{first}{}", "x".repeat(length - 1));
+    let too_long = "contains invalid key: The expression attribute map contains a key that is too long;";
+    assert_eq!(refused(Some(names(&[(&key("#", 255), "a")])), Some(values(&[&key(":", 255)]))), "");
+    assert_eq!(
+        refused(Some(names(&[(&key("#", 256), "a")])), None),
+        format!("ExpressionAttributeNames {too_long} size of key: 256")
+    );
+    assert_eq!(
+        refused(None, Some(values(&[&key(":", 256)]))),
+        format!("ExpressionAttributeValues {too_long}")
+    );
     assert_eq!(
         Placeholders::invalid_value(":v", "Supplied AttributeValue is empty").message,
         "ExpressionAttributeValues contains invalid value: Supplied AttributeValue is empty for key :v"
@@ -266,4 +277,62 @@ fn unused_placeholders_are_those_that_no_expression_used() {
     );
     bind("b BETWEEN :y AND :z", &mut all);
     assert_eq!(unused(&all), None);
+}
+
+#[test]
+fn what_placeholders_stand_for_is_bounded() {
+    const MOST: usize = 2 * 1024 * 1024;
+    let names = |length: usize| {
+        let names = (0..length / 60_000).map(|at| (format!("#{at:03}"), "n".repeat(60_000 - 4)));
+        names.chain([("#last".to_owned(), "n".repeat(length % 60_000 - 5))]).collect::<BTreeMap<_, _>>()
+    };
+    let value = |length: usize| Item::from([(":v".to_owned(), AttributeValue::S("v".repeat(length - 2)))]);
+    let refused =
+        |names, values| Placeholders::new(names, values).err().map(|e| e.message).unwrap_or_default();
+    assert_eq!(refused(Some(names(MOST)), None), "");
+    assert_eq!(refused(Some(names(MOST + 1)), None), "ExpressionAttributeNames exceeds max size");
+    assert_eq!(refused(None, Some(value(MOST))), "");
+    assert_eq!(refused(None, Some(value(MOST + 1))), "ExpressionAttributeValues exceeds max size");
+    assert_eq!(refused(Some(names(MOST / 2)), Some(value(MOST / 2))), "");
+    assert_eq!(
+        refused(Some(names(MOST / 2)), Some(value(MOST / 2 + 1))),
+        "Combined size of ExpressionAttributeNames and ExpressionAttributeValues exceeds max size"
+    );
+}
+
+/// The text, and for each occurrence of a placeholder what it stands for.
+#[test]
+fn an_expression_is_bounded_with_its_values_in_it() {
+    const MOST: usize = 1024 * 1024;
+    let size_fault = |kind| format!("Invalid {kind}: Expression size has exceeded the maximum allowed size;");
+    let placeholders = |length: usize, name: usize| {
+        let values = Item::from([(":v".to_owned(), AttributeValue::S("v".repeat(length)))]);
+        let names = (name > 0).then(|| BTreeMap::from([("#n".to_owned(), "n".repeat(name))]));
+        Placeholders::new(names, Some(values)).expect("placeholders")
+    };
+    let condition = |text: &str, length: usize, name: usize| {
+        let parsed = ParsedCondition::parse(ExpressionKind::Condition, text).expect("it parses");
+        parsed.bind(&mut placeholders(length, name)).err().map(|e| e.message)
+    };
+    for (text, times, name) in [("a <> :v", 1, 0), ("a <> :v OR b = :v", 2, 0), ("#n <> :v", 1, 1000)] {
+        let most = (MOST - text.len() - name) / times;
+        assert_eq!(condition(text, most, name), None, "{text}");
+        assert_eq!(condition(text, most + 1, name), Some(size_fault("ConditionExpression")), "{text}");
+    }
+    // Other faults come first.
+    assert!(condition("a = a OR b = :v", MOST, 0).is_some_and(|fault| fault.contains("must be distinct")));
+    let update = |length| {
+        let parsed = ParsedUpdate::parse("SET a = :v").expect("it parses");
+        parsed.bind(&mut placeholders(length, 0)).err().map(|e| e.message)
+    };
+    assert_eq!(update(MOST - 10), None);
+    assert_eq!(update(MOST - 9), Some(size_fault("UpdateExpression")));
+    let projection = |name| {
+        let text = (0..17).map(|at| format!("b{at:02}.#n")).collect::<Vec<_>>().join(",");
+        let parsed = ParsedProjection::parse(&text).expect("it parses");
+        (text.len(), parsed.bind(&mut placeholders(0, name)).err().map(|e| e.message))
+    };
+    let (length, _) = projection(1);
+    assert_eq!(projection((MOST - length) / 17).1, None);
+    assert_eq!(projection((MOST - length) / 17 + 1).1, Some(size_fault("ProjectionExpression")));
 }
