@@ -274,7 +274,9 @@ pub(crate) fn pick(
     }
     match picker::pick(&split.leveled, running, snapshots, options) {
         Some(c) if c.inputs.iter().any(|(level, _)| *level == 0) => {
-            level0(version, &split, options, &busy, running)
+            // If a long merge of runs is in its way, the levels go on meanwhile.
+            let below = || picker::pick(&split.leveled.subset(|l, _| l > 0), running, snapshots, options);
+            level0(version, &split, options, &busy, running).or_else(|| below().map(Choice::from))
         }
         Some(c) => Some(c.into()),
         None => deletes(version, &split, options, &busy, running),
