@@ -91,7 +91,9 @@ impl<'a> Turn<'a> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         // Fair, or the filling of a segment would take its next turn before anybody who waits for one.
-        self.writer.take().map(unlock_fair);
+        if let Some(writer) = self.writer.take() {
+            unlock_fair(writer);
+        }
         match self.wrote {
             Some((upto, leaders)) => self.shared.wake(upto, leaders),
             None => self.shared.wake_leader(),
