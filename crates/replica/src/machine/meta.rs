@@ -191,7 +191,6 @@ impl MetaOutcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use torc_cluster::topology::Settings;
 
     #[test]
     fn outcomes_travel() {
@@ -206,33 +205,5 @@ mod tests {
                 assert!(MetaOutcome::decode(&bytes[..cut]).is_err());
             }
         }
-    }
-
-    /// Whoever reads what is told must find the changes of an epoch under it, also while the next is being written.
-    #[test]
-    fn what_is_told_is_of_one_moment() {
-        const CHANGES: u64 = 3000;
-        let env = Arc::new(torc_engine::env::SimEnv::new(1));
-        let options = torc_engine::Options::default();
-        let engine = Engine::open(env, std::path::Path::new("/data"), options).unwrap();
-        let publish: Publish = Box::new(|topology: Arc<Topology>| {
-            assert_eq!(topology.settings().next_table, topology.epoch().0);
-        });
-        let mut machine = MetaMachine { engine: engine.clone(), publish };
-        let writer = std::thread::spawn(move || {
-            for epoch in 1..=CHANGES {
-                let settings = Settings { next_table: epoch, ..Settings::default() };
-                let change = Change::Settings(settings).stamped(Epoch(epoch));
-                let mut batch = WriteBatch::new();
-                batch.put(&[&RECORDS[..], &change.key()].concat(), &change.encode());
-                batch.put(&EPOCH_KEY, &epoch.to_be_bytes());
-                engine.write_buffered(&batch).unwrap();
-            }
-        });
-        while !writer.is_finished() {
-            machine.tell();
-        }
-        writer.join().unwrap();
-        machine.tell();
     }
 }
