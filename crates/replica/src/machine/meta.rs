@@ -191,6 +191,9 @@ impl MetaOutcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use torc_cluster::TableId;
+    use torc_cluster::topology::{Settings, Table, TableKind, TableSpec, TableStatus};
 
     #[test]
     fn outcomes_travel() {
@@ -205,5 +208,61 @@ mod tests {
                 assert!(MetaOutcome::decode(&bytes[..cut]).is_err());
             }
         }
+    }
+
+    /// Whoever reads what is told must find the changes of an epoch under it, also while the next is being written.
+    #[test]
+    fn what_is_told_is_of_one_moment() {
+        let env = Arc::new(torc_engine::env::SimEnv::new(1));
+        let options = torc_engine::Options::default();
+        let engine = Engine::open(env, std::path::Path::new("/data"), options).unwrap();
+        let put = |batch: &mut WriteBatch, epoch: u64, change: Change| {
+            let change = change.stamped(Epoch(epoch));
+            batch.put(&[&RECORDS[..], &change.key()].concat(), &change.encode());
+        };
+        // Reading many tables takes a while.
+        let mut tables = WriteBatch::new();
+        for id in 1..500 {
+            let spec = TableSpec::new("{}".into(), TableStatus::Active, 1);
+            let (id, name) = (TableId(id), format!("table-{id}"));
+            put(
+                &mut tables,
+                1,
+                Change::UpsertTable(Table { id, name, created_ms: 0, kind: TableKind::Table(spec) }),
+            );
+        }
+        engine.write_buffered(&tables).unwrap();
+        let publish: Publish = Box::new(|topology: Arc<Topology>| {
+            assert_eq!(topology.settings().next_table, topology.epoch().0);
+        });
+        let mut machine = MetaMachine { engine: engine.clone(), publish };
+        let enough = Arc::new(AtomicBool::new(false));
+        let writer = std::thread::spawn({
+            let enough = enough.clone();
+            move || {
+                for epoch in 1.. {
+                    if enough.load(Ordering::Relaxed) {
+                        return epoch;
+                    }
+                    let mut batch = WriteBatch::new();
+                    put(
+                        &mut batch,
+                        epoch,
+                        Change::Settings(Settings { next_table: epoch, ..Settings::default() }),
+                    );
+                    batch.put(&EPOCH_KEY, &epoch.to_be_bytes());
+                    engine.write_buffered(&batch).unwrap();
+                    // The reader's turn.
+                    std::thread::yield_now();
+                }
+                0
+            }
+        });
+        for _ in 0..200 {
+            machine.tell();
+        }
+        enough.store(true, Ordering::Relaxed);
+        assert!(writer.join().unwrap() > 0);
+        machine.tell();
     }
 }
