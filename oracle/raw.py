@@ -26,8 +26,8 @@ class Raw(dict):
     def __init__(self, body, text):
         super().__init__(body)
         self.text = text
-        # Whether a structure has a member twice, and null in it; known once it was read.
-        self.null_twice = False
+        # Whether an object has a member twice, and whether such a one has null in it; known once it was read.
+        self.twice = self.null_twice = False
 
     def read(self):
         """The values that the text has, one for each way to choose among members that are there twice; none if it is no JSON."""
@@ -37,6 +37,7 @@ class Raw(dict):
             last, first = dict(pairs), dict(reversed(pairs))
             if len(last) < len(pairs):
                 doubled.append(last)
+                self.twice = True
                 self.null_twice |= any(value is None for _, value in pairs)
             return first if choose_first else last
 

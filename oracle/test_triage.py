@@ -73,6 +73,9 @@ class Faults(unittest.TestCase):
         for text in (b'{"TableName": "t", "TableName": "u"}', b'{"TableName": "\\ud800"}', b'{"Tabl\\u0065Name": "t"}'):
             self.told("GetItem", Raw(KEY, text), refused, good({}))
         self.told("GetItem", Raw(KEY, b'{"TableName": "t"'), good({}), refused)
+        empty = bad("Supplied AttributeValue is empty, must contain exactly one of the supported datatypes")
+        self.assertIsNotNone(triage.reason("PutItem", Raw(KEY, b'{"Item": {"m": {"M": {"a": {}, "a": {"S": "x"}}}}}'), empty, good({})))
+        self.told("PutItem", Raw(KEY, b'{"Item": {"m": {"M": {"a": {"S": "x"}}}}}'), empty, good({}))
         self.told("GetItem", Raw(KEY, b'{"TableName": "t"'), (500, "InternalServerError", "", None), refused)
 
     def test_filters_of_global_indexes(self):

@@ -31,6 +31,8 @@ def reason(operation, body, ours, theirs):
             return text
         if body.null_twice:
             return "a member that is there twice, once as null: a null is as if it were not there; for DynamoDB Local the last one counts (RFC 8259, Objects: unpredictable)"
+        if body.twice and ours[:2] == (400, "ValidationException") and theirs[0] == 200 and stage(*ours[:3]) == 3:
+            return "a member that is there twice in a map is checked each time; DynamoDB Local looks at the last alone (RFC 8259, Objects: unpredictable)"
         # What is nested too deeply for Python is read as it was before it was changed.
         body = readings[0] if readings and isinstance(readings[0], dict) else body
     case = Case(operation, body, *ours, *theirs)
