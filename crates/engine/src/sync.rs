@@ -11,6 +11,16 @@ mod plain {
     pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
     pub(crate) use std::sync::atomic;
     pub(crate) use std::thread;
+
+    /// Lets go of a lock so that whoever waits gets it next.
+    pub(crate) fn unlock_fair<T>(guard: MutexGuard<'_, T>) {
+        MutexGuard::unlock_fair(guard);
+    }
+
+    /// Passes some time on the processor.
+    pub(crate) fn spin(turns: u32) {
+        (0..turns).for_each(|_| std::hint::spin_loop());
+    }
 }
 
 #[cfg(not(feature = "shuttle"))]
@@ -64,11 +74,14 @@ mod checked {
         }
     }
 
-    impl<T> MutexGuard<'_, T> {
-        pub(crate) fn unlock_fair(guard: Self) {
-            drop(guard);
-            thread::yield_now();
-        }
+    pub(crate) fn unlock_fair<T>(guard: MutexGuard<'_, T>) {
+        drop(guard);
+        thread::yield_now();
+    }
+
+    /// Somebody else goes on: whoever spins waits for another.
+    pub(crate) fn spin(_: u32) {
+        thread::yield_now();
     }
 
     /// As parking_lot's.

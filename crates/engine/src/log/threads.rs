@@ -14,7 +14,7 @@ use super::streams::Place;
 use super::{LogOptions, Record, Replay, ReplayOf, check, recover};
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::thread::{self, JoinHandle, Thread};
-use crate::sync::{Condvar, Mutex, MutexGuard};
+use crate::sync::{Condvar, Mutex, MutexGuard, spin, unlock_fair};
 use crate::{Background, Env, Error, Lsn, Result};
 use bytes::Bytes;
 use std::path::Path;
@@ -92,7 +92,7 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         // Fair, or the filling of a segment would take its next turn before anybody who waits for one.
         if let Some(writer) = self.writer.take() {
-            MutexGuard::unlock_fair(writer);
+            unlock_fair(writer);
         }
         match self.wrote {
             Some((upto, leaders)) => self.shared.wake(upto, leaders),
@@ -231,7 +231,7 @@ impl Shared {
             }
             idle = if now > gathered { 0 } else { idle + 1 };
             gathered = now;
-            (0..TURN).for_each(|_| std::hint::spin_loop());
+            spin(TURN);
         }
     }
 
