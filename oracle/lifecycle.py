@@ -75,7 +75,7 @@ class Lifecycle:
         mode = rng.random()
         if rng.random() < 0.35:
             body["GlobalSecondaryIndexes"] = [self.global_index(at, mode >= 0.5) for at in range(rng.choice([1, 1, 2, 3, 20, 21] if rng.random() < 0.1 else [1, 2]))]
-            used += [key["AttributeName"] for one in body["GlobalSecondaryIndexes"] for key in one["KeySchema"] if "AttributeName" in key]
+            used += [key["AttributeName"] for one in body["GlobalSecondaryIndexes"] for key in one.get("KeySchema", []) if "AttributeName" in key]
         if rng.random() < 0.03:
             body[rng.choice(["LocalSecondaryIndexes", "GlobalSecondaryIndexes"])] = []
         definitions = [{"AttributeName": key, "AttributeType": rng.choice("SNB")} for key in dict.fromkeys(used)]

@@ -26,6 +26,8 @@ class Raw(dict):
     def __init__(self, body, text):
         super().__init__(body)
         self.text = text
+        # Whether a structure has a member twice, and null in it; known once it was read.
+        self.null_twice = False
 
     def read(self):
         """The values that the text has, one for each way to choose among members that are there twice; none if it is no JSON."""
@@ -35,6 +37,7 @@ class Raw(dict):
             last, first = dict(pairs), dict(reversed(pairs))
             if len(last) < len(pairs):
                 doubled.append(last)
+                self.null_twice |= any(value is None for _, value in pairs)
             return first if choose_first else last
 
         def constant(name):

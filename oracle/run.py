@@ -88,6 +88,11 @@ def plain(number):
     return "0" if not value else format(value.normalize(CONTEXT), "f")
 
 
+def whole(text):
+    """A string with the replacement character for half of a surrogate pair, which is no character and can't be stored as one."""
+    return "".join("\ufffd" if "\ud800" <= each <= "\udfff" else each for each in text)
+
+
 CONTEXT = decimal.Context(prec=60, Emax=1000, Emin=-1000)
 
 
@@ -96,10 +101,11 @@ def normal(value, name="", numbers=False):
     if isinstance(value, dict):
         out = {}
         for key, inner in value.items():
+            key = whole(key)
             if numbers and key == "N" and isinstance(inner, str):
                 out[key] = plain(inner)
             elif key in ("SS", "NS", "BS") and isinstance(inner, list):
-                out[key] = sorted(map(plain, inner) if numbers and key == "NS" else inner)
+                out[key] = sorted(map(plain if numbers and key == "NS" else whole, inner))
             else:
                 out[key] = normal(inner, key, numbers)
         return out
@@ -108,7 +114,7 @@ def normal(value, name="", numbers=False):
         if name in ("Scanned", "AttributeDefinitions", "LocalSecondaryIndexes", "GlobalSecondaryIndexes", "ConsumedCapacity", "Tags", "NonKeyAttributes"):
             inner.sort(key=lambda one: json.dumps(one, sort_keys=True))
         return inner
-    return value
+    return whole(value) if isinstance(value, str) else value
 
 
 # What a description says of the side that it is from.
@@ -145,7 +151,7 @@ def outcome(operation, status, body, prefix, numbers=False):
                 body.pop("LastEvaluatedTableName", None)
         return status, "", "", normal(body, "", numbers)
     kind = str(body.get("__type", "")).split("#")[-1]
-    return status, kind, body.get("message", body.get("Message", "")), normal(body.get("Item"), "", numbers)
+    return status, kind, whole(body.get("message", body.get("Message", ""))), normal(body.get("Item"), "", numbers)
 
 
 def settle(side, name):
@@ -247,6 +253,9 @@ class Run:
         if not reason or ours[0] != theirs[0]:
             # One of the two wrote and the other did not: bring them together again.
             self.world.repair(body, self.local, self.torc)
+            if theirs[0] == 500:
+                # What DynamoDB Local failed to do it may yet do.
+                time.sleep(0.3)
             self.world.lifecycle.repair(operation, body, self.local, self.torc, settle)
         return both
 

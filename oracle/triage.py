@@ -29,6 +29,8 @@ def reason(operation, body, ours, theirs):
         text = unread(operation, readings, ours, theirs)
         if text:
             return text
+        if body.null_twice:
+            return "a member that is there twice, once as null: a null is as if it were not there; for DynamoDB Local the last one counts (RFC 8259, Objects: unpredictable)"
         # What is nested too deeply for Python is read as it was before it was changed.
         body = readings[0] if readings and isinstance(readings[0], dict) else body
     case = Case(operation, body, *ours, *theirs)
@@ -136,7 +138,12 @@ def lifecycle(c):
         return "tags have rules (API reference, Tag); DynamoDB Local has no tags"
     if c.operation == "UpdateTable" and c.kind == "ResourceNotFoundException" and c.their_message == "Invalid global secondary index name":
         return "an index that is not there: ResourceNotFoundException (API reference, UpdateTable, Errors: a nonexistent table or index)"
+    if "Only one of GlobalSecondaryIndexUpdate" in c.message and c.their_kind == "LimitExceededException":
+        return "operations on tables: what a request alone tells comes before limits"
+    if "Too many hash keys specified" in c.their_message and any([key.get("KeyType") for key in index.get("KeySchema", [])].count("HASH") > 1 for index in c.body.get("GlobalSecondaryIndexes", [])):
+        return "keys of several attributes (developer guide, Multi-attribute keys): DynamoDB Local does not know them yet"
     told = {
+        "ProvisionedThroughput must be specified for index": "a provisioned table's indexes have units (API reference, GlobalSecondaryIndex, ProvisionedThroughput); DynamoDB Local keeps those of before",
         "ProvisionedThroughput should not be specified for index": "throughput of an index of an on-demand table is refused (API reference, ProvisionedThroughput); DynamoDB Local passes over it",
         "Some AttributeDefinitions are not used": "attributes that are defined and used by no key are refused (API reference, CreateTable, AttributeDefinitions); DynamoDB Local does not look where there are global indexes",
         "List of LocalSecondaryIndexes is empty": "an empty list of indexes is refused by the service; DynamoDB Local passes over it",
@@ -164,7 +171,7 @@ def looser(c):
         (name, ours), = c.answer.items()
         if ours["DeletionProtectionEnabled"] and {name: dict(ours, DeletionProtectionEnabled=False)} == c.their_answer:
             return "an update of something else leaves deletion protection as it is; DynamoDB Local takes it away"
-    if c.operation in ("UpdateTable", "DescribeTable") and c.status == c.their_status == 200:
+    if c.operation in ("UpdateTable", "DescribeTable", "DeleteTable") and c.status == c.their_status == 200:
         (name, ours), (_, theirs) = *c.answer.items(), *c.their_answer.items()
         on_demand = ours.get("BillingModeSummary") == {"BillingMode": "PAY_PER_REQUEST"}
         none = {"NumberOfDecreasesToday": 0, "ReadCapacityUnits": 0, "WriteCapacityUnits": 0}
@@ -192,7 +199,7 @@ def key_shape(c):
     ours = ("Missing the key ", "Type mismatch for key ")
     if any(text in c.message for text in ours) and any(text in c.their_message for text in local):
         return "item without its key: the service names the attribute, DynamoDB Local does not"
-    if c.operation == "Query" and "Size of hashkey has exceeded" in c.message and c.their_status == 200:
+    if c.operation in ("Query", "Walk") and "Size of hashkey has exceeded" in c.message and c.their_status == 200:
         return "query for a key longer than any can be: refused as such keys are everywhere (developer guide, Partition keys and sort keys); DynamoDB Local finds nothing"
     if c.operation == "UpdateItem" and "Size limit exceeded for Index Key" in c.message and c.their_status == 200:
         return "key of a new item that is too long for an index: refused as when it is put (developer guide, Partition keys and sort keys); DynamoDB Local does not look after updates"
@@ -233,7 +240,7 @@ def hidden(c):
 
 def same_keys(c):
     """Keys of a batch that are the same number."""
-    if c.operation != "BatchGetItem" or c.status != 400 or "contains duplicates" not in c.message or c.their_status != 200:
+    if c.operation != "BatchGetItem" or c.status != 400 or "contains duplicates" not in c.message or c.their_status not in (200, 400):
         return None
     for part in c.body["RequestItems"].values():
         seen = [sorted((name, plain(value)) for name, value in key.items()) for key in part["Keys"]]
@@ -284,6 +291,10 @@ def capacity(c):
     given = c.body.get("Item") or c.body.get("Key") or {}
     if c.operation in ("PutItem", "UpdateItem") and mine["CapacityUnits"] < local["CapacityUnits"] and any("N" in one and one["N"] != spelled(one["N"]) for one in given.values()):
         return "an index row is not written anew because a number in it is spelled otherwise (developer guide, Global secondary indexes, Write capacity units: only changed projections are charged); DynamoDB Local compares spellings"
+    if c.operation in ("PutItem", "UpdateItem") and local["CapacityUnits"] - mine["CapacityUnits"] == 1:
+        more = set(local.get("GlobalSecondaryIndexes", {})) - set(mine.get("GlobalSecondaryIndexes", {}))
+        if c.body["ReturnConsumedCapacity"] == "TOTAL" or more & {"gsorted", "gnumber", "gsome", "gturned"}:
+            return "an index that holds a row neither before nor after is not charged (developer guide, Global secondary indexes, Write capacity units); DynamoDB Local charges where there is one part of its key before and the other after"
     if c.operation == "BatchGetItem":
         return "reading what does not exist is charged (developer guide, Read consistency and capacity units); DynamoDB Local does not"
     if c.operation == "BatchWriteItem":
@@ -455,6 +466,11 @@ def same_stage(c):
         "Consistent reads are not", "Consistent read cannot be")
     if c.operation in ("Query", "Scan", "Walk") and any(text in c.message for text in page) and any(text in c.their_message for text in page):
         return "two faults of a query or scan that the table's schema tells: which is told first is not documented"
+    keys = ("Type mismatch for Index Key", "secondary index key")
+    if any(text in c.message for text in keys) and any(text in c.their_message for text in keys):
+        return "two faulty index keys, or two faults of one: which is told first is not documented"
+    if "may not contain null or empty values" in c.their_message:
+        return "a null in place of a key, and another fault: the service takes it for an empty key"
     keys = ("Type mismatch for key", "cannot contain an empty", "Missing the key")
     if any(text in c.message for text in keys) and any(text in c.their_message for text in keys):
         return "two faulty attributes of one key: which is told first is not documented"

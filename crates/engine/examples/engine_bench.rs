@@ -329,7 +329,8 @@ fn settle(engine: &Engine) {
     engine.flush().expect("flush");
     loop {
         let m = engine.metrics();
-        if m.waiting_memtables == 0 && m.debt_bytes == 0 && m.levels[0].score < 1000 {
+        let idle = m.running_compactions == 0 && m.obsolete_files == 0;
+        if m.waiting_memtables == 0 && m.debt_bytes == 0 && m.levels[0].score < 1000 && idle {
             break;
         }
         std::thread::sleep(Duration::from_millis(20));

@@ -71,7 +71,8 @@ impl Store for Torc {
         loop {
             let m = self.0.metrics();
             let full = m.levels.iter().any(|l| l.score >= 1000);
-            if m.waiting_memtables == 0 && m.debt_bytes == 0 && !full {
+            let idle = m.running_compactions == 0 && m.obsolete_files == 0;
+            if m.waiting_memtables == 0 && m.debt_bytes == 0 && !full && idle {
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(10));
@@ -88,6 +89,9 @@ impl Store for Torc {
             ("slept_ms", m.slowdown.as_secs_f64() * 1e3),
             ("slowdowns", m.slowdowns as f64),
             ("stops", m.stops as f64),
+            ("flushed_mib", m.flush_bytes as f64 / f64::from(1 << 20)),
+            ("compacted_mib", m.compaction_write_bytes as f64 / f64::from(1 << 20)),
+            ("compactions", m.compactions as f64),
             ("block_reads", (m.cache_hits + m.cache_misses) as f64),
             // Tables whose filter a read of an absent key asks: all of level 0, one of each other level.
             (

@@ -291,7 +291,7 @@ impl State {
             let Some(segment) = self.segments.remove(&generation) else { continue };
             let (bytes, usual) = (segment.file.capacity(), context.options.segment_bytes());
             // Small ones are from the log's beginnings.
-            let odd_size = bytes > 2 * usual || bytes < self.next_bytes(context) / 4;
+            let odd_size = bytes > 2 * usual || bytes <= self.next_bytes(context) / 4;
             if odd_size || self.spares.len() >= context.options.spare_segments {
                 self.trash.push(segment.file);
             } else {

@@ -183,6 +183,11 @@ impl TableFolder {
         self.garbage.lock().push(garbage);
     }
 
+    /// Files that nobody refers to.
+    pub(crate) fn obsolete(&self) -> usize {
+        self.garbage.lock().len()
+    }
+
     /// Removes one file that nobody refers to. False if there is none.
     pub(crate) fn collect_one(&self) -> Result<bool> {
         let Some(garbage) = self.garbage.lock().pop() else { return Ok(false) };

@@ -45,6 +45,10 @@ pub struct Metrics {
     pub flush_bytes: u64,
     /// Merging compactions done.
     pub compactions: u64,
+    /// Compactions under way.
+    pub running_compactions: u64,
+    /// Files that nothing refers to any more, still to be removed.
+    pub obsolete_files: u64,
     /// Tables moved or dropped without being read.
     pub moves: u64,
     /// Bytes that compactions read.
@@ -137,6 +141,8 @@ impl Metrics {
             flushes: load(&c.flushes),
             flush_bytes: load(&c.flush_bytes),
             compactions: load(&c.compactions),
+            running_compactions: core.compactions.lock().running.len() as u64,
+            obsolete_files: core.folder.obsolete() as u64,
             moves: load(&c.moves),
             compaction_read_bytes: load(&c.compaction_read_bytes),
             compaction_write_bytes: load(&c.compaction_write_bytes),

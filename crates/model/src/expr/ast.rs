@@ -137,7 +137,7 @@ pub(super) struct RawAction {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParsedCondition(pub(super) Arc<ConditionTree>);
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Eq)]
 pub(super) struct ConditionTree {
     pub kind: ExpressionKind,
     /// Bytes of the text.
@@ -150,7 +150,7 @@ pub(super) struct ConditionTree {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParsedProjection(pub(super) Arc<ProjectionTree>);
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Eq)]
 pub(super) struct ProjectionTree {
     /// Bytes of the text.
     pub length: usize,
@@ -161,12 +161,31 @@ pub(super) struct ProjectionTree {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParsedUpdate(pub(super) Arc<UpdateTree>);
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Eq)]
 pub(super) struct UpdateTree {
     /// Bytes of the text.
     pub length: usize,
     pub nodes: Vec<Node>,
     pub actions: Vec<RawAction>,
+}
+
+// However long the text was, it says the same.
+impl PartialEq for ConditionTree {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.nodes == other.nodes && self.root == other.root
+    }
+}
+
+impl PartialEq for ProjectionTree {
+    fn eq(&self, other: &Self) -> bool {
+        self.paths == other.paths
+    }
+}
+
+impl PartialEq for UpdateTree {
+    fn eq(&self, other: &Self) -> bool {
+        self.nodes == other.nodes && self.actions == other.actions
+    }
 }
 
 impl ParsedCondition {

@@ -2,6 +2,9 @@
 //!
 //! Called by [`crate::ops`] in place of the parsers. Each thread has its own, so there is nothing to lock and nothing to wait for. Bounded in
 //! number and in bytes of text. Holds no errors: a client that makes mistakes pushes nothing out.
+//!
+//! Finding an expression of a hundred bytes costs about a thirtieth of parsing it, two to three microseconds of a request less (2026-11-22,
+//! `cargo run --release -p torc-model --example expression_cost`).
 
 use super::ExpressionKind;
 use super::ast::{ParsedCondition, ParsedProjection, ParsedUpdate};

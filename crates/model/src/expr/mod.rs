@@ -7,7 +7,7 @@
 //! An expression passes through three stages, and the first error in this order is the one that the client sees:
 //!
 //! 1. *Parse* ([`ParsedCondition::parse`] and its siblings): size, syntax, redundant parentheses, then reserved words, function names and
-//!    list indexes in text order. The result depends on the text only, is cheap to clone and can be cached by text.
+//!    list indexes in text order. The result depends on the text only and is kept by text ([`ParsedCondition::cached`] …).
 //! 2. *Bind* ([`ParsedCondition::bind`] …): placeholders are substituted from [`Placeholders`], which remembers what was used so that
 //!    leftovers can be reported once every expression of the request is bound; then operands are checked.
 //! 3. *Evaluate* ([`Condition::matches`], [`Projection::apply`], [`Update::apply`]) against an item.

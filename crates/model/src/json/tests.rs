@@ -283,3 +283,11 @@ fn attribute_names_have_a_length() {
     let values = read_expression_values(&mut Reader::new(br#"{"":{"S":"a"}}"#)).unwrap();
     assert!(values.problem.is_none());
 }
+
+#[test]
+fn of_an_attribute_that_is_there_twice_the_last_counts() {
+    let values = read(r#"{"a":{},"b":{"S":"b"},"a":{"S":"a"}}"#).unwrap();
+    assert_eq!(values.check().unwrap()["a"], AttributeValue::S("a".into()));
+    assert!(read(r#"{"a":{"S":"a"},"a":{}}"#).unwrap().check().is_err());
+    assert!(read(r#"{"a":{},"b":{},"a":{"S":"a"}}"#).unwrap().check().is_err());
+}

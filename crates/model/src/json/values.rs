@@ -71,6 +71,8 @@ pub fn read_expression_values(reader: &mut Reader<'_>) -> Result<Values, ApiErro
 fn read_at_level(reader: &mut Reader<'_>, level: usize) -> Result<Values, ApiError> {
     let mut values = Values::default();
     let Values { items, problem } = &mut values;
+    // Whether others than the first wrong one are wrong too.
+    let mut others = false;
     reader.map(ATTRIBUTE_VALUE, |reader, name| {
         let mut context = Context { problem: None };
         // Those of expression values are placeholders, which have a check of their own.
@@ -78,8 +80,14 @@ fn read_at_level(reader: &mut Reader<'_>, level: usize) -> Result<Values, ApiErr
             context.name(&name);
         }
         let value = context.value(reader, level)?;
-        if let (None, Some(error)) = (&problem, context.problem) {
-            *problem = Some((name.to_string(), error));
+        if !others && problem.as_ref().is_some_and(|(wrong, _)| *wrong == name) {
+            // It is there again, and the last one counts.
+            *problem = None;
+        }
+        match (&problem, context.problem) {
+            (None, Some(error)) => *problem = Some((name.to_string(), error)),
+            (Some(_), Some(_)) => others = true,
+            (_, None) => {}
         }
         items.insert(name.into_owned(), value);
         Ok(())

@@ -67,6 +67,48 @@ fn a_random_history_matches_the_model_and_survives_reopening() {
 }
 
 #[test]
+fn a_log_begins_small_and_grows() {
+    let env = SimEnv::new(3);
+    let large = || LogOptions { segment_bytes: 16 << 20, ..options() };
+    let open = |env: &SimEnv| Log::open(Arc::new(env.clone()), &dir(), large()).unwrap();
+    let segments = |env: &SimEnv| {
+        let len =
+            |name| env.open(&dir().join(name), crate::env::OpenMode::Read).unwrap().len().unwrap() >> 20;
+        env.list(&dir()).unwrap().into_iter().map(len).collect::<Vec<u64>>()
+    };
+    let mut log = open(&env);
+    assert_eq!(segments(&env), [4], "an empty log takes little room");
+    for index in 1..=300u64 {
+        log.append(&[entry(1, index, vec![index as u8; 64 << 10])]).unwrap();
+        log.sync_step().unwrap();
+        if index % 60 == 0 {
+            let image = env.clone_image();
+            image.crash(index);
+            let reopened = open(&image);
+            assert_eq!(reopened.stream(1).unwrap().last, index);
+            assert_eq!(reopened.entries(1, 1, index + 1, u64::MAX).unwrap().len(), index as usize);
+        }
+        if index == 100 {
+            log.close().unwrap();
+            env.kill();
+            log = open(&env);
+        }
+    }
+    assert_eq!(segments(&env), [4, 8, 16], "MiB");
+    // Those it began with go once it has others: what it takes up again is never small.
+    for index in 301..=900u64 {
+        let through = index - 200;
+        let records =
+            [entry(1, index, vec![index as u8; 64 << 10]), Record::TruncatePrefix { stream: 1, through }];
+        log.append(&records).unwrap();
+        log.sync_step().unwrap();
+    }
+    assert!(!segments(&env).contains(&4), "{:?}", segments(&env));
+    assert!(log.metrics().segments_recycled > 0);
+    assert_eq!(log.entries(1, 701, 901, u64::MAX).unwrap().len(), 200);
+}
+
+#[test]
 fn entries_answers_ranges_within_bounds() {
     let env = SimEnv::new(0);
     let log = open(&env).unwrap();

@@ -182,8 +182,8 @@ fn unpack(kind: u8, body: &[u8], out: &mut Vec<u8>, handle: Handle, path: &Path)
             if out.len() < raw_len {
                 out.resize(raw_len, 0);
             }
-            let len = lz4_flex::block::decompress_into(packed, &mut out[..raw_len]);
-            len.map_err(|e| corrupt(format!("LZ4: {e}")))?
+            let len = super::lz4::unpack(packed, &mut out[..raw_len]);
+            len.ok_or_else(|| corrupt("LZ4: malformed, or longer than announced".into()))?
         }
         COMPRESSION_ZSTD if raw_len <= MAX_BLOCK => {
             let raw = zstd::bulk::decompress(packed, raw_len);

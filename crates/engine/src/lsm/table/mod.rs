@@ -6,6 +6,7 @@ pub(crate) mod builder;
 pub(crate) mod format;
 pub(crate) mod index;
 mod iter;
+mod lz4;
 mod pages;
 mod reader;
 
