@@ -16,7 +16,7 @@ const DEFAULT_ZONE: &str = "zone-a";
 const DEFAULT_LOG: &str = "info";
 const DEFAULT_MEMORY: &str = "256M";
 /// Less does not hold the memtables.
-const MIN_MEMORY_BYTES: usize = 16 << 20;
+const MIN_MEMORY_BYTES: usize = 64 << 20;
 /// Longest zone name, bytes; it travels with every node record.
 const MAX_ZONE_BYTES: usize = 64;
 const MAX_WEIGHT: u32 = 100;
@@ -263,15 +263,15 @@ mod tests {
     #[test]
     fn sizes() {
         for (text, bytes) in [
-            ("16777216", 16 << 20),
-            ("32M", 32 << 20),
+            ("67108864", 64 << 20),
+            ("96M", 96 << 20),
             ("2g", 2 << 30),
             ("64MiB", 64 << 20),
-            ("20000kB", 20_000 << 10),
+            ("80000kB", 80_000 << 10),
         ] {
             assert_eq!(memory(text).unwrap(), bytes, "{text}");
         }
-        for text in ["", "M", "1M", "-1G", "1.5G", "many", "99999999999G", "ü"] {
+        for text in ["", "M", "32M", "-1G", "1.5G", "many", "99999999999G", "ü"] {
             assert!(memory(text).is_err(), "{text}");
         }
     }
@@ -289,7 +289,7 @@ mod tests {
             ("--advertise http://host", "host name"),
             ("--zone ü", "zone name"),
             ("--weight 0", "between 1"),
-            ("--memory 3", "at least 16M"),
+            ("--memory 3", "at least 64M"),
             ("--config /nonexistent.toml", "/nonexistent.toml"),
             (misspelt.as_str(), "zonne"),
         ] {

@@ -184,11 +184,7 @@ async fn bind(addr: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
 }
 
 fn open_engine(data: &Path, memory_bytes: usize) -> anyhow::Result<Engine> {
-    let options = Options {
-        memtable_bytes: (memory_bytes / 4).clamp(4 << 20, 256 << 20),
-        cache_bytes: (memory_bytes / 2).max(4 << 20),
-        ..Options::default()
-    };
+    let options = Options { memory_budget: Some(memory_bytes), ..Options::default() };
     Engine::open(Arc::new(RealEnv::new()), data, options).map_err(|error| {
         // One line: the engine's own message ends with the cause.
         anyhow::anyhow!("{}: {error}", hint(&error, data))
