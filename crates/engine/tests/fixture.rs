@@ -1,4 +1,4 @@
-//! A small database written by format version 1, committed: later code must open it and read the same.
+//! A small database in the formats of Torc 0.1, large values apart among them, committed: later code must open it and read the same.
 //!
 //! `TORC_WRITE_FIXTURE=1 cargo test -p torc-engine --test fixture` writes it anew; only for a change of format, with a new folder.
 #![allow(clippy::disallowed_methods)] // the test copies real files
@@ -11,7 +11,7 @@ use torc_engine::env::RealEnv;
 use torc_engine::{Background, Engine, Options, WriteBatch};
 
 fn fixture() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/0.1")
 }
 
 fn options() -> Options {
@@ -22,6 +22,8 @@ fn options() -> Options {
         segment_bytes: 16 << 10,
         table_bytes: 4 << 10,
         block_bytes: 512,
+        // The longer half of the values.
+        separate_bytes: 64,
         ..Options::default()
     }
 }
@@ -102,7 +104,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
-fn version_1_opens_and_reads_the_same() {
+fn what_0_1_wrote_opens_and_reads_the_same() {
     let temporary = tempfile::tempdir().expect("folder");
     let dir = temporary.path().join("db");
     if std::env::var_os("TORC_WRITE_FIXTURE").is_some() {
@@ -115,6 +117,11 @@ fn version_1_opens_and_reads_the_same() {
         fs::remove_dir_all(&dir).expect("remove");
     }
     copy(&fixture(), &dir);
+    let apart = fs::read_dir(dir.join("tables")).expect("list").filter_map(Result::ok);
+    assert!(
+        apart.map(|e| e.path()).any(|p| p.extension().is_some_and(|e| e == "val")),
+        "a value file is there"
+    );
     let want = steps(None);
     for round in 0..2 {
         let engine = open(&dir);

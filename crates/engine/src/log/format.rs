@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 /// Alignment of everything written, bytes.
 pub(super) const BLOCK: u64 = 4096;
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 const MAGIC: [u8; 8] = *b"TORCLOG\0";
 const BATCH_MAGIC: u32 = u32::from_le_bytes(*b"TLBt");
 /// Bytes of the segment header that carry meaning; the rest of its block is zero.
