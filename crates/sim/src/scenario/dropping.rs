@@ -3,8 +3,7 @@
 use super::bucket_client::BUCKET;
 use super::ending::START_LIMIT;
 use super::faults::Faults;
-use super::{MACHINES, Plan, SPARE, panics, prepare};
-use crate::world::World;
+use super::{MACHINES, Plan, begin, in_virtual_time, prepare};
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use std::time::Duration;
@@ -18,17 +17,12 @@ use torc_model::key::space;
 /// # Errors
 /// A node keeps something of the bucket.
 pub fn a_dropped_bucket_leaves_nothing(seed: u64) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
-    panics::caught(|| runtime.block_on(history(seed))).with_context(|| format!("seed {seed}"))
+    in_virtual_time(seed, history(seed))
 }
 
 async fn history(seed: u64) -> anyhow::Result<()> {
     let plan = Plan { faults: Faults::NONE, ..Plan::full(seed) };
-    let mut world = World::new(plan.seed, MACHINES + SPARE, plan.planted);
-    for index in 0..MACHINES {
-        world.start(index);
-        ensure!(world.settle(index, START_LIMIT).await?, "node {index} does not start");
-    }
+    let mut world = begin(&plan).await?;
     prepare(&mut world, &plan).await?;
     let first = world.node(0).context("node 0 is not up")?.clone();
     let buckets = first.buckets().context("node 0 does not serve buckets")?;

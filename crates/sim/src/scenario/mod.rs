@@ -98,16 +98,27 @@ const COMPARE_EVERY: u64 = 10;
 /// # Errors
 /// What an oracle found, that the cluster did not come up or heal, or that something panicked.
 pub fn run(plan: Plan) -> anyhow::Result<Report> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
-    panics::caught(|| runtime.block_on(history(plan))).with_context(|| format!("seed {}", plan.seed))
+    in_virtual_time(plan.seed, history(plan))
 }
 
-async fn history(plan: Plan) -> anyhow::Result<Report> {
+/// Runs a history to its end in a runtime of its own, on this thread, in virtual time. A panic in it is its error.
+fn in_virtual_time<T>(seed: u64, history: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+    panics::caught(|| runtime.block_on(history)).with_context(|| format!("seed {seed}"))
+}
+
+/// The world of a plan, with one node up in each zone.
+async fn begin(plan: &Plan) -> anyhow::Result<World> {
     let mut world = World::new(plan.seed, MACHINES + SPARE, plan.planted);
     for index in 0..MACHINES {
         world.start(index);
         ensure!(world.settle(index, START_LIMIT).await?, "a disk failed before any fault was planned");
     }
+    Ok(world)
+}
+
+async fn history(plan: Plan) -> anyhow::Result<Report> {
+    let mut world = begin(&plan).await?;
     let shared = prepare(&mut world, &plan).await?;
     let looking = tokio::spawn(look(world.serving.clone(), world.watch.clone()));
     let until = Instant::now() + plan.work;

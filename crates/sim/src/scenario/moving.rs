@@ -2,8 +2,7 @@
 
 use super::ending::{self, START_LIMIT};
 use super::faults::Faults;
-use super::{MACHINES, Plan, SPARE, panics, prepare};
-use crate::world::World;
+use super::{MACHINES, Plan, begin, in_virtual_time, prepare};
 use anyhow::{Context as _, ensure};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -15,17 +14,12 @@ use torc_cluster::topology::Command;
 /// # Errors
 /// The partition does not serve, or its new replicas do not become equal.
 pub fn killed_while_it_is_moved_away(seed: u64) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
-    panics::caught(|| runtime.block_on(history(seed))).with_context(|| format!("seed {seed}"))
+    in_virtual_time(seed, history(seed))
 }
 
 async fn history(seed: u64) -> anyhow::Result<()> {
     let plan = Plan { faults: Faults::NONE, ..Plan::full(seed) };
-    let mut world = World::new(plan.seed, MACHINES + SPARE, plan.planted);
-    for index in 0..MACHINES {
-        world.start(index);
-        ensure!(world.settle(index, START_LIMIT).await?, "node {index} does not start");
-    }
+    let mut world = begin(&plan).await?;
     let shared = prepare(&mut world, &plan).await?;
     let spare = MACHINES;
     world.start(spare);
