@@ -126,22 +126,27 @@ pub(super) fn sweep(node: &Arc<Inner>, store: &Store) -> Result<Arc<Topology>, t
     }
     let mut batch = WriteBatch::new();
     for space in [space::TABLE, space::INDEX, space::STREAM, space::BUCKET] {
-        let end = [space + 1];
         let mut from = vec![space];
-        while let Some(item) = node.engine.scan(&from, &end, false, None).next().transpose()? {
+        while let Some(item) = node.engine.scan(&from, &[space + 1], false, None).next().transpose()? {
             let Some(key) = decode_item_key(&item.key) else { break };
-            let prefix = table_prefix(space, key.table_id).to_vec();
-            let next = prefix_successor(&prefix).unwrap_or_else(|| end.to_vec());
+            let (start, end) = keys_of(space, TableId(key.table_id));
             if topology.table(TableId(key.table_id)).is_none() {
-                batch.delete_range(&prefix, &next);
+                batch.delete_range(&start, &end);
             }
-            from = next;
+            from = end;
         }
     }
     if !batch.is_empty() {
         node.engine.write(&batch)?;
     }
     Ok(topology)
+}
+
+/// The keys of a table, bucket or index in a space: from the first of the pair up to the second.
+fn keys_of(space: u8, table: TableId) -> (Vec<u8>, Vec<u8>) {
+    let start = table_prefix(space, table.0).to_vec();
+    let end = prefix_successor(&start).unwrap_or_else(|| vec![space + 1]);
+    (start, end)
 }
 
 /// Deletes what this node has of the buckets that `before` knew and `now` does not. A bucket has no group whose end would take its data along.
@@ -151,9 +156,8 @@ fn erase_dropped_buckets(node: &Inner, before: &Topology, now: &Topology) -> Res
     let mut batch = WriteBatch::new();
     for bucket in before.tables().filter(|table| table.as_bucket().is_some()) {
         if now.table(bucket.id).is_none() {
-            let prefix = table_prefix(space::BUCKET, bucket.id.0).to_vec();
-            let end = prefix_successor(&prefix).unwrap_or_else(|| vec![space::BUCKET + 1]);
-            batch.delete_range(&prefix, &end);
+            let (start, end) = keys_of(space::BUCKET, bucket.id);
+            batch.delete_range(&start, &end);
         }
     }
     if !batch.is_empty() {
@@ -162,29 +166,23 @@ fn erase_dropped_buckets(node: &Inner, before: &Topology, now: &Topology) -> Res
     Ok(())
 }
 
-/// Follows the topology for as long as the node runs. `known` is the one that [`sweep`] went by.
+/// Follows the topology for as long as the node runs. `known` is the one that is stored and that the groups are in step with.
 pub(super) async fn follow(node: Arc<Inner>, mut known: Arc<Topology>) {
     let mut epoch = node.topology.follow();
-    // Whatever the first life of this node left unfinished is put right by doing everything once.
-    let (nothing, mut first) = (Topology::default(), true);
     loop {
         let topology: Arc<Topology> = node.topology.get();
         // Stored before any group is created from it: the log keeps the order, so a restart that finds a group finds its partition.
-        let stored = if first {
-            topology::store(&node.engine, &topology)
-        } else {
-            topology::store_changes(&node.engine, &known, &topology)
-        };
+        let stored = topology::store_changes(&node.engine, &known, &topology);
         if let Err(error) = stored.and_then(|()| erase_dropped_buckets(&node, &known, &topology)) {
             tracing::error!(%error, "the topology could not be stored");
             node.fail(error.to_string());
             return;
         }
         node.disk_work();
-        sync(&node, if first { &nothing } else { &known }, &topology);
+        sync(&node, &known, &topology);
         node.propagation.look_at(indexed(&topology));
         spread(&node, &topology);
-        (known, first) = (topology, false);
+        known = topology;
         epoch.next().await;
     }
 }

@@ -279,16 +279,17 @@ impl Node {
         config.planted = inner.config.planted;
         config.observers = observers;
         let store = Store::new(config, inner.engine.clone(), inner.clock.now());
-        let swept = groups::sweep(inner, &store)?;
+        let known = groups::sweep(inner, &store)?;
         let peers =
             Arc::new(peers_impl::NodePeers { node: Arc::downgrade(inner), local: inner.number.clone() });
         let _ = inner.buckets.set(buckets::open(inner, peers, rng.next_u64())?);
-        groups::sync(inner, &Topology::default(), &inner.topology.get());
+        topology::store(&inner.engine, &known)?;
+        groups::sync(inner, &Topology::default(), &known);
         inner.tasks.spawn(store_task::run(inner.clone(), store, store_inputs));
         let who = GossipIdentity::at_boot(identity.node, inner.config.addr.clone(), identity.incarnation);
         let gossip = Gossip::new(GossipConfig::default(), identity.cluster_id, who, rng.next_u64());
         inner.tasks.spawn(gossip_task::run(inner.clone(), gossip, datagrams));
-        inner.tasks.spawn(groups::follow(inner.clone(), swept));
+        inner.tasks.spawn(groups::follow(inner.clone(), known));
         inner.tasks.spawn(catch_up(inner.clone()));
         inner.tasks.spawn(meta_leader::run(inner.clone()));
         inner.tasks.spawn(crate::index::run(inner.clone()));

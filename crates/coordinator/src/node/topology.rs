@@ -98,7 +98,7 @@ pub fn store(engine: &Engine, topology: &Topology) -> Result<(), NodeError> {
     Ok(())
 }
 
-/// The same where `before` is what the node has stored: only what differs is written, so that a change costs the same however many tables there are.
+/// The same where `before` is what the node has stored: only what differs is written, so that a change of one table does not write all of them.
 pub fn store_changes(engine: &Engine, before: &Topology, now: &Topology) -> Result<(), NodeError> {
     let (old, new) = (records(before), records(now));
     let mut batch = WriteBatch::new();
