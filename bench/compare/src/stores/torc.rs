@@ -93,6 +93,7 @@ impl Store for Torc {
             ("compacted_mib", m.compaction_write_bytes as f64 / f64::from(1 << 20)),
             ("compactions", m.compactions as f64),
             ("block_reads", (m.cache_hits + m.cache_misses) as f64),
+            ("block_misses", m.cache_misses as f64),
             // Tables whose filter a read of an absent key asks: all of level 0, one of each other level.
             (
                 "filters_asked",

@@ -30,6 +30,8 @@ pub trait File: Send + Sync {
     /// Starts carrying `len` bytes at `offset` to the device without waiting, so that a later [`File::sync`] of a large file does
     /// not flood the device at once. A hint: nothing is durable before the sync.
     fn start_writeback(&self, _offset: u64, _len: u64) {}
+    /// Says that what was read so far will not be read again, so that the system need not keep it in memory. A hint.
+    fn forget(&self) {}
     /// Length in bytes.
     fn len(&self) -> Result<u64>;
     /// Whether the file is empty.

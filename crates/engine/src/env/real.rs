@@ -222,6 +222,11 @@ impl File for RealFile {
         );
     }
 
+    #[cfg(target_os = "linux")]
+    fn forget(&self) {
+        let _ = rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed);
+    }
+
     fn len(&self) -> Result<u64> {
         Ok(self.file.metadata().map_err(|e| io_error("stat", &self.path, e))?.len())
     }

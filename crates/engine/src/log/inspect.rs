@@ -38,7 +38,7 @@ pub fn inspect_log(env: &Arc<dyn Env>, dir: &Path) -> Result<String> {
                 continue;
             }
         };
-        let segment = SegmentFile::new(path, file, len, true);
+        let segment = Arc::new(SegmentFile::new(path, file, len, true));
         let mut scanner = Scanner::new(false, &segment, &header)?;
         let (mut at, mut batches, mut first, mut next) = (BLOCK, 0u64, None, 0);
         while let Some((batch, payload)) = scanner.batch(at)? {

@@ -232,9 +232,9 @@ fn replay<T: Replay>(
 }
 
 /// What the newest segment says.
-struct Tail<'a, T> {
+struct Tail<T> {
     streams: Streams,
-    scanner: Scanner<'a>,
+    scanner: Scanner,
     replay: T,
     end: u64,
     next_lsn: Lsn,
@@ -243,13 +243,13 @@ struct Tail<'a, T> {
 type ReadOlder<T> = Option<Result<(Found, T)>>;
 
 /// Reads the newest segment and, with threads, the older ones at the same time.
-fn read_all<'a, T: Replay>(
+fn read_all<T: Replay>(
     context: &Context,
-    newest: &'a Newest,
+    newest: &Newest,
     streams: Streams,
     older: &[Older],
     of: &ReplayOf<'_, T>,
-) -> Result<(Tail<'a, T>, Vec<ReadOlder<T>>)> {
+) -> Result<(Tail<T>, Vec<ReadOlder<T>>)> {
     if context.options.background == Background::Manual {
         let tail = read_newest(context, newest, streams, of)?;
         return Ok((tail, older.iter().map(|_| None).collect()));
@@ -275,12 +275,12 @@ fn read_all<'a, T: Replay>(
     Ok((tail, slots.into_iter().map(Mutex::into_inner).collect()))
 }
 
-fn read_newest<'a, T: Replay>(
+fn read_newest<T: Replay>(
     context: &Context,
-    newest: &'a Newest,
+    newest: &Newest,
     mut streams: Streams,
     of: &ReplayOf<'_, T>,
-) -> Result<Tail<'a, T>> {
+) -> Result<Tail<T>> {
     let (file, generation) = (&newest.file, newest.header.generation);
     let mut scanner = Scanner::new(context.options.faults.wrong_recycle_generation, file, &newest.header)?;
     let mut replay = (of.make)();
@@ -344,8 +344,8 @@ fn lost(because: &SegmentFile, generation: u64) -> Error {
 }
 
 /// Reads batches of one segment through a window.
-pub(super) struct Scanner<'a> {
-    segment: &'a SegmentFile,
+pub(super) struct Scanner {
+    segment: Arc<SegmentFile>,
     generation: u64,
     salt: u64,
     len: u64,
@@ -356,14 +356,21 @@ pub(super) struct Scanner<'a> {
     known_durable: u64,
 }
 
-impl<'a> Scanner<'a> {
+impl Drop for Scanner {
+    fn drop(&mut self) {
+        // Read once, and as much as the memory of a small process: the tables would have to win that back from it page by page.
+        self.segment.file.forget();
+    }
+}
+
+impl Scanner {
     pub(super) fn new(
         trust_any_generation: bool,
-        segment: &'a SegmentFile,
+        segment: &Arc<SegmentFile>,
         header: &SegmentHeader,
     ) -> Result<Self> {
         Ok(Self {
-            segment,
+            segment: segment.clone(),
             generation: header.generation,
             salt: header.salt,
             len: segment.file.len()?,
@@ -418,7 +425,7 @@ impl<'a> Scanner<'a> {
         next_lsn: &mut Lsn,
         each: &mut dyn FnMut(RecordView<'_>, Place),
     ) -> Result<bool> {
-        let (segment, trust) = (self.segment, self.trust_any_generation);
+        let trust = self.trust_any_generation;
         let Some((header, payload)) = self.batch(*at)? else { return Ok(false) };
         let in_order = header.kind == BatchKind::Units && (trust || header.first_lsn == *next_lsn);
         let payload_at = *at + BATCH_HEADER as u64;
@@ -429,7 +436,7 @@ impl<'a> Scanner<'a> {
             Some(())
         });
         if !in_order || parsed.is_none() {
-            return Err(damaged(segment, *at, "batch"));
+            return Err(damaged(&self.segment, *at, "batch"));
         }
         *at += header.span();
         *next_lsn += u64::from(header.units);
@@ -456,7 +463,7 @@ impl<'a> Scanner<'a> {
         let mut at = end + self.header(end)?.map_or(BLOCK, |h| h.span());
         while self.load(at, BATCH_HEADER as u64)? {
             if self.header(at)?.is_some_and(|h| h.durable_through > end) {
-                return Err(damaged(self.segment, end, "batch"));
+                return Err(damaged(&self.segment, end, "batch"));
             }
             at += BLOCK;
         }
