@@ -1,16 +1,20 @@
-//! The block cache: verified, unpacked blocks by table and offset. Scan-resistant (a block enters the hot part only when it is
+//! The block cache: verified blocks by table and offset. Scan-resistant (a block enters the hot part only when it is
 //! asked for again). Its hash is fixed, so that a simulated run is the same twice.
+//!
+//! If the tables hold more than the cache, blocks stay compressed in it until they have been asked for a few times: what is asked for often
+//! costs no unpacking, and of the rest twice as much is held.
 //!
 //! Filters and indexes are asked for by every read, so as long as they fit into half of the budget tables keep them themselves
 //! ([`BlockCache::pin`]) and the cache proper shrinks by as much; beyond that they are cached like other blocks.
 
 use super::table::block::Block;
 use super::table::index::IndexPartition;
+use super::table::packed::PackedBlock;
 use bytes::Bytes;
 use quick_cache::{OptionsBuilder, Weighter, sync::Cache, sync::DefaultLifecycle};
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// Memory that an entry costs beside its block, bytes.
 const ENTRY_OVERHEAD: u64 = 96;
@@ -26,6 +30,8 @@ struct Key {
 pub(crate) enum Cached {
     /// A data block.
     Data(Block),
+    /// A data block, compressed.
+    Packed(Arc<PackedBlock>),
     /// A filter partition.
     Filter(Bytes),
     /// An index partition.
@@ -36,6 +42,7 @@ impl Cached {
     pub(crate) fn weight(&self) -> u64 {
         let bytes = match self {
             Cached::Data(block) => block.weight(),
+            Cached::Packed(block) => block.weight(),
             Cached::Filter(filter) => filter.len(),
             Cached::Index(index) => index.weight(),
         };
@@ -94,6 +101,7 @@ pub(crate) struct BlockCache {
     cache: Option<Cache<Key, Cached, ByBytes, FixedState, DefaultLifecycle<Key, Cached>>>,
     capacity: AtomicU64,
     pinned: AtomicU64,
+    tight: AtomicBool,
     counters: [Counters; STRIPES],
 }
 
@@ -130,7 +138,13 @@ impl BlockCache {
             Cache::with_options(options, ByBytes, FixedState, DefaultLifecycle::default())
         });
         let capacity = AtomicU64::new(capacity as u64);
-        Self { cache, capacity, pinned: AtomicU64::new(0), counters: Default::default() }
+        Self {
+            cache,
+            capacity,
+            pinned: AtomicU64::new(0),
+            tight: AtomicBool::new(false),
+            counters: Default::default(),
+        }
     }
 
     #[inline]
@@ -147,6 +161,17 @@ impl BlockCache {
         if let Some(cache) = &self.cache {
             cache.insert(Key { table, offset }, block);
         }
+    }
+
+    /// Says how much there is to cache: the contents of all tables, bytes.
+    pub(crate) fn set_data_bytes(&self, bytes: u64) {
+        self.tight.store(bytes > self.capacity.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Whether the cache is smaller than what there is to cache.
+    #[inline]
+    pub(crate) fn is_tight(&self) -> bool {
+        self.tight.load(Ordering::Relaxed)
     }
 
     /// Changes the budget. What is beyond it goes at once, but for what tables keep, which is not taken from them.

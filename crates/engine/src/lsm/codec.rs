@@ -26,9 +26,27 @@ pub(crate) fn get_varint(data: &[u8], pos: usize) -> Option<(u64, usize)> {
     if first < 0x80 {
         return Some((u64::from(first), pos + 1));
     }
-    get_varint_slow(data, pos)
+    match data.get(pos..).and_then(|rest| rest.first_chunk()) {
+        Some(word) => short_varint(u64::from_le_bytes(*word), pos).or_else(|| get_varint_slow(data, pos)),
+        None => get_varint_slow(data, pos),
+    }
 }
 
+/// A varint of up to eight bytes out of a word that begins with it: its groups of seven bits are closed up two, four and eight at a time.
+#[inline]
+fn short_varint(word: u64, pos: usize) -> Option<(u64, usize)> {
+    let stops = !word & 0x8080_8080_8080_8080;
+    if stops == 0 {
+        return None;
+    }
+    let x = word & (stops ^ (stops - 1)) & 0x7f7f_7f7f_7f7f_7f7f;
+    let x = (x & 0x007f_007f_007f_007f) | ((x & 0x7f00_7f00_7f00_7f00) >> 1);
+    let x = (x & 0x0000_3fff_0000_3fff) | ((x & 0x3fff_0000_3fff_0000) >> 2);
+    let x = (x & 0x0fff_ffff) | ((x & 0x0fff_ffff_0000_0000) >> 4);
+    Some((x, pos + stops.trailing_zeros() as usize / 8 + 1))
+}
+
+#[cold]
 fn get_varint_slow(data: &[u8], pos: usize) -> Option<(u64, usize)> {
     let mut value = 0u64;
     for i in 0..MAX_VARINT {
@@ -113,6 +131,11 @@ mod tests {
             }
             buf.extend_from_slice(&junk);
             prop_assert_eq!(get_varint(&buf, 0), Some((v, len)));
+        }
+
+        #[test]
+        fn varints_are_read_alike_whole_words_at_a_time(data in proptest::collection::vec(prop_oneof![Just(0x80u8), Just(0xff), any::<u8>()], 0..12), pos in 0usize..13) {
+            prop_assert_eq!(get_varint(&data, pos), get_varint_slow(&data, pos));
         }
 
         #[test]

@@ -452,10 +452,11 @@ impl Core {
     /// Recomputes what a written byte costs.
     pub(crate) fn update_pressure(&self) {
         self.fit_memory();
+        let state = self.state.load();
+        self.cache.set_data_bytes(state.version.files().map(|(_, f)| f.meta.summary.raw_bytes).sum());
         if self.options.background != Background::Threads {
             return;
         }
-        let state = self.state.load();
         let waiting = state.immutables.len() as f64;
         let level0 = state.version.levels[0].files.len() as f64;
         // Debt that costs nothing: what a few level-0 compactions amount to.

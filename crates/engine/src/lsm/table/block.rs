@@ -3,10 +3,10 @@
 //! A block in memory has passed its checksum; still, every read of it is bounds-checked and a malformed entry ends the walk with
 //! an error instead of a panic.
 
+use super::lookup::Lookup;
 use crate::lsm::codec::{get_varint, put_varint};
 use crate::lsm::key::{common_prefix, prefix8};
 use bytes::Bytes;
-use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::Arc;
@@ -98,26 +98,13 @@ pub(crate) struct BlockData {
     lookup: Option<Lookup>,
 }
 
-/// Built when a block enters the cache: eight bytes of every key side by side, so that a search touches neighbouring cache lines instead
-/// of decoding entries all over the block. A tenth more memory, a third less time.
-#[derive(Debug)]
-struct Lookup {
-    /// Bytes that all keys share, left out of the prefixes.
-    skip: u16,
-    /// Entries.
-    len: u16,
-    /// Where the prefixes begin in the block's data: eight bytes for each entry, then two with the entry's offset.
-    start: u32,
-    /// The shared bytes, as far as they fit.
-    common: [u8; INLINE_COMMON],
+/// The contents of a block, wherever they lie.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BlockView<'a> {
+    pub(super) data: &'a [u8],
+    entries_end: u32,
+    restarts: u32,
 }
-
-/// Shared bytes that a lookup holds itself; longer ones are compared with the first key.
-const INLINE_COMMON: usize = 24;
-/// Bytes of lookup for each entry.
-const LOOKUP_BYTES: usize = 10;
-/// Prefixes that are counted, not bisected, once a search is down to them.
-const COUNTED: usize = 64;
 
 /// A malformed block; the caller knows which file and where.
 #[derive(Debug, PartialEq, Eq)]
@@ -125,19 +112,19 @@ pub(crate) struct Malformed;
 
 /// The fixed part of an entry.
 #[derive(Clone, Copy)]
-struct Entry {
-    shared: usize,
+pub(super) struct Entry {
+    pub(super) shared: usize,
     /// Where the rest of the key starts.
-    key: usize,
-    value: usize,
-    end: usize,
-    tag: u64,
+    pub(super) key: usize,
+    pub(super) value: usize,
+    pub(super) end: usize,
+    pub(super) tag: u64,
 }
 
 impl Entry {
     /// Decodes the entry at `at` of a block's entries.
-    #[inline]
-    fn decode(data: &[u8], at: usize) -> Result<Self, Malformed> {
+    #[inline(always)]
+    pub(super) fn decode(data: &[u8], at: usize) -> Result<Self, Malformed> {
         let limit = data.len();
         let (shared, unshared, vlen, pos);
         match data.get(at..at + 3) {
@@ -165,72 +152,6 @@ impl Entry {
     }
 }
 
-impl Lookup {
-    /// A copy of a block whose entries end at `entries_end`, with prefixes and offsets behind it. `None` if the block is malformed (its reader will say so)
-    /// or too large to be worth it.
-    fn build(data: &[u8], entries_end: usize) -> Option<(Vec<u8>, Self)> {
-        thread_local! {
-            /// Keys of the block, their ends, the entries' offsets: kept between blocks.
-            static SCRATCH: RefCell<(Vec<u8>, Vec<u32>, Vec<u16>)> = const { RefCell::new((Vec::new(), Vec::new(), Vec::new())) };
-        }
-        if entries_end > 1 << 16 {
-            return None;
-        }
-        SCRATCH.with_borrow_mut(|(keys, ends, offsets)| {
-            keys.clear();
-            ends.clear();
-            offsets.clear();
-            let entries = &data[..entries_end];
-            let (mut at, mut last) = (0usize, 0usize);
-            while at < entries_end {
-                let e = Entry::decode(entries, at).ok()?;
-                let start = keys.len();
-                // A megabyte of keys in a block of 64 KiB is damage or malice.
-                if e.shared > start - last || start > 1 << 20 {
-                    return None;
-                }
-                keys.extend_from_within(last..last + e.shared);
-                keys.extend_from_slice(&entries[e.key..e.value]);
-                ends.push(keys.len() as u32);
-                offsets.push(at as u16);
-                last = start;
-                at = e.end;
-            }
-            let key = |i: usize| &keys[if i == 0 { 0 } else { ends[i - 1] as usize }..ends[i] as usize];
-            let len = ends.len();
-            let shared = if len == 0 { &[][..] } else { &key(0)[..common_prefix(key(0), key(len - 1))] };
-            let skip = u16::try_from(shared.len()).ok()?;
-            // Keys out of order would be found here and not there: leave such a block to the slow path.
-            if !(1..len).all(|i| prefix8(key(i - 1), shared.len()) <= prefix8(key(i), shared.len())) {
-                return None;
-            }
-            let mut common = [0; INLINE_COMMON];
-            let inline = shared.len().min(INLINE_COMMON);
-            common[..inline].copy_from_slice(&shared[..inline]);
-            let mut out = Vec::with_capacity(data.len() + len * LOOKUP_BYTES);
-            out.extend_from_slice(data);
-            (0..len).for_each(|i| out.extend_from_slice(&prefix8(key(i), shared.len()).to_le_bytes()));
-            offsets.iter().for_each(|offset| out.extend_from_slice(&offset.to_le_bytes()));
-            let lookup = Self { skip, len: u16::try_from(len).ok()?, start: data.len() as u32, common };
-            Some((out, lookup))
-        })
-    }
-
-    /// The prefixes of all entries.
-    #[inline]
-    fn prefixes<'a>(&self, data: &'a [u8]) -> &'a [[u8; 8]] {
-        let start = self.start as usize;
-        data[start..start + 8 * usize::from(self.len)].as_chunks().0
-    }
-
-    /// Where entry `i` starts.
-    #[inline]
-    fn offset(&self, data: &[u8], i: usize) -> usize {
-        let at = self.start as usize + 8 * usize::from(self.len) + 2 * i;
-        usize::from(u16::from_le_bytes([data[at], data[at + 1]]))
-    }
-}
-
 /// An entry found by [`BlockData::get`].
 #[derive(Debug)]
 pub(crate) enum BlockGet {
@@ -244,13 +165,13 @@ pub(crate) enum BlockGet {
 
 impl Block {
     pub(crate) fn parse(data: Bytes) -> Option<Self> {
-        Some(Self { inner: Arc::new(BlockData::parse(data)?) })
+        let BlockView { entries_end, restarts, .. } = BlockView::parse(&data)?;
+        Some(Self { inner: Arc::new(BlockData { data, entries_end, restarts, lookup: None }) })
     }
 
     /// As [`Block::parse`], for a block that is going to be searched more than once.
-    /// `data` is copied, into exactly the room that it and its lookup take.
     pub(crate) fn parse_for_lookup(data: &[u8]) -> Option<Self> {
-        let (entries_end, restarts) = BlockData::parse_tail(data)?;
+        let BlockView { entries_end, restarts, .. } = BlockView::parse(data)?;
         let (data, lookup) = match Lookup::build(data, entries_end as usize) {
             Some((data, lookup)) => (data, Some(lookup)),
             None => (data.to_vec(), None),
@@ -274,20 +195,32 @@ impl std::ops::Deref for Block {
 }
 
 impl BlockData {
-    fn parse(data: Bytes) -> Option<Self> {
-        let (entries_end, restarts) = Self::parse_tail(&data)?;
-        Some(Self { data, entries_end, restarts, lookup: None })
+    #[inline]
+    pub(super) fn view(&self) -> BlockView<'_> {
+        BlockView { data: &self.data, entries_end: self.entries_end, restarts: self.restarts }
     }
 
-    /// Where entries end, and the number of restart points.
-    fn parse_tail(data: &[u8]) -> Option<(u32, u32)> {
-        let tail = data.len().checked_sub(4)?;
-        let restarts = u32::from_le_bytes(data[tail..].try_into().ok()?);
-        let entries_end = tail.checked_sub((restarts as usize).checked_mul(4)?)?;
-        if restarts == 0 && entries_end != 0 {
-            return None;
-        }
-        Some((u32::try_from(entries_end).ok()?, restarts))
+    /// A part of the contents.
+    #[inline]
+    pub(super) fn bytes(&self, range: Range<usize>) -> &[u8] {
+        &self.data[range]
+    }
+
+    /// As [`BlockData::bytes`], keeping the block in memory.
+    pub(super) fn share(&self, range: Range<usize>) -> Bytes {
+        self.data.slice(range)
+    }
+
+    /// Where entries end.
+    #[inline]
+    pub(super) fn entries_end(&self) -> usize {
+        self.entries_end as usize
+    }
+
+    /// Restart points.
+    #[inline]
+    pub(super) fn restarts(&self) -> usize {
+        self.restarts as usize
     }
 
     /// A value found by [`BlockData::get`]: copied if it is short, else sharing the block's memory.
@@ -300,8 +233,70 @@ impl BlockData {
         }
     }
 
+    /// A restart interval from which a walk forward meets everything at or after `key`.
     #[inline]
-    fn restart(&self, i: usize) -> usize {
+    pub(super) fn interval_for(&self, key: &[u8], tag: u64) -> Result<usize, Malformed> {
+        let Some(lookup) = &self.lookup else { return self.view().interval_before(key, tag) };
+        let (mut low, mut high) = (0usize, self.restarts as usize);
+        let at = match lookup.position(self.view(), key)? {
+            Ok(at) => at,
+            Err(BlockGet::PastEnd) => return Ok(high.saturating_sub(1)),
+            Err(_) => return Ok(0),
+        };
+        // Entries before `at` are before the key: start where the last of them has its restart point.
+        let before = at.checked_sub(1).map_or(0, |i| lookup.offset(&self.data, i));
+        while low < high {
+            let mid = low + (high - low) / 2;
+            if self.view().restart(mid) <= before { low = mid + 1 } else { high = mid }
+        }
+        Ok(low.saturating_sub(1))
+    }
+
+    /// The first entry with this key at or below `tag`.
+    #[inline(always)]
+    pub(crate) fn get(&self, key: &[u8], tag: u64) -> Result<BlockGet, Malformed> {
+        let Some(lookup) = &self.lookup else { return self.view().get(key, tag) };
+        let at = match lookup.position(self.view(), key)? {
+            Ok(at) => at,
+            Err(outside) => return Ok(outside),
+        };
+        let (skip, prefix) = (lookup.skip as usize, prefix8(key, lookup.skip as usize));
+        let prefixes = lookup.prefixes(&self.data);
+        for (i, &stored) in prefixes.iter().enumerate().skip(at) {
+            if u64::from_le_bytes(stored) != prefix {
+                return Ok(BlockGet::Absent);
+            }
+            let e = self.view().entry(lookup.offset(&self.data, i))?;
+            // Up to here key and entry are equal; what the entry has of its own must begin no later.
+            if e.shared > skip + 8 {
+                return self.view().get(key, tag);
+            }
+            let Some(rest) = key.get(e.shared..) else { return Ok(BlockGet::Absent) };
+            match self.data[e.key..e.value].cmp(rest) {
+                Ordering::Less => {}
+                Ordering::Equal if e.tag > tag => {}
+                Ordering::Equal => return Ok(BlockGet::Found(e.tag, e.value..e.end)),
+                Ordering::Greater => return Ok(BlockGet::Absent),
+            }
+        }
+        Ok(BlockGet::PastEnd)
+    }
+}
+
+impl<'a> BlockView<'a> {
+    /// Where entries end and how many restart points there are, checked; nothing else is.
+    pub(crate) fn parse(data: &'a [u8]) -> Option<Self> {
+        let tail = data.len().checked_sub(4)?;
+        let restarts = u32::from_le_bytes(data[tail..].try_into().ok()?);
+        let entries_end = tail.checked_sub((restarts as usize).checked_mul(4)?)?;
+        if restarts == 0 && entries_end != 0 {
+            return None;
+        }
+        Some(Self { data, entries_end: u32::try_from(entries_end).ok()?, restarts })
+    }
+
+    #[inline]
+    pub(super) fn restart(&self, i: usize) -> usize {
         let at = self.entries_end as usize + 4 * i;
         match self.data.get(at..at + 4) {
             Some(b) => u32::from_le_bytes([b[0], b[1], b[2], b[3]]) as usize,
@@ -309,8 +304,8 @@ impl BlockData {
         }
     }
 
-    #[inline]
-    fn entry(&self, at: usize) -> Result<Entry, Malformed> {
+    #[inline(always)]
+    pub(super) fn entry(&self, at: usize) -> Result<Entry, Malformed> {
         Entry::decode(&self.data[..self.entries_end as usize], at)
     }
 
@@ -328,28 +323,9 @@ impl BlockData {
         })
     }
 
-    /// A restart interval from which a walk forward meets everything at or after `key`.
-    #[inline]
-    fn interval_for(&self, key: &[u8], tag: u64) -> Result<usize, Malformed> {
-        let Some(lookup) = &self.lookup else { return self.interval_before(key, tag) };
-        let (mut low, mut high) = (0usize, self.restarts as usize);
-        let at = match self.lookup_position(lookup, key)? {
-            Ok(at) => at,
-            Err(BlockGet::PastEnd) => return Ok(high.saturating_sub(1)),
-            Err(_) => return Ok(0),
-        };
-        // Entries before `at` are before the key: start where the last of them has its restart point.
-        let before = at.checked_sub(1).map_or(0, |i| lookup.offset(&self.data, i));
-        while low < high {
-            let mid = low + (high - low) / 2;
-            if self.restart(mid) <= before { low = mid + 1 } else { high = mid }
-        }
-        Ok(low.saturating_sub(1))
-    }
-
     /// Number of the last restart interval whose first entry is before `(key, tag)`, or of the first.
     #[inline]
-    fn interval_before(&self, key: &[u8], tag: u64) -> Result<usize, Malformed> {
+    pub(super) fn interval_before(&self, key: &[u8], tag: u64) -> Result<usize, Malformed> {
         let (mut low, mut high) = (0usize, self.restarts as usize);
         while low < high {
             let mid = low + (high - low) / 2;
@@ -362,75 +338,9 @@ impl BlockData {
         Ok(low.saturating_sub(1))
     }
 
-    /// The first entry with this key at or below `tag`.
-    #[inline]
-    pub(crate) fn get(&self, key: &[u8], tag: u64) -> Result<BlockGet, Malformed> {
-        let Some(lookup) = &self.lookup else { return self.get_slow(key, tag) };
-        let at = match self.lookup_position(lookup, key)? {
-            Ok(at) => at,
-            Err(outside) => return Ok(outside),
-        };
-        let (skip, prefix) = (lookup.skip as usize, prefix8(key, lookup.skip as usize));
-        let prefixes = lookup.prefixes(&self.data);
-        for (i, &stored) in prefixes.iter().enumerate().skip(at) {
-            if u64::from_le_bytes(stored) != prefix {
-                return Ok(BlockGet::Absent);
-            }
-            let e = self.entry(lookup.offset(&self.data, i))?;
-            // Up to here key and entry are equal; what the entry has of its own must begin no later.
-            if e.shared > skip + 8 {
-                return self.get_slow(key, tag);
-            }
-            let Some(rest) = key.get(e.shared..) else { return Ok(BlockGet::Absent) };
-            match self.data[e.key..e.value].cmp(rest) {
-                Ordering::Less => {}
-                Ordering::Equal if e.tag > tag => {}
-                Ordering::Equal => return Ok(BlockGet::Found(e.tag, e.value..e.end)),
-                Ordering::Greater => return Ok(BlockGet::Absent),
-            }
-        }
-        Ok(BlockGet::PastEnd)
-    }
-
-    /// Number of the first entry whose prefix is not below the key's, or what the search comes to if the key lies outside the
-    /// keys' common prefix.
-    #[inline]
-    fn lookup_position(&self, lookup: &Lookup, key: &[u8]) -> Result<Result<usize, BlockGet>, Malformed> {
-        let skip = usize::from(lookup.skip);
-        if skip > 0 {
-            let common = if skip <= INLINE_COMMON {
-                &lookup.common[..skip]
-            } else {
-                // The first entry is a restart point: its key is whole.
-                let first = self.entry(0)?;
-                self.data.get(first.key..first.key + skip).ok_or(Malformed)?
-            };
-            match key[..key.len().min(skip)].cmp(common) {
-                Ordering::Less => return Ok(Err(BlockGet::Absent)),
-                Ordering::Greater => return Ok(Err(BlockGet::PastEnd)),
-                Ordering::Equal => {}
-            }
-        }
-        let prefix = prefix8(key, skip);
-        let before = |p: &[u8; 8]| u64::from_le_bytes(*p) < prefix;
-        let mut rest = lookup.prefixes(&self.data);
-        let mut at = 0;
-        while rest.len() > COUNTED {
-            let half = rest.len() / 2;
-            if before(&rest[half]) {
-                at += half + 1;
-                rest = &rest[half + 1..];
-            } else {
-                rest = &rest[..half];
-            }
-        }
-        // Counting, not bisecting: the loads do not wait for each other, and a block is rarely in the processor's cache.
-        Ok(Ok(at + rest.iter().map(|p| usize::from(before(p))).sum::<usize>()))
-    }
-
     /// The first entry with this key at or below `tag`. Compares without building keys: while all entries so far are before the
     /// target, how many bytes of it the last one matched tells what the next one's shared length means.
-    fn get_slow(&self, key: &[u8], tag: u64) -> Result<BlockGet, Malformed> {
+    pub(crate) fn get(&self, key: &[u8], tag: u64) -> Result<BlockGet, Malformed> {
         let limit = self.entries_end as usize;
         if self.restarts == 0 {
             return Ok(BlockGet::PastEnd);
@@ -471,191 +381,11 @@ impl BlockData {
     }
 }
 
-/// A walk over a block, in either direction.
-#[derive(Debug)]
-pub(crate) struct BlockCursor {
-    block: Block,
-    key: Vec<u8>,
-    tag: u64,
-    value: (u32, u32),
-    /// Offset of the entry after the current one (forward).
-    next: usize,
-    valid: bool,
-    /// Reverse: entries of the current restart interval not yet given out, and the interval's number.
-    back: Vec<BackEntry>,
-    back_keys: Vec<u8>,
-    interval: usize,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct BackEntry {
-    key: (u32, u32),
-    tag: u64,
-    value: (u32, u32),
-}
-
-impl BlockCursor {
-    /// Not positioned.
-    pub(crate) fn new(block: Block) -> Self {
-        Self {
-            block,
-            key: Vec::new(),
-            tag: 0,
-            value: (0, 0),
-            next: 0,
-            valid: false,
-            back: Vec::new(),
-            back_keys: Vec::new(),
-            interval: 0,
-        }
-    }
-
-    /// Goes over to another block, keeping the buffers. Not positioned.
-    pub(crate) fn reset(&mut self, block: Block) {
-        self.block = block;
-        self.valid = false;
-        self.back.clear();
-    }
-
-    #[inline]
-    pub(crate) fn valid(&self) -> bool {
-        self.valid
-    }
-
-    #[inline]
-    pub(crate) fn key(&self) -> &[u8] {
-        &self.key
-    }
-
-    #[inline]
-    pub(crate) fn tag(&self) -> u64 {
-        self.tag
-    }
-
-    #[inline]
-    pub(crate) fn value(&self) -> &[u8] {
-        &self.block.data[self.value.0 as usize..self.value.1 as usize]
-    }
-
-    pub(crate) fn value_bytes(&self) -> Bytes {
-        self.block.data.slice(self.value.0 as usize..self.value.1 as usize)
-    }
-
-    pub(crate) fn first(&mut self) -> Result<(), Malformed> {
-        self.next = 0;
-        self.key.clear();
-        self.next()
-    }
-
-    #[inline]
-    pub(crate) fn next(&mut self) -> Result<(), Malformed> {
-        if self.next >= self.block.entries_end as usize {
-            self.valid = false;
-            return Ok(());
-        }
-        let e = self.block.entry(self.next)?;
-        if e.shared > self.key.len() {
-            return Err(Malformed);
-        }
-        self.key.truncate(e.shared);
-        self.key.extend_from_slice(&self.block.data[e.key..e.value]);
-        self.tag = e.tag;
-        self.value = (e.value as u32, e.end as u32);
-        self.next = e.end;
-        self.valid = true;
-        Ok(())
-    }
-
-    /// To the first entry at or after `(key, tag)`.
-    pub(crate) fn seek(&mut self, key: &[u8], tag: u64) -> Result<(), Malformed> {
-        self.key.clear();
-        self.next = match self.block.restarts {
-            0 => 0,
-            _ => self.block.restart(self.block.interval_for(key, tag)?),
-        };
-        loop {
-            self.next()?;
-            if !self.valid {
-                return Ok(());
-            }
-            match self.key[..].cmp(key) {
-                Ordering::Less => {}
-                Ordering::Equal if self.tag > tag => {}
-                _ => return Ok(()),
-            }
-        }
-    }
-
-    /// To the last entry with key `< key`; `None`: to the very last.
-    pub(crate) fn seek_before(&mut self, key: Option<&[u8]>) -> Result<(), Malformed> {
-        self.back.clear();
-        self.valid = false;
-        if self.block.restarts == 0 {
-            return Ok(());
-        }
-        self.interval = match key {
-            Some(key) => self.block.interval_before(key, u64::MAX)?,
-            None => self.block.restarts as usize - 1,
-        };
-        self.load_interval(key)?;
-        self.prev()
-    }
-
-    #[inline]
-    pub(crate) fn prev(&mut self) -> Result<(), Malformed> {
-        while self.back.is_empty() {
-            if self.interval == 0 {
-                self.valid = false;
-                return Ok(());
-            }
-            self.interval -= 1;
-            self.load_interval(None)?;
-        }
-        if let Some(e) = self.back.pop() {
-            self.key.clear();
-            self.key.extend_from_slice(&self.back_keys[e.key.0 as usize..e.key.1 as usize]);
-            self.tag = e.tag;
-            self.value = e.value;
-            self.valid = true;
-        }
-        Ok(())
-    }
-
-    /// Decodes the interval's entries (below `bound`) for walking backwards.
-    fn load_interval(&mut self, bound: Option<&[u8]>) -> Result<(), Malformed> {
-        self.back.clear();
-        self.back_keys.clear();
-        let mut at = self.block.restart(self.interval);
-        let end = if self.interval + 1 < self.block.restarts as usize {
-            self.block.restart(self.interval + 1)
-        } else {
-            self.block.entries_end as usize
-        };
-        let mut last = 0usize;
-        while at < end {
-            let e = self.block.entry(at)?;
-            let start = self.back_keys.len();
-            if e.shared > start - last {
-                return Err(Malformed);
-            }
-            self.back_keys.extend_from_within(last..last + e.shared);
-            self.back_keys.extend_from_slice(&self.block.data[e.key..e.value]);
-            if bound.is_some_and(|b| self.back_keys[start..] >= *b) {
-                break;
-            }
-            let key = (start as u32, self.back_keys.len() as u32);
-            self.back.push(BackEntry { key, tag: e.tag, value: (e.value as u32, e.end as u32) });
-            last = start;
-            at = e.end;
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::lsm::key::{KIND_PUT, search_tag, tag};
+    use crate::lsm::table::cursor::BlockCursor;
     use proptest::collection::vec;
     use proptest::prelude::*;
 

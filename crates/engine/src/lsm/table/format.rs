@@ -136,29 +136,17 @@ pub(crate) fn open_block(mut sealed: Vec<u8>, table_id: u64, handle: Handle, pat
     Ok(raw)
 }
 
-/// As [`open_block`], but hands the contents to `then`. Compressed ones are unpacked into `scratch`, which only grows.
-pub(crate) fn with_block<T>(
-    sealed: &[u8],
-    scratch: &mut Vec<u8>,
-    table_id: u64,
-    handle: Handle,
-    path: &Path,
-    then: impl FnOnce(&[u8]) -> T,
-) -> Result<T> {
-    let (kind, body) = check_block(sealed, table_id, handle, path)?;
-    if kind == COMPRESSION_NONE {
-        return Ok(then(body));
-    }
-    let len = unpack(kind, body, scratch, handle, path)?;
-    Ok(then(&scratch[..len]))
-}
-
 fn corrupt_block(path: &Path, handle: Handle, detail: String) -> Error {
     Error::Corrupt { what: "block", path: path.to_path_buf(), offset: handle.offset, detail }
 }
 
 /// Checks the trailer: how the block is compressed, and what lies before the trailer.
-fn check_block<'a>(sealed: &'a [u8], table_id: u64, handle: Handle, path: &Path) -> Result<(u8, &'a [u8])> {
+pub(super) fn check_block<'a>(
+    sealed: &'a [u8],
+    table_id: u64,
+    handle: Handle,
+    path: &Path,
+) -> Result<(u8, &'a [u8])> {
     let corrupt = |detail: String| corrupt_block(path, handle, detail);
     let Some(body) = sealed.len().checked_sub(TRAILER) else {
         return Err(corrupt(format!("{} bytes are too short for a block", sealed.len())));
@@ -172,7 +160,7 @@ fn check_block<'a>(sealed: &'a [u8], table_id: u64, handle: Handle, path: &Path)
 }
 
 /// Unpacks a compressed block to the front of `out`; returns its length.
-fn unpack(kind: u8, body: &[u8], out: &mut Vec<u8>, handle: Handle, path: &Path) -> Result<usize> {
+pub(super) fn unpack(kind: u8, body: &[u8], out: &mut Vec<u8>, handle: Handle, path: &Path) -> Result<usize> {
     let corrupt = |detail: String| corrupt_block(path, handle, detail);
     let mut r = Reader::new(body);
     let raw_len = r.u32().ok_or_else(|| corrupt("no length before compressed data".into()))? as usize;

@@ -1,6 +1,7 @@
 //! An index partition in memory: the separators of some data blocks and where the blocks are.
 
-use super::block::{Block, BlockCursor};
+use super::block::Block;
+use super::cursor::BlockCursor;
 use super::format::Handle;
 use crate::lsm::codec::Reader;
 use crate::lsm::sorted_keys::SortedKeys;

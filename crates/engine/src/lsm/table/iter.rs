@@ -1,6 +1,7 @@
 //! Iteration over a table, in one direction fixed at creation.
 
-use super::block::{Block, BlockCursor, Malformed};
+use super::block::{Block, Malformed};
+use super::cursor::BlockCursor;
 use super::format::Handle;
 use super::index::IndexPartition;
 use super::reader::Table;

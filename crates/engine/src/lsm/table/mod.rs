@@ -3,10 +3,13 @@
 
 pub(crate) mod block;
 pub(crate) mod builder;
+mod cursor;
 pub(crate) mod format;
 pub(crate) mod index;
 mod iter;
+mod lookup;
 mod lz4;
+pub(crate) mod packed;
 mod pages;
 mod reader;
 

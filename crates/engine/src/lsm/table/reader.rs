@@ -1,9 +1,10 @@
 //! An open table: point reads, and the block access that iterators build on.
 
-use super::block::{Block, BlockGet, Malformed};
+use super::block::{Block, BlockGet, BlockView, Malformed};
 use super::builder::TableSummary;
-use super::format::{FOOTER, Footer, Handle, open_block, with_block};
+use super::format::{FOOTER, Footer, Handle, open_block};
 use super::index::IndexPartition;
+use super::packed::{Opened, PackedBlock, with_block};
 use crate::env::{File, OpenMode};
 use crate::lsm::bloom;
 use crate::lsm::cache::{BlockCache, Cached};
@@ -21,6 +22,36 @@ use std::sync::{Arc, OnceLock};
 
 /// Largest buffer that a reading thread keeps, bytes.
 const KEPT_BUFFER: usize = 256 << 10;
+
+/// Uses after which a packed block is unpacked for good.
+const HOT: u8 = 8;
+
+/// What a thread reads blocks into and unpacks them in.
+#[derive(Default)]
+struct Buffers {
+    sealed: Vec<u8>,
+    raw: Vec<u8>,
+}
+
+thread_local! {
+    static BUFFERS: RefCell<Buffers> = RefCell::default();
+}
+
+/// As [`BlockGet`], with the value.
+enum Answer {
+    Found(u64, Bytes),
+    Absent,
+    PastEnd,
+}
+
+/// Searches a block where it lies; `None` if it is malformed.
+fn search_raw(raw: &[u8], key: &[u8], tag: u64) -> Option<Answer> {
+    Some(match BlockView::parse(raw)?.get(key, tag).ok()? {
+        BlockGet::Found(t, value) => Answer::Found(t, Bytes::copy_from_slice(&raw[value])),
+        BlockGet::Absent => Answer::Absent,
+        BlockGet::PastEnd => Answer::PastEnd,
+    })
+}
 
 /// An index partition and the filter over the same keys, both kept here once read if the cache's budget allows.
 #[derive(Debug)]
@@ -187,19 +218,18 @@ impl Table {
             };
             for i in index.find(key)..index.len() {
                 let handle = index.handle(i);
-                let block = self.data_block(handle)?;
-                match block.get(key, search).map_err(|e| self.malformed(e, handle))? {
-                    BlockGet::Found(t, value) => {
+                match self.search(handle, key, search)? {
+                    Answer::Found(t, value) => {
                         let t = self.override_tag(t);
                         let deleted = seq_of(t) < cover || kind_of(t) == KIND_DELETE;
                         return Ok(match kind_of(t) {
                             _ if deleted => Found::Deleted,
-                            KIND_POINTER => Found::Apart(block.value(value)),
-                            _ => Found::Value(block.value(value)),
+                            KIND_POINTER => Found::Apart(value),
+                            _ => Found::Value(value),
                         });
                     }
-                    BlockGet::PastEnd if index.separator(i) == key => {}
-                    BlockGet::Absent | BlockGet::PastEnd => return Ok(none),
+                    Answer::PastEnd if index.separator(i) == key => {}
+                    Answer::Absent | Answer::PastEnd => return Ok(none),
                 }
             }
         }
@@ -282,37 +312,120 @@ impl Table {
         self.cache.unpin(cached.weight());
     }
 
+    /// Searches a data block, through the cache.
+    #[inline(always)]
+    fn search(&self, handle: Handle, key: &[u8], tag: u64) -> Result<Answer> {
+        match self.cache.get(self.number, handle.offset) {
+            Some(Cached::Data(block)) => self.search_block(&block, handle, key, tag),
+            Some(Cached::Packed(packed)) => self.search_packed(&packed, handle, key, tag),
+            _ => self.search_uncached(handle, key, tag),
+        }
+    }
+
+    #[inline(always)]
+    fn search_block(&self, block: &Block, handle: Handle, key: &[u8], tag: u64) -> Result<Answer> {
+        Ok(match block.get(key, tag).map_err(|e| self.malformed(e, handle))? {
+            BlockGet::Found(t, value) => Answer::Found(t, block.value(value)),
+            BlockGet::Absent => Answer::Absent,
+            BlockGet::PastEnd => Answer::PastEnd,
+        })
+    }
+
+    #[cold]
+    fn search_uncached(&self, handle: Handle, key: &[u8], tag: u64) -> Result<Answer> {
+        let tight = self.cache.is_tight();
+        let read = self.read_with(handle, |opened| match tight.then(|| opened.to_packed()).flatten() {
+            Some(packed) => (Some(packed), search_raw(opened.raw, key, tag), None),
+            None => (None, None, Block::parse_for_lookup(opened.raw)),
+        })?;
+        match read {
+            (Some(packed), answer, _) => {
+                self.cache.insert(self.number, handle.offset, Cached::Packed(Arc::new(packed)));
+                answer.ok_or_else(|| self.malformed(Malformed, handle))
+            }
+            (None, _, block) => {
+                let block = self.cached(handle, block)?;
+                self.search_block(&block, handle, key, tag)
+            }
+        }
+    }
+
+    #[cold]
+    fn search_packed(&self, packed: &PackedBlock, handle: Handle, key: &[u8], tag: u64) -> Result<Answer> {
+        if packed.ask() >= HOT {
+            let block = self.unpack_for_good(packed, handle)?;
+            return self.search_block(&block, handle, key, tag);
+        }
+        let answer = BUFFERS.with_borrow_mut(|buffers| {
+            packed.with(&mut buffers.raw, handle, &self.path, |raw| search_raw(raw, key, tag))
+        })?;
+        answer.ok_or_else(|| self.malformed(Malformed, handle))
+    }
+
     /// A data block, through the cache.
     #[inline]
     pub(super) fn data_block(&self, handle: Handle) -> Result<Block> {
         match self.cache.get(self.number, handle.offset) {
             Some(Cached::Data(block)) => Ok(block),
+            Some(Cached::Packed(packed)) => self.unpack_block(&packed, handle),
             _ => self.load_data_block(handle),
         }
     }
 
     #[cold]
     fn load_data_block(&self, handle: Handle) -> Result<Block> {
-        let block = self.read_with(handle, Block::parse_for_lookup)?;
+        let tight = self.cache.is_tight();
+        let read = |opened: Opened<'_>| match tight.then(|| opened.to_packed()).flatten() {
+            Some(packed) => (Some(packed), Block::parse(Bytes::copy_from_slice(opened.raw))),
+            None => (None, Block::parse_for_lookup(opened.raw)),
+        };
+        let (packed, block) = self.read_with(handle, read)?;
+        match packed {
+            Some(packed) => {
+                let block = block.ok_or_else(|| self.malformed(Malformed, handle))?;
+                self.cache.insert(self.number, handle.offset, Cached::Packed(Arc::new(packed)));
+                Ok(block)
+            }
+            None => self.cached(handle, block),
+        }
+    }
+
+    #[cold]
+    fn unpack_block(&self, packed: &PackedBlock, handle: Handle) -> Result<Block> {
+        if packed.ask() >= HOT {
+            return self.unpack_for_good(packed, handle);
+        }
+        let mut raw = Vec::new();
+        packed.with(&mut raw, handle, &self.path, |_| ())?;
+        Block::parse(Bytes::from(raw)).ok_or_else(|| self.malformed(Malformed, handle))
+    }
+
+    /// Replaces a packed block in the cache.
+    fn unpack_for_good(&self, packed: &PackedBlock, handle: Handle) -> Result<Block> {
+        let block = BUFFERS.with_borrow_mut(|buffers| {
+            packed.with(&mut buffers.raw, handle, &self.path, Block::parse_for_lookup)
+        })?;
+        self.cached(handle, block)
+    }
+
+    /// Puts a block that was read into the cache.
+    fn cached(&self, handle: Handle, block: Option<Block>) -> Result<Block> {
         let block = block.ok_or_else(|| self.malformed(Malformed, handle))?;
         self.cache.insert(self.number, handle.offset, Cached::Data(block.clone()));
         Ok(block)
     }
 
     /// Reads and unpacks a block in buffers that the thread keeps, and hands it to `then`.
-    fn read_with<T>(&self, handle: Handle, then: impl FnOnce(&[u8]) -> T) -> Result<T> {
-        thread_local! {
-            static BUFFERS: RefCell<(Vec<u8>, Vec<u8>)> = const { RefCell::new((Vec::new(), Vec::new())) };
-        }
+    fn read_with<T>(&self, handle: Handle, then: impl FnOnce(Opened<'_>) -> T) -> Result<T> {
         let len = handle.len as usize;
-        BUFFERS.with_borrow_mut(|(sealed, scratch)| {
+        BUFFERS.with_borrow_mut(|Buffers { sealed, raw }| {
             if sealed.len() < len {
                 sealed.resize(len, 0);
             }
             self.file.read_at(handle.offset, &mut sealed[..len])?;
-            let done = with_block(&sealed[..len], scratch, self.footer.table_id, handle, &self.path, then);
+            let done = with_block(&sealed[..len], raw, self.footer.table_id, handle, &self.path, then);
             // One large value should not stay with the thread for good.
-            for buffer in [sealed, scratch] {
+            for buffer in [sealed, raw] {
                 if buffer.len() > KEPT_BUFFER {
                     *buffer = Vec::new();
                 }

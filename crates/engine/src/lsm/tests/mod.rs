@@ -1,6 +1,7 @@
 //! The whole engine on the simulated disk.
 
 mod behaviour;
+mod cache;
 mod crash_images;
 mod faults;
 pub(crate) mod fuzz;
