@@ -5,7 +5,7 @@ use super::core::Core;
 use super::files::FileMeta;
 use super::files::TableFile;
 use super::merge::{MergeIter, RunFiles, RunIter, Source};
-use super::picker::{self, Kind, Running};
+use super::picker::{self, Kind, PickerOptions, Running};
 use super::range_del::{RangeDelMap, RangeDels};
 use super::rewrite::{RewritePlan, Rewriter, Rewritten};
 use super::table::{Access, TableIter};
@@ -39,8 +39,8 @@ fn running(id: u64, choice: &Choice) -> Vec<Running> {
 }
 
 impl Core {
-    /// Picks and runs one compaction. False if nothing is worth it.
-    pub(crate) fn compact_one(&self) -> Result<bool> {
+    /// Picks and runs one compaction. False if nothing is worth it. If `busy`, more is being written and what can wait does.
+    pub(crate) fn compact_one(&self, busy: bool) -> Result<bool> {
         let (id, choice, version) = {
             let mut c = self.compactions.lock();
             if c.paused > 0 {
@@ -55,7 +55,8 @@ impl Core {
                 collects.then(|| collect::pick(&version, &c.running, cap).map(Choice::from)).flatten();
             if picked.is_none() {
                 collects = false;
-                let (options, ranges) = (self.picker_options(), &self.options.tiered);
+                let options = PickerOptions { busy, ..self.picker_options() };
+                let ranges = &self.options.tiered;
                 picked = tiered::pick(&version, &c.running, &snapshots, options, ranges);
             }
             if picked.is_none() && !c.collecting {
@@ -244,12 +245,12 @@ impl Core {
 
     /// What a compaction thread does next. Files first: under steady writes there is always something to compact, and their space
     /// would never come back.
-    pub(crate) fn compact_step(&self) -> Result<bool> {
-        Ok(self.folder.collect_one()? || self.compact_one()?)
+    pub(crate) fn compact_step(&self, busy: bool) -> Result<bool> {
+        Ok(self.folder.collect_one()? || self.compact_one(busy)?)
     }
 
     /// One unit of background work: a flush, else a file removal, else a compaction.
     pub(crate) fn background_step(&self) -> Result<bool> {
-        Ok(self.flush_step()? || self.compact_step()?)
+        Ok(self.flush_step()? || self.compact_step(false)?)
     }
 }

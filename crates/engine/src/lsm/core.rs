@@ -36,7 +36,7 @@ pub(crate) const MAX_IMMUTABLES: usize = 8;
 /// Tables in level 0 that count as full pressure.
 const L0_LIMIT: f64 = 36.0;
 /// Tables in level 0 that cost writers nothing.
-const L0_FREE: f64 = 8.0;
+const L0_FREE: f64 = 12.0;
 
 /// A number by which one thread tells others how far it is.
 pub(crate) type Published = crate::sync::atomic::AtomicU64;
@@ -137,19 +137,20 @@ impl Signal {
         *self.generation.lock()
     }
 
-    /// Waits until the generation is no longer `seen`, or for so long.
-    pub(crate) fn wait(&self, seen: u64, timeout: Option<std::time::Duration>) {
+    /// Waits until the generation is no longer `seen`, or for so long; false if that time has passed.
+    pub(crate) fn wait(&self, seen: u64, timeout: Option<std::time::Duration>) -> bool {
         let mut generation = self.generation.lock();
         while *generation == seen {
             match timeout {
                 Some(timeout) => {
                     if self.changed.wait_for(&mut generation, timeout).timed_out() {
-                        return;
+                        return false;
                     }
                 }
                 None => self.changed.wait(&mut generation),
             }
         }
+        true
     }
 }
 
@@ -231,7 +232,7 @@ impl Core {
     }
 
     pub(crate) fn picker_options(&self) -> PickerOptions {
-        PickerOptions { base_bytes: self.options.level_base_bytes }
+        PickerOptions { base_bytes: self.options.level_base_bytes, busy: false }
     }
 
     /// Logs and applies a batch. The log number is 0 if it was not logged.

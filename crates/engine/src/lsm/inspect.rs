@@ -31,7 +31,7 @@ fn show(key: &[u8]) -> String {
 
 /// Debt, space amplification and fullness of the levels.
 fn shape(version: &Version) -> String {
-    let options = PickerOptions { base_bytes: Options::default().level_base_bytes };
+    let options = PickerOptions { base_bytes: Options::default().level_base_bytes, busy: false };
     let t = targets(version, options);
     let scores = scores(version, &t, options);
     let (values, garbage) = collect::totals(version);

@@ -13,6 +13,8 @@ use std::sync::Arc;
 const MULTIPLIER: u64 = 10;
 /// Tables in level 0 at which it is compacted.
 pub(crate) const L0_TRIGGER: usize = 4;
+/// Tables in level 0 at which it is compacted while more is being written.
+const L0_BUSY_TRIGGER: usize = 8;
 
 /// What to do.
 #[derive(Debug)]
@@ -49,6 +51,8 @@ pub(crate) struct Running {
 pub(crate) struct PickerOptions {
     /// Size of the smallest level below level 0, bytes.
     pub(crate) base_bytes: u64,
+    /// More is being written: level 0 waits until its merge is worth it.
+    pub(crate) busy: bool,
 }
 
 /// Target sizes of the levels, and the level that level 0 goes to.
@@ -129,13 +133,21 @@ pub(crate) fn pick(
     }
     let t = targets(version, options);
     let scores = scores(version, &t, options);
-    let mut levels: Vec<usize> = (0..LEVELS - 1).filter(|&l| scores[l] >= 1000).collect();
+    let due = |level: usize| scores[level] >= 1000 && (level > 0 || level0_is_due(version, &t, options));
+    let mut levels: Vec<usize> = (0..LEVELS - 1).filter(|&l| due(l)).collect();
     levels.sort_by_key(|&l| std::cmp::Reverse(scores[l]));
     let by_size = levels.into_iter().find_map(|level| match level {
         0 => pick_l0(version, t.base, &busy, running),
         _ => pick_level(version, level, &busy, running),
     });
     by_size.or_else(|| pick_deletes(version, t.base, &busy, running))
+}
+
+/// Whether level 0 need not wait for more. All of the base level is written again for what it holds, so while more comes it should hold as
+/// much, or as many tables as readers can be asked to look into.
+fn level0_is_due(version: &Version, t: &Targets, options: PickerOptions) -> bool {
+    let level0 = &version.levels[0];
+    !options.busy || level0.files.len() >= L0_BUSY_TRIGGER || level0.bytes >= version.levels[t.base].bytes
 }
 
 /// With nothing more pressing to do: tables that are mostly deletes go down to what they delete, so that its space comes back
@@ -308,8 +320,9 @@ pub(crate) fn everything(version: &Version, output_level: usize) -> Option<Compa
     Some(Compaction { kind: Kind::Merge, inputs, output_level, range })
 }
 
+/// Versions in a line and choices as text, for the tests of those who choose.
 #[cfg(test)]
-mod tests {
+pub(crate) mod testing {
     use super::*;
     use crate::env::SimEnv;
     use crate::lsm::cache::BlockCache;
@@ -317,11 +330,11 @@ mod tests {
     use crate::lsm::table::TableSummary;
     use crate::lsm::version::VersionEdit;
 
-    const MB: u64 = 1 << 20;
-    const OPTIONS: PickerOptions = PickerOptions { base_bytes: 64 * MB };
+    pub(crate) const MB: u64 = 1 << 20;
+    pub(crate) const OPTIONS: PickerOptions = PickerOptions { base_bytes: 64 * MB, busy: false };
 
     /// (level, smallest, largest, size in MB)
-    fn version(files: &[(usize, &str, &str, u64)]) -> Version {
+    pub(crate) fn version(files: &[(usize, &str, &str, u64)]) -> Version {
         let folder =
             TableFolder::new(Arc::new(SimEnv::new(0)), "t".into(), Arc::new(BlockCache::new(0, 4096)));
         let mut edit = VersionEdit::default();
@@ -339,10 +352,20 @@ mod tests {
         Version::default().apply(&edit, &folder).unwrap()
     }
 
-    fn describe(c: Option<Compaction>) -> String {
-        let Some(c) = c else { return "none".into() };
+    /// What is done with which tables.
+    pub(crate) fn list(c: &Compaction) -> String {
         let inputs: Vec<String> = c.inputs.iter().map(|(l, f)| format!("{l}/{}", f.meta.number)).collect();
-        format!("{:?} {} to {}", c.kind, inputs.join(" "), c.output_level)
+        format!("{:?} {}", c.kind, inputs.join(" "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::*;
+    use super::*;
+
+    fn describe(c: Option<Compaction>) -> String {
+        c.map_or("none".into(), |c| format!("{} to {}", list(&c), c.output_level))
     }
 
     #[test]
@@ -394,6 +417,21 @@ mod tests {
         for (name, files, want) in cases {
             assert_eq!(describe(pick(&version(files), &[], &[], OPTIONS)), *want, "{name}");
         }
+    }
+
+    #[test]
+    fn level_0_waits_for_more_while_writes_come_and_its_merge_is_dear() {
+        let busy = PickerOptions { busy: true, ..OPTIONS };
+        let with = |tables: usize, base: u64| {
+            let mut files = vec![(0, "a", "z", 9); tables];
+            files.push((6, "a", "z", base));
+            version(&files)
+        };
+        assert_eq!(describe(pick(&with(4, 50), &[], &[], OPTIONS)), "Merge 0/3 0/2 0/1 0/0 6/4 to 6");
+        assert_eq!(describe(pick(&with(4, 50), &[], &[], busy)), "none");
+        assert_eq!(describe(pick(&with(4, 36), &[], &[], busy)), "Merge 0/3 0/2 0/1 0/0 6/4 to 6");
+        assert_eq!(describe(pick(&with(7, 500), &[], &[], busy)), "none");
+        assert!(describe(pick(&with(8, 500), &[], &[], busy)).ends_with("0/1 0/0 6/8 to 6"));
     }
 
     #[test]

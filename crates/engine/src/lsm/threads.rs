@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// Pause after a failed flush or compaction before it is tried again.
 const RETRY: Duration = Duration::from_millis(250);
+/// Without a flush for so long, compactions that waited for more no longer do.
+const IDLE: Duration = Duration::from_millis(500);
 
 /// How far compaction stands back from the processor: a third of a turn.
 #[cfg(target_os = "linux")]
@@ -25,7 +27,7 @@ impl Threads {
     pub(crate) fn start(core: Arc<Core>, compactors: usize) -> std::io::Result<Self> {
         let threads = Self { core, handles: Mutex::default() };
         if compactors > 0 {
-            threads.spawn("torc-flush", Core::flush_step, true)?;
+            threads.spawn("torc-flush", |core, _| core.flush_step(), true)?;
             for n in 0..compactors {
                 let name = format!("torc-compact-{n}");
                 threads.spawn(&name, Core::compact_step, false)?;
@@ -37,7 +39,7 @@ impl Threads {
     fn spawn(
         &self,
         name: &str,
-        step: fn(&Core) -> crate::Result<bool>,
+        step: fn(&Core, busy: bool) -> crate::Result<bool>,
         is_flush: bool,
     ) -> std::io::Result<()> {
         let core = self.core.clone();
@@ -45,20 +47,26 @@ impl Threads {
             if !is_flush {
                 yield_to_others();
             }
+            let mut busy = true;
             loop {
                 let seen = core.signal.generation();
                 if core.closed.load(Ordering::Acquire) {
                     return;
                 }
-                match step(&core) {
-                    Ok(true) => {}
-                    Ok(false) => core.signal.wait(seen, None),
+                match step(&core, busy) {
+                    Ok(true) => busy = true,
+                    // Nothing to do while busy: again when something has changed, or when nothing has for a while.
+                    Ok(false) => {
+                        let patience = (busy && !is_flush).then_some(IDLE);
+                        busy = core.signal.wait(seen, patience);
+                    }
                     Err(_) if core.closed.load(Ordering::Acquire) => return,
                     Err(e) => {
                         let work = if is_flush { "flush" } else { "compaction" };
                         tracing::error!(error = %e, work, "background work failed; trying again");
                         // Our own notification has raised the generation; wait for the time, not for a change.
                         core.signal.wait(core.signal.generation(), Some(RETRY));
+                        busy = true;
                     }
                 }
             }

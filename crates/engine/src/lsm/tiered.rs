@@ -371,37 +371,10 @@ fn deletes(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::SimEnv;
-    use crate::lsm::cache::BlockCache;
-    use crate::lsm::files::{FileMeta, TableFolder};
-    use crate::lsm::table::TableSummary;
-    use crate::lsm::version::VersionEdit;
-
-    const MB: u64 = 1 << 20;
-
-    /// (level, smallest, largest, size in MB)
-    fn version(files: &[(usize, &str, &str, u64)]) -> Version {
-        let folder =
-            TableFolder::new(Arc::new(SimEnv::new(0)), "t".into(), Arc::new(BlockCache::new(0, 4096)));
-        let mut edit = VersionEdit::default();
-        for (i, (level, low, high, mb)) in files.iter().enumerate() {
-            let summary = TableSummary {
-                size: mb * MB,
-                smallest: low.as_bytes().to_vec(),
-                largest: high.as_bytes().to_vec(),
-                largest_seq: i as u64,
-                entries: 1000,
-                ..TableSummary::default()
-            };
-            edit.added.push((*level, FileMeta { number: i as u64, summary, ..FileMeta::default() }));
-        }
-        Version::default().apply(&edit, &folder).unwrap()
-    }
+    use crate::lsm::picker::testing::{MB, OPTIONS, list, version};
 
     fn describe(c: Option<Choice>) -> String {
         let Some(c) = c else { return "none".into() };
-        let inputs: Vec<String> =
-            c.compaction.inputs.iter().map(|(l, f)| format!("{l}/{}", f.meta.number)).collect();
         let show = |k: &Option<Vec<u8>>| String::from_utf8_lossy(k.as_deref().unwrap_or(b"*")).into_owned();
         let to = match &c.pieces[..] {
             [] => c.compaction.output_level.to_string(),
@@ -410,7 +383,7 @@ mod tests {
                 each.collect::<Vec<_>>().join(" ")
             }
         };
-        format!("{:?} {} to {to}", c.compaction.kind, inputs.join(" "))
+        format!("{} to {to}", list(&c.compaction))
     }
 
     #[test]
@@ -471,9 +444,8 @@ mod tests {
         ];
         let ranges = TieredRanges::default();
         ranges.insert(b"m", b"p");
-        let options = PickerOptions { base_bytes: 64 * MB };
         for (name, files, want) in cases {
-            assert_eq!(describe(pick(&version(&files), &[], &[], options, &ranges)), want, "{name}");
+            assert_eq!(describe(pick(&version(&files), &[], &[], OPTIONS, &ranges)), want, "{name}");
         }
     }
 
