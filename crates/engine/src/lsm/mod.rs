@@ -15,6 +15,7 @@ pub(crate) mod codec;
 mod compact;
 mod core;
 mod engine;
+mod file_writer;
 mod files;
 mod filter;
 mod flush;

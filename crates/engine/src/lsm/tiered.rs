@@ -371,7 +371,7 @@ fn deletes(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lsm::picker::testing::{MB, OPTIONS, list, version};
+    use crate::lsm::picker::testing::{OPTIONS, list, version};
 
     fn describe(c: Option<Choice>) -> String {
         let Some(c) = c else { return "none".into() };

@@ -3,18 +3,14 @@
 use super::block::{BlockBuilder, RESTART_INTERVAL};
 use super::format::{Compression, Footer, Handle, TRAILER, pack_block, seal_block, seal_packed};
 use super::pages::PageFit;
-use crate::env::{File, OpenMode};
+use crate::env::OpenMode;
 use crate::lsm::bloom;
 use crate::lsm::codec::{put_bytes, put_varint};
+use crate::lsm::file_writer::FileWriter;
 use crate::lsm::key::{KIND_DELETE, kind_of, separator, seq_of};
 use crate::lsm::range_del::Fragment;
 use crate::{Env, Result};
 use std::path::Path;
-use std::sync::Arc;
-use xxhash_rust::xxh3::Xxh3;
-
-/// Bytes collected before a write to the file.
-const WRITE_CHUNK: usize = 512 << 10;
 
 /// How tables are laid out.
 #[derive(Clone, Copy, Debug)]
@@ -113,7 +109,7 @@ impl TableBuilder {
         s.smallest_seq = s.smallest_seq.min(seq_of(tag));
         s.largest_seq = s.largest_seq.max(seq_of(tag));
         let size = self.data.size();
-        if self.fit.is_full(self.out.offset, size, size - before) {
+        if self.fit.is_full(self.out.offset(), size, size - before) {
             self.cut_block()?;
         }
         Ok(())
@@ -137,7 +133,7 @@ impl TableBuilder {
 
     /// Bytes that the file has so far, roughly.
     pub(crate) fn estimated_size(&self) -> u64 {
-        self.out.offset
+        self.out.offset()
             + self.data.size() as u64
             + self.index.size() as u64
             + self.hashes.len() as u64 * 5 / 4
@@ -150,7 +146,7 @@ impl TableBuilder {
         let last = self.data.last_key().to_vec();
         let mut raw = std::mem::take(&mut self.scratch);
         self.data.finish_into(&mut raw);
-        let handle = self.out.data_block(&raw, self.layout.compression, self.table_id)?;
+        let handle = self.write_data(&raw)?;
         self.fit.packed(raw.len(), handle.len as usize);
         self.scratch = raw;
         self.pending = Some((last, handle));
@@ -180,11 +176,11 @@ impl TableBuilder {
         let last = self.index.last_key().to_vec();
         let filter = bloom::build(&self.hashes, self.layout.bits_per_key);
         self.hashes.clear();
-        let filter = self.out.block(&filter, Compression::None, self.table_id)?;
+        let filter = self.write_plain(&filter)?;
         let mut raw = std::mem::take(&mut self.scratch);
         self.index.finish_into(&mut raw);
         // Index blocks stay uncompressed: they are read far more often than written.
-        let index = self.out.block(&raw, Compression::None, self.table_id)?;
+        let index = self.write_plain(&raw)?;
         self.scratch = raw;
         self.partitions.push((last, index, filter));
         Ok(())
@@ -201,7 +197,7 @@ impl TableBuilder {
         let mut footer = Footer { table_id: self.table_id, ..Footer::default() };
         if !self.fragments.is_empty() {
             let raw = encode_fragments(&self.fragments);
-            footer.range_dels = self.out.block(&raw, Compression::None, self.table_id)?;
+            footer.range_dels = self.write_plain(&raw)?;
         }
         let mut top = Vec::new();
         put_varint(&mut top, self.partitions.len() as u64);
@@ -210,7 +206,7 @@ impl TableBuilder {
             index.encode(&mut top);
             filter.encode(&mut top);
         }
-        footer.top_index = self.out.block(&top, Compression::None, self.table_id)?;
+        footer.top_index = self.write_plain(&top)?;
         let s = &self.summary;
         let mut props = Vec::new();
         for v in [s.entries, s.deletes, s.range_dels, s.raw_bytes, s.smallest_seq, s.largest_seq] {
@@ -219,10 +215,42 @@ impl TableBuilder {
         put_bytes(&mut props, &s.smallest);
         put_bytes(&mut props, &s.largest);
         props.push(u8::from(s.largest_exclusive));
-        footer.properties = self.out.block(&props, Compression::None, self.table_id)?;
-        self.out.raw(&footer.encode())?;
-        (self.summary.size, self.summary.checksum) = self.out.finish()?;
+        footer.properties = self.write_plain(&props)?;
+        self.out.append(|buf| buf.extend_from_slice(&footer.encode()))?;
+        (self.summary.size, self.summary.checksum) = self.out.finish(true)?;
         Ok(self.summary)
+    }
+
+    /// Writes a block that stays as it is.
+    fn write_plain(&mut self, raw: &[u8]) -> Result<Handle> {
+        let (offset, table_id) = (self.out.offset(), self.table_id);
+        let len = self.out.append(|buf| {
+            let start = buf.len();
+            seal_block(raw, Compression::None, table_id, offset, buf);
+            buf.len() - start
+        })?;
+        Ok(Handle { offset, len: u32::try_from(len).expect("a block is far below 4 GiB") })
+    }
+
+    /// Writes a data block: at the start of the next page, if that is near and saves reading one page more.
+    fn write_data(&mut self, raw: &[u8]) -> Result<Handle> {
+        let (at, table_id, compression) = (self.out.offset(), self.table_id, self.layout.compression);
+        let (offset, len) = self.out.append(|buf| {
+            let start = buf.len();
+            pack_block(raw, compression, buf);
+            let packed = buf.len() - start;
+            let len = packed + TRAILER - 1;
+            let gap = PageFit::gap(at, len);
+            if gap > 0 {
+                buf.resize(start + gap + packed, 0);
+                buf.copy_within(start..start + packed, start + gap);
+                buf[start..start + gap].fill(0);
+            }
+            let offset = at + gap as u64;
+            seal_packed(start + gap, table_id, offset, buf);
+            (offset, len)
+        })?;
+        Ok(Handle { offset, len: u32::try_from(len).expect("a block is far below 4 GiB") })
     }
 
     /// Takes range deletes into the key bounds.
@@ -257,84 +285,4 @@ pub(crate) fn encode_fragments(fragments: &[Fragment]) -> Vec<u8> {
         }
     }
     out
-}
-
-/// Sequential writes in large pieces, with the whole file's checksum.
-struct FileWriter {
-    file: Arc<dyn File>,
-    buf: Vec<u8>,
-    /// File offset where `buf` goes.
-    written: u64,
-    /// File offset of the next byte.
-    offset: u64,
-    sum: Xxh3,
-}
-
-impl FileWriter {
-    fn new(file: Arc<dyn File>) -> Self {
-        Self {
-            file,
-            buf: Vec::with_capacity(WRITE_CHUNK + (64 << 10)),
-            written: 0,
-            offset: 0,
-            sum: Xxh3::new(),
-        }
-    }
-
-    fn block(&mut self, raw: &[u8], compression: Compression, table_id: u64) -> Result<Handle> {
-        let start = self.buf.len();
-        let offset = self.offset;
-        seal_block(raw, compression, table_id, offset, &mut self.buf);
-        let len = self.buf.len() - start;
-        self.offset += len as u64;
-        self.flush_if_full()?;
-        Ok(Handle { offset, len: u32::try_from(len).expect("a block is far below 4 GiB") })
-    }
-
-    /// As [`FileWriter::block`], at the start of the next page if that is near and saves reading one page more.
-    fn data_block(&mut self, raw: &[u8], compression: Compression, table_id: u64) -> Result<Handle> {
-        let start = self.buf.len();
-        pack_block(raw, compression, &mut self.buf);
-        let packed = self.buf.len() - start;
-        let len = packed + TRAILER - 1;
-        let gap = PageFit::gap(self.offset, len);
-        if gap > 0 {
-            self.buf.resize(start + gap + packed, 0);
-            self.buf.copy_within(start..start + packed, start + gap);
-            self.buf[start..start + gap].fill(0);
-        }
-        let offset = self.offset + gap as u64;
-        seal_packed(start + gap, table_id, offset, &mut self.buf);
-        self.offset = offset + len as u64;
-        self.flush_if_full()?;
-        Ok(Handle { offset, len: u32::try_from(len).expect("a block is far below 4 GiB") })
-    }
-
-    fn raw(&mut self, data: &[u8]) -> Result<()> {
-        self.buf.extend_from_slice(data);
-        self.offset += data.len() as u64;
-        self.flush_if_full()
-    }
-
-    fn flush_if_full(&mut self) -> Result<()> {
-        if self.buf.len() >= WRITE_CHUNK { self.flush() } else { Ok(()) }
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        if !self.buf.is_empty() {
-            self.file.write_at(self.written, &self.buf)?;
-            // In slices: at its end a table has little left to sync, and the log's syncs do not queue behind all of it.
-            self.file.start_writeback(self.written, self.buf.len() as u64);
-            self.sum.update(&self.buf);
-            self.written += self.buf.len() as u64;
-            self.buf.clear();
-        }
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<(u64, u64)> {
-        self.flush()?;
-        self.file.sync()?;
-        Ok((self.written, self.sum.digest()))
-    }
 }

@@ -2,15 +2,11 @@
 
 use super::format::{Pointer, ValueMeta, header, put_record};
 use crate::Result;
-use crate::env::{File, OpenMode};
+use crate::env::OpenMode;
+use crate::lsm::file_writer::FileWriter;
 use crate::lsm::files::TableFolder;
 use crate::lsm::table::Compression;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use xxhash_rust::xxh3::Xxh3;
-
-/// Bytes collected before a write to the file.
-const WRITE_CHUNK: usize = 512 << 10;
 
 /// How value files are laid out.
 #[derive(Clone, Copy, Debug)]
@@ -25,12 +21,8 @@ pub(crate) struct ValueLayout {
 }
 
 struct Open {
-    file: Arc<dyn File>,
+    out: FileWriter,
     number: u64,
-    buf: Vec<u8>,
-    /// File offset where `buf` goes.
-    written: u64,
-    sum: Xxh3,
     records: u64,
     bytes: u64,
 }
@@ -74,37 +66,27 @@ impl<'a> ValueWriter<'a> {
                 let number = self.next_file.fetch_add(1, Ordering::Relaxed);
                 let file = self.folder.env.open(&self.folder.values_path(number), OpenMode::CreateNew)?;
                 self.created.push(number);
-                let (buf, sum) = (header(number), Xxh3::new());
-                none.insert(Open { file, number, buf, written: 0, sum, records: 0, bytes: 0 })
+                let mut out = FileWriter::new(file);
+                out.append(|buf| buf.extend_from_slice(&header(number)))?;
+                none.insert(Open { out, number, records: 0, bytes: 0 })
             }
         };
-        let offset = open.written + open.buf.len() as u64;
+        let (number, offset) = (open.number, open.out.offset());
         let (compression, scratch) = (self.layout.compression, &mut self.scratch);
-        let pointer = put_record(open.number, offset, key, value, compression, scratch, &mut open.buf);
+        let pointer =
+            open.out.append(|buf| put_record(number, offset, key, value, compression, scratch, buf))?;
         open.records += 1;
         open.bytes += pointer.record_bytes();
-        if open.buf.len() >= WRITE_CHUNK {
-            open.flush()?;
-        }
-        if open.written + open.buf.len() as u64 >= self.layout.file_bytes {
+        if open.out.offset() >= self.layout.file_bytes {
             self.close()?;
         }
         Ok(pointer)
     }
 
     fn close(&mut self) -> Result<()> {
-        let Some(mut open) = self.open.take() else { return Ok(()) };
-        open.flush()?;
-        if !self.layout.skip_sync {
-            open.file.sync()?;
-        }
-        self.done.push(ValueMeta {
-            number: open.number,
-            size: open.written,
-            checksum: open.sum.digest(),
-            records: open.records,
-            bytes: open.bytes,
-        });
+        let Some(Open { out, number, records, bytes }) = self.open.take() else { return Ok(()) };
+        let (size, checksum) = out.finish(!self.layout.skip_sync)?;
+        self.done.push(ValueMeta { number, size, checksum, records, bytes });
         Ok(())
     }
 
@@ -120,18 +102,5 @@ impl<'a> ValueWriter<'a> {
         for &number in &self.created {
             let _ = self.folder.env.remove(&self.folder.values_path(number));
         }
-    }
-}
-
-impl Open {
-    fn flush(&mut self) -> Result<()> {
-        if !self.buf.is_empty() {
-            self.file.write_at(self.written, &self.buf)?;
-            self.file.start_writeback(self.written, self.buf.len() as u64);
-            self.sum.update(&self.buf);
-            self.written += self.buf.len() as u64;
-            self.buf.clear();
-        }
-        Ok(())
     }
 }
