@@ -17,6 +17,21 @@ mod plain {
         MutexGuard::unlock_fair(guard);
     }
 
+    /// Takes a lock that is held for less time than it costs to sleep and be woken: tries for a few microseconds before it sleeps.
+    #[inline]
+    pub(crate) fn lock_brief<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+        for _ in 0..BRIEF_TRIES {
+            if let Some(guard) = mutex.try_lock() {
+                return guard;
+            }
+            spin(BRIEF_TURNS);
+        }
+        mutex.lock()
+    }
+
+    const BRIEF_TRIES: u32 = 100;
+    const BRIEF_TURNS: u32 = 4;
+
     /// Passes some time on the processor.
     pub(crate) fn spin(turns: u32) {
         (0..turns).for_each(|_| std::hint::spin_loop());
@@ -77,6 +92,10 @@ mod checked {
     pub(crate) fn unlock_fair<T>(guard: MutexGuard<'_, T>) {
         drop(guard);
         thread::yield_now();
+    }
+
+    pub(crate) fn lock_brief<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+        mutex.lock()
     }
 
     /// Somebody else goes on: whoever spins waits for another.

@@ -22,7 +22,7 @@ use super::values::{ValueLayout, collect};
 use super::version::{LEVELS, Version, VersionEdit};
 use super::{Background, Options};
 use crate::log::{ENGINE_STREAM, Record};
-use crate::sync::{ArcSwap, Condvar, Mutex};
+use crate::sync::{ArcSwap, Condvar, Mutex, lock_brief};
 use crate::{Env, Error, Log, Lsn, Result};
 use bytes::Bytes;
 use std::path::PathBuf;
@@ -244,7 +244,7 @@ impl Core {
         }
         let payload = if logged { batch.encode() } else { Bytes::new() };
         self.make_room(bytes)?;
-        let mut writer = self.writer.lock();
+        let mut writer = lock_brief(&self.writer);
         let mut lsn = 0;
         if logged {
             let index = writer.last_index + 1;

@@ -23,6 +23,8 @@ pub(super) struct Shard {
     skip: usize,
     /// Prefix of each leaf's first key.
     firsts: Vec<u64>,
+    /// Leaves at which it splits: more after it could not, because one key has them all.
+    splits_at: usize,
     pool: Arc<MemPool>,
 }
 
@@ -52,7 +54,8 @@ impl Shard {
         leaves: Vec<Box<Leaf>>,
         pool: Arc<MemPool>,
     ) -> Self {
-        let mut shard = Self { high, arena, leaves, skip: 0, firsts: Vec::new(), pool };
+        let mut shard =
+            Self { high, arena, leaves, skip: 0, firsts: Vec::new(), splits_at: SHARD_LEAVES, pool };
         if !shard.leaves.is_empty() {
             shard.rebuild_directory();
         }
@@ -66,7 +69,7 @@ impl Shard {
     }
 
     pub(super) fn wants_split(&self) -> bool {
-        self.leaves.len() >= SHARD_LEAVES
+        self.leaves.len() >= self.splits_at
     }
 
     /// The last leaf whose first entry is at or before `(key, tag)`, or the first leaf.
@@ -220,7 +223,12 @@ impl Shard {
         let cut = (half..self.leaves.len()).chain((1..half).rev()).find(|&i| {
             let left = &self.leaves[i - 1];
             left.key(left.len() - 1, &self.arena) != self.first_key(i)
-        })?;
+        });
+        let Some(cut) = cut else {
+            self.splits_at = self.leaves.len() * 2;
+            return None;
+        };
+        self.splits_at = SHARD_LEAVES;
         let low: Box<[u8]> = self.first_key(cut).into();
         self.arena.seal();
         let high = self.high.replace(low.clone());
@@ -228,5 +236,31 @@ impl Shard {
             Self::from_leaves(high, self.arena.clone(), self.leaves.split_off(cut), self.pool.clone());
         self.rebuild_directory();
         Some((low, right))
+    }
+}
+
+#[cfg(all(test, not(feature = "shuttle")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_of_one_key_is_not_asked_to_split_at_every_write() {
+        let mut shard = Shard::empty(Arc::default());
+        let mut tag = 0;
+        while !shard.wants_split() {
+            tag += 1;
+            assert!(shard.insert(b"hot", tag, b"value"));
+        }
+        assert!(shard.split().is_none() && !shard.wants_split());
+        let leaves = shard.leaves.len();
+        // Enough to have leaves of their own.
+        (0..200u64).for_each(|n| assert!(shard.insert(&n.to_be_bytes(), 1, b"value")));
+        while !shard.wants_split() {
+            tag += 1;
+            assert!(shard.insert(b"hot", tag, b"value"));
+        }
+        assert!(shard.leaves.len() >= 2 * leaves);
+        let (low, right) = shard.split().expect("there are other keys now");
+        assert!(*low < b"hot"[..] && right.leaves.len() > leaves && !shard.wants_split());
     }
 }
