@@ -94,11 +94,13 @@ pub(crate) struct BlockCache {
     cache: Option<Cache<Key, Cached, ByBytes, FixedState, DefaultLifecycle<Key, Cached>>>,
     capacity: AtomicU64,
     pinned: AtomicU64,
+    /// What the item cache takes of the capacity.
+    items: AtomicU64,
     counters: [Counters; STRIPES],
 }
 
 /// Counters are kept in this many places, each thread in one: a line that every read writes would travel between the processors.
-const STRIPES: usize = 16;
+pub(super) const STRIPES: usize = 16;
 
 #[derive(Default)]
 #[repr(align(128))]
@@ -109,7 +111,7 @@ struct Counters {
 
 /// The calling thread's stripe.
 #[inline]
-fn stripe() -> usize {
+pub(super) fn stripe() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
         static STRIPE: usize = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES;
@@ -130,7 +132,8 @@ impl BlockCache {
             Cache::with_options(options, ByBytes, FixedState, DefaultLifecycle::default())
         });
         let capacity = AtomicU64::new(capacity as u64);
-        Self { cache, capacity, pinned: AtomicU64::new(0), counters: Default::default() }
+        let (pinned, items) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { cache, capacity, pinned, items, counters: Default::default() }
     }
 
     #[inline]
@@ -174,13 +177,21 @@ impl BlockCache {
         }
     }
 
-    /// Sizes the cache to what tables leave of the budget.
+    /// Has the item cache take so many bytes of the budget. It comes in steps of its own.
+    pub(crate) fn set_items(&self, bytes: u64) {
+        if self.items.swap(bytes, Ordering::Relaxed) != bytes {
+            self.fit();
+        }
+    }
+
+    /// Sizes the cache to what tables and items leave of the budget.
     fn fit(&self) {
         if let Some(cache) = &self.cache {
             let capacity = self.capacity.load(Ordering::Relaxed);
             let room = capacity.saturating_sub(self.pinned.load(Ordering::Relaxed));
             // In steps, so that the shards are not resized for every partition.
             let room = room.next_multiple_of((capacity / 64).max(1)).min(capacity);
+            let room = room.saturating_sub(self.items.load(Ordering::Relaxed));
             if room != cache.capacity() {
                 cache.set_capacity(room);
             }
@@ -193,6 +204,12 @@ impl BlockCache {
             self.counters.iter().map(|c| of(c).load(Ordering::Relaxed)).sum::<u64>()
         };
         (sum(|c| &c.hits), sum(|c| &c.misses))
+    }
+
+    /// What blocks may take now, bytes.
+    #[cfg(test)]
+    pub(crate) fn room(&self) -> u64 {
+        self.cache.as_ref().map_or(0, Cache::capacity)
     }
 
     /// Bytes held, by the cache and pinned by tables.

@@ -1,6 +1,6 @@
 //! The concurrent parts under the shuttle model checker, which runs the same few steps of a few threads in thousands of orders, chosen by a
 //! seed, and sees deadlocks: publication of batches, memtables that split and are replaced while they are read, snapshots beside compaction,
-//! group commit, closing.
+//! the item cache beside flushes and ingests, group commit, closing.
 //!
 //! `cargo test -p torc-engine --features shuttle --lib interleavings`; `TORC_SHUTTLE_ROUNDS=N` for more orders of each. Orders of memory
 //! accesses weaker than sequential are not explored.
@@ -172,6 +172,71 @@ fn a_snapshot_keeps_what_it_sees_beside_compaction() {
         assert_eq!(look(&engine), 7);
         assert!(engine.verify().is_empty());
     });
+}
+
+fn put(key: &[u8], n: u64) -> WriteBatch {
+    let mut b = WriteBatch::new();
+    b.put(key, &n.to_be_bytes());
+    b
+}
+
+/// A key that is read so often that readers put it into the item cache, while one thread raises its value and flushes or ingests.
+fn items(faults: EngineFaults, ingest: bool) {
+    let env = SimEnv::new(5);
+    let engine = open(&env, Options { faults, ..tiny() }).expect("open");
+    engine.write(&put(b"hot", 1)).expect("write");
+    engine.flush().expect("flush");
+    // Leaves a trace: from the next read on it comes in.
+    assert_eq!(number(engine.get(b"hot").expect("get")), 1);
+    let done = Arc::new(Published::new(1));
+    let readers: Vec<_> = (0..2)
+        .map(|_| {
+            let (engine, done) = (engine.clone(), done.clone());
+            thread::spawn(move || {
+                let mut last = 0;
+                for _ in 0..4 {
+                    let least = done.load(Ordering::Acquire).max(last);
+                    last = number(engine.get(b"hot").expect("get"));
+                    assert!(last >= least, "a stale item: {last} after {least}");
+                }
+            })
+        })
+        .collect();
+    for n in 2..=3u64 {
+        if ingest {
+            engine.ingest([(b"hot", n.to_be_bytes())]).expect("ingest");
+        } else {
+            engine.write(&put(b"hot", n)).expect("write");
+        }
+        done.store(n, Ordering::Release);
+        if !ingest {
+            engine.flush().expect("flush");
+        }
+    }
+    for reader in readers {
+        reader.join().expect("reader");
+    }
+    for _ in 0..2 {
+        assert_eq!(number(engine.get(b"hot").expect("get")), 3, "a stale item");
+    }
+}
+
+#[test]
+fn the_item_cache_tells_only_what_is_true() {
+    explore(4000, || items(EngineFaults::default(), false));
+    explore(4000, || items(EngineFaults::default(), true));
+}
+
+#[test]
+#[should_panic(expected = "a stale item")]
+fn a_planted_item_that_is_served_unsettled_is_found() {
+    explore(4000, || items(EngineFaults { unsettled_items: true, ..EngineFaults::default() }, false));
+}
+
+#[test]
+#[should_panic(expected = "a stale item")]
+fn a_planted_item_that_a_flush_leaves_is_found() {
+    explore(4000, || items(EngineFaults { stale_items: true, ..EngineFaults::default() }, false));
 }
 
 fn group_commit(faults: LogFaults) {
