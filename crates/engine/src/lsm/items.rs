@@ -133,7 +133,7 @@ pub(crate) struct ItemCache {
     blocks: Arc<BlockCache>,
     step: u64,
     size: Mutex<Size>,
-    insertions: AtomicU64,
+    insertions: Published,
     faults: EngineFaults,
     counters: [Counters; STRIPES],
 }
@@ -173,7 +173,7 @@ impl ItemCache {
             blocks,
             step,
             size: Mutex::new(Size { limit: 0, room: 0 }),
-            insertions: AtomicU64::new(0),
+            insertions: Published::new(0),
             faults,
             counters: Default::default(),
         };

@@ -181,7 +181,7 @@ fn put(key: &[u8], n: u64) -> WriteBatch {
 }
 
 /// A key that is read so often that readers put it into the item cache, while one thread raises its value and flushes or ingests.
-fn items(faults: EngineFaults, ingest: bool) {
+fn items(faults: EngineFaults, readers: usize, last: u64, ingest: bool) {
     let env = SimEnv::new(5);
     let engine = open(&env, Options { faults, ..tiny() }).expect("open");
     engine.write(&put(b"hot", 1)).expect("write");
@@ -189,7 +189,7 @@ fn items(faults: EngineFaults, ingest: bool) {
     // Leaves a trace: from the next read on it comes in.
     assert_eq!(number(engine.get(b"hot").expect("get")), 1);
     let done = Arc::new(Published::new(1));
-    let readers: Vec<_> = (0..2)
+    let readers: Vec<_> = (0..readers)
         .map(|_| {
             let (engine, done) = (engine.clone(), done.clone());
             thread::spawn(move || {
@@ -202,7 +202,7 @@ fn items(faults: EngineFaults, ingest: bool) {
             })
         })
         .collect();
-    for n in 2..=3u64 {
+    for n in 2..=last {
         if ingest {
             engine.ingest([(b"hot", n.to_be_bytes())]).expect("ingest");
         } else {
@@ -217,26 +217,28 @@ fn items(faults: EngineFaults, ingest: bool) {
         reader.join().expect("reader");
     }
     for _ in 0..2 {
-        assert_eq!(number(engine.get(b"hot").expect("get")), 3, "a stale item");
+        assert_eq!(number(engine.get(b"hot").expect("get")), last, "a stale item");
     }
 }
 
 #[test]
 fn the_item_cache_tells_only_what_is_true() {
-    explore(4000, || items(EngineFaults::default(), false));
-    explore(4000, || items(EngineFaults::default(), true));
+    for (readers, last) in [(1, 2), (2, 3)] {
+        explore(3000, move || items(EngineFaults::default(), readers, last, false));
+        explore(3000, move || items(EngineFaults::default(), readers, last, true));
+    }
 }
 
 #[test]
 #[should_panic(expected = "a stale item")]
 fn a_planted_item_that_is_served_unsettled_is_found() {
-    explore(4000, || items(EngineFaults { unsettled_items: true, ..EngineFaults::default() }, false));
+    explore(4000, || items(EngineFaults { unsettled_items: true, ..EngineFaults::default() }, 1, 2, false));
 }
 
 #[test]
 #[should_panic(expected = "a stale item")]
 fn a_planted_item_that_a_flush_leaves_is_found() {
-    explore(4000, || items(EngineFaults { stale_items: true, ..EngineFaults::default() }, false));
+    explore(4000, || items(EngineFaults { stale_items: true, ..EngineFaults::default() }, 1, 2, false));
 }
 
 fn group_commit(faults: LogFaults) {
