@@ -174,29 +174,30 @@ fn a_snapshot_keeps_what_it_sees_beside_compaction() {
     });
 }
 
-fn put(key: &[u8], n: u64) -> WriteBatch {
-    let mut b = WriteBatch::new();
-    b.put(key, &n.to_be_bytes());
-    b
-}
-
-/// A key that is read so often that readers put it into the item cache, while one thread raises its value and flushes or ingests.
+/// Keys that are read so often that readers put them into the item cache, while one thread raises their values and flushes or ingests. Several
+/// keys, because only the first read of each fills; without the log, in which writers let others go first again and again.
 fn items(faults: EngineFaults, readers: usize, last: u64, ingest: bool) {
+    let keys = || (0..8u8).map(|n| [b'h', b'0' + n]);
+    let batch = |n: u64| {
+        let mut b = WriteBatch::new();
+        keys().for_each(|key| b.put(&key, &n.to_be_bytes()));
+        b
+    };
     let env = SimEnv::new(5);
-    let engine = open(&env, Options { faults, ..tiny() }).expect("open");
-    engine.write(&put(b"hot", 1)).expect("write");
+    let engine = open(&env, Options { cache_bytes: 64 << 10, faults, ..tiny() }).expect("open");
+    engine.apply(&batch(1)).expect("write");
     engine.flush().expect("flush");
-    // Leaves a trace: from the next read on it comes in.
-    assert_eq!(number(engine.get(b"hot").expect("get")), 1);
+    // Leaves traces: from the next read on they come in.
+    keys().for_each(|key| assert_eq!(number(engine.get(&key).expect("get")), 1));
     let done = Arc::new(Published::new(1));
     let readers: Vec<_> = (0..readers)
         .map(|_| {
             let (engine, done) = (engine.clone(), done.clone());
             thread::spawn(move || {
                 let mut last = 0;
-                for _ in 0..4 {
+                for key in keys().chain(keys()) {
                     let least = done.load(Ordering::Acquire).max(last);
-                    last = number(engine.get(b"hot").expect("get"));
+                    last = number(engine.get(&key).expect("get"));
                     assert!(last >= least, "a stale item: {last} after {least}");
                 }
             })
@@ -204,9 +205,9 @@ fn items(faults: EngineFaults, readers: usize, last: u64, ingest: bool) {
         .collect();
     for n in 2..=last {
         if ingest {
-            engine.ingest([(b"hot", n.to_be_bytes())]).expect("ingest");
+            engine.ingest(keys().map(|key| (key, n.to_be_bytes()))).expect("ingest");
         } else {
-            engine.write(&put(b"hot", n)).expect("write");
+            engine.apply(&batch(n)).expect("write");
         }
         done.store(n, Ordering::Release);
         if !ingest {
@@ -216,8 +217,8 @@ fn items(faults: EngineFaults, readers: usize, last: u64, ingest: bool) {
     for reader in readers {
         reader.join().expect("reader");
     }
-    for _ in 0..2 {
-        assert_eq!(number(engine.get(b"hot").expect("get")), last, "a stale item");
+    for key in keys() {
+        assert_eq!(number(engine.get(&key).expect("get")), last, "a stale item");
     }
 }
 
