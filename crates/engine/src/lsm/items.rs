@@ -25,7 +25,8 @@
 //! # What comes in, and how much
 //!
 //! A key that was found in the tables leaves a fingerprint in a small table, where the next four with the same slot push it out; only a key that
-//! finds its own comes in. So uniform and scanning loads hardly ever insert. The cache has at most a quarter of the block cache's bytes and takes
+//! finds its own comes in, and once the cache is full, when it costs another item its place, only one that finds two. So uniform and scanning
+//! loads hardly ever insert. The cache has at most a quarter of the block cache's bytes and takes
 //! them from it step by step as it fills.
 
 use super::bloom;
@@ -53,8 +54,14 @@ const SHARE: u64 = 4;
 const STEPS: u64 = 16;
 /// The smallest step, bytes.
 const MIN_STEP: u64 = 64 << 10;
-/// Bytes of the share for each fingerprint: about as many as there are items.
-const BYTES_PER_FINGERPRINT: u64 = 256;
+/// Bytes that an item and what belongs to it take, about.
+const USUAL_ITEM: u64 = 256;
+/// Items that there is one fingerprint for.
+const ITEMS_PER_FINGERPRINT: u64 = 2;
+/// Fingerprints in a slot.
+const LANES: usize = 4;
+const MIN_SLOTS: u64 = 4;
+const MAX_SLOTS: u64 = 1 << 18;
 /// Every so many insertions the cache looks whether it needs another step.
 const INSERTIONS_PER_LOOK: u64 = 8;
 
@@ -128,7 +135,9 @@ pub(crate) struct ItemCache {
     epoch: Published,
     /// Something was inserted once: an unused cache costs a read nothing else.
     used: AtomicBool,
-    /// Slots of four, the last one lowest.
+    /// Who comes in now puts somebody out.
+    full: AtomicBool,
+    /// Slots of four, the last that was left lowest.
     fingerprints: Box<[AtomicU64]>,
     blocks: Arc<BlockCache>,
     step: u64,
@@ -155,20 +164,23 @@ impl ItemCache {
         let items = (step > 0).then(|| {
             let options = OptionsBuilder::new()
                 .weight_capacity(step)
-                .estimated_items_capacity((step / BYTES_PER_FINGERPRINT) as usize + 16)
+                .estimated_items_capacity((step / USUAL_ITEM) as usize + 16)
                 .shards(if capacity >= 8 << 20 { 16 } else { 1 })
                 .build()
                 .expect("the three required options are set");
             Cache::with_options(options, ByBytes, FixedState, DefaultLifecycle::default())
         });
         let fingerprints = match items {
-            Some(_) => (share / BYTES_PER_FINGERPRINT / 4).clamp(4, 1 << 18),
+            Some(_) => {
+                (share / USUAL_ITEM / ITEMS_PER_FINGERPRINT / LANES as u64).clamp(MIN_SLOTS, MAX_SLOTS)
+            }
             None => 0,
         };
         let cache = Self {
             items,
             epoch: Published::new(0),
             used: AtomicBool::new(false),
+            full: AtomicBool::new(false),
             fingerprints: (0..fingerprints).map(|_| AtomicU64::new(0)).collect(),
             blocks,
             step,
@@ -212,14 +224,15 @@ impl ItemCache {
         }
     }
 
-    /// Whether the key left its fingerprint lately; it does now.
+    /// Whether the key left its fingerprint lately, twice if it is to put another out; else it leaves one now.
     #[inline]
     fn was_asked_for(&self, hash: u64) -> bool {
         // The upper bits choose the slot; the lower ones are the fingerprint. Without a cache there are no slots.
         let at = (u128::from(hash) * self.fingerprints.len() as u128) >> 64;
         let Some(slot) = self.fingerprints.get(at as usize) else { return false };
         let (prints, print) = (slot.load(Ordering::Relaxed), hash as u16);
-        if (0..4).any(|i| (prints >> (16 * i)) as u16 == print) {
+        let found = (0..LANES).filter(|lane| (prints >> (16 * lane)) as u16 == print).count();
+        if found > usize::from(self.full.load(Ordering::Relaxed)) {
             return true;
         }
         slot.store(prints << 16 | u64::from(print), Ordering::Relaxed);
@@ -302,17 +315,20 @@ impl ItemCache {
     /// Takes another step from the block cache if the items need it.
     fn grow(&self, items: &Items) {
         let mut size = self.size.lock();
+        let weight = items.weight();
         // Parts of the cache are full before the whole is.
-        if size.room == 0 || items.weight() > size.room / 4 * 3 {
+        if size.room == 0 || weight > size.room / 4 * 3 {
             let room = size.room + self.step;
             self.resize(items, &mut size, room);
         }
+        self.full.store(weight > size.limit / 4 * 3, Ordering::Relaxed);
     }
 
     /// Gives back what the items no longer need by far.
     fn shrink(&self, items: &Items) {
         let mut size = self.size.lock();
         let weight = items.weight();
+        self.full.store(weight > size.limit / 4 * 3, Ordering::Relaxed);
         if weight < size.room / 2 {
             let room = (weight + weight / 2).next_multiple_of(self.step).max(self.step);
             if room < size.room {
@@ -367,9 +383,9 @@ mod tests {
         ItemCache::new(blocks, capacity, EngineFaults::default())
     }
 
-    /// As two reads of a key would that find it in the tables.
-    fn read_twice(cache: &ItemCache, key: &[u8], value: &[u8]) {
-        for _ in 0..2 {
+    /// As so many reads of a key would that find it in the tables.
+    fn read(cache: &ItemCache, times: usize, key: &[u8], value: &[u8]) {
+        for _ in 0..times {
             cache.offer(key, bloom::key_hash(key), value, cache.epoch());
         }
     }
@@ -386,11 +402,25 @@ mod tests {
         cache.offer(b"key", bloom::key_hash(b"key"), b"value", cache.epoch());
         assert_eq!(get(&cache, b"key").as_deref(), Some(&b"value"[..]));
         let longest = MAX_ITEM_BYTES - 4;
-        read_twice(&cache, b"long", &vec![7; longest + 1]);
+        read(&cache, 2, b"long", &vec![7; longest + 1]);
         assert_eq!(get(&cache, b"long"), None);
-        read_twice(&cache, b"long", &vec![7; longest]);
+        read(&cache, 2, b"long", &vec![7; longest]);
         assert_eq!(get(&cache, b"long").map(|v| v.len()), Some(longest));
         assert_eq!(cache.counts(), (2, 1), "the read before the first insertion is not counted");
+    }
+
+    #[test]
+    fn a_full_cache_asks_for_one_read_more() {
+        let cache = cache(MIB);
+        let key = |n: u32| n.to_be_bytes();
+        (0..600).for_each(|n| read(&cache, 2, &key(n), &[1; 300]));
+        assert!(cache.weight() > MIB as u64 / 16 * 3);
+        for n in 1000..1050 {
+            read(&cache, 2, &key(n), &[2; 300]);
+            assert_eq!(get(&cache, &key(n)), None, "{n}");
+            read(&cache, 1, &key(n), &[2; 300]);
+            assert!(get(&cache, &key(n)).is_some(), "{n}");
+        }
     }
 
     #[test]
@@ -445,7 +475,7 @@ mod tests {
         for others in [0u64, 1000] {
             let cache = cache(MIB);
             let keys: Vec<String> = (0..100).map(|n| format!("key{n:03}")).collect();
-            keys[..20].iter().for_each(|k| read_twice(&cache, k.as_bytes(), b"old"));
+            keys[..20].iter().for_each(|k| read(&cache, 2, k.as_bytes(), b"old"));
             let mem = Arc::new(Memtable::new(0, MemPool::new(0)));
             mem.insert(b"key003", 1, KIND_PUT, b"new");
             mem.insert(b"key003", 2, KIND_PUT, b"newer");
@@ -470,7 +500,7 @@ mod tests {
         let key = |n: u64| n.to_be_bytes();
         let mut last = CAPACITY as u64;
         for n in 0..60_000 {
-            read_twice(&cache, &key(n), &[1; 100]);
+            read(&cache, 3, &key(n), &[1; 100]);
             let room = blocks.room();
             assert!(room <= last && cache.weight() + room <= CAPACITY as u64, "after {n}");
             last = room;
@@ -501,7 +531,7 @@ mod tests {
     #[test]
     fn without_a_block_cache_there_is_none() {
         let cache = cache(0);
-        read_twice(&cache, b"key", b"value");
+        read(&cache, 2, b"key", b"value");
         assert_eq!((get(&cache, b"key"), cache.weight(), cache.counts()), (None, 0, (0, 0)));
         cache.forget(&Arc::new(Memtable::new(0, MemPool::new(0))));
         drop(cache.close());
