@@ -444,5 +444,6 @@ fn main() {
     }
     let m = engine.metrics();
     println!("cache: {} hits, {} misses, {} MiB", m.cache_hits, m.cache_misses, m.cache_bytes >> 20);
+    println!("items: {} hits, {} misses, {} MiB", m.item_hits, m.item_misses, m.item_bytes >> 20);
     engine.close().expect("close");
 }

@@ -101,12 +101,14 @@ pub(crate) struct BlockCache {
     cache: Option<Cache<Key, Cached, ByBytes, FixedState, DefaultLifecycle<Key, Cached>>>,
     capacity: AtomicU64,
     pinned: AtomicU64,
+    /// What the item cache takes of the capacity.
+    items: AtomicU64,
     tight: AtomicBool,
     counters: [Counters; STRIPES],
 }
 
 /// Counters are kept in this many places, each thread in one: a line that every read writes would travel between the processors.
-const STRIPES: usize = 16;
+pub(super) const STRIPES: usize = 16;
 
 #[derive(Default)]
 #[repr(align(128))]
@@ -117,7 +119,7 @@ struct Counters {
 
 /// The calling thread's stripe.
 #[inline]
-fn stripe() -> usize {
+pub(super) fn stripe() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
         static STRIPE: usize = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES;
@@ -142,6 +144,7 @@ impl BlockCache {
             cache,
             capacity,
             pinned: AtomicU64::new(0),
+            items: AtomicU64::new(0),
             tight: AtomicBool::new(false),
             counters: Default::default(),
         }
@@ -199,13 +202,21 @@ impl BlockCache {
         }
     }
 
-    /// Sizes the cache to what tables leave of the budget.
+    /// Has the item cache take so many bytes of the budget. It comes in steps of its own.
+    pub(crate) fn set_items(&self, bytes: u64) {
+        if self.items.swap(bytes, Ordering::Relaxed) != bytes {
+            self.fit();
+        }
+    }
+
+    /// Sizes the cache to what tables and items leave of the budget.
     fn fit(&self) {
         if let Some(cache) = &self.cache {
             let capacity = self.capacity.load(Ordering::Relaxed);
             let room = capacity.saturating_sub(self.pinned.load(Ordering::Relaxed));
             // In steps, so that the shards are not resized for every partition.
             let room = room.next_multiple_of((capacity / 64).max(1)).min(capacity);
+            let room = room.saturating_sub(self.items.load(Ordering::Relaxed));
             if room != cache.capacity() {
                 cache.set_capacity(room);
             }
@@ -218,6 +229,12 @@ impl BlockCache {
             self.counters.iter().map(|c| of(c).load(Ordering::Relaxed)).sum::<u64>()
         };
         (sum(|c| &c.hits), sum(|c| &c.misses))
+    }
+
+    /// What blocks may take now, bytes.
+    #[cfg(test)]
+    pub(crate) fn room(&self) -> u64 {
+        self.cache.as_ref().map_or(0, Cache::capacity)
     }
 
     /// Bytes held, by the cache and pinned by tables.

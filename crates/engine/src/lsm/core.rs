@@ -9,6 +9,7 @@ use super::bloom;
 use super::budget::IoBudget;
 use super::cache::BlockCache;
 use super::files::TableFolder;
+use super::items::ItemCache;
 use super::key::{KIND_DELETE, KIND_PUT, MAX_SEQ};
 use super::manifest::Manifest;
 use super::memory::Shares;
@@ -57,15 +58,30 @@ impl ReadState {
 
     /// The newest version of a key visible at `seq`.
     pub(crate) fn get(&self, key: &[u8], seq: u64) -> Result<Option<Bytes>> {
+        match self.recent(key, seq) {
+            Some(known) => Ok(known),
+            None => self.in_tables(key, bloom::key_hash(key), seq),
+        }
+    }
+
+    /// What the memtables say about a key: its value, or that it has none. `None` if they say nothing.
+    #[inline]
+    fn recent(&self, key: &[u8], seq: u64) -> Option<Option<Bytes>> {
         for mem in self.memtables() {
             match mem.get(key, seq) {
-                Found::Value(v) => return Ok(Some(v)),
-                Found::Deleted => return Ok(None),
+                Found::Value(v) => return Some(Some(v)),
+                Found::Deleted => return Some(None),
                 Found::Missing => {}
                 Found::Apart(_) => unreachable!("a memtable holds its values"),
             }
         }
-        match self.version.get(key, bloom::key_hash(key), seq)? {
+        None
+    }
+
+    /// The newest version of a key in tables that is visible at `seq`. `hash` is the filter hash of the key.
+    #[inline]
+    fn in_tables(&self, key: &[u8], hash: u64, seq: u64) -> Result<Option<Bytes>> {
+        match self.version.get(key, hash, seq)? {
             Found::Value(v) => Ok(Some(v)),
             Found::Deleted | Found::Missing => Ok(None),
             Found::Apart(_) => unreachable!("a version resolves its pointers"),
@@ -186,6 +202,7 @@ pub(crate) struct Core {
     pub(crate) shares: Shares,
     pub(crate) folder: Arc<TableFolder>,
     pub(crate) cache: Arc<BlockCache>,
+    pub(crate) items: ItemCache,
     pub(crate) log: Log,
     pub(crate) pool: Arc<MemPool>,
     pub(crate) state: ArcSwap<ReadState>,
@@ -358,14 +375,27 @@ impl Core {
     }
 
     /// The state and the sequence number of a read of now. The state first: whatever is written between the two steps is newer than
-    /// the read's start, and what is older is in the state.
+    /// the read's start, and what is older is in the state. The item cache's epoch before both: see there why its answer may be given.
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        let epoch = self.items.epoch();
         let state = self.state.load();
         let seq = self.visible.load(Ordering::Acquire);
-        state.get(key, seq)
+        if let Some(known) = state.recent(key, seq) {
+            return Ok(known);
+        }
+        let hash = bloom::key_hash(key);
+        if let Some(value) = self.items.get(key, hash) {
+            return Ok(Some(value));
+        }
+        let found = state.in_tables(key, hash, seq)?;
+        if let Some(value) = &found {
+            self.items.offer(key, hash, value, epoch);
+        }
+        Ok(found)
     }
 
-    /// Makes an edit durable, then visible: `flushed` leaves the waiting memtables in the same step.
+    /// Makes an edit durable, then visible: `flushed` leaves the waiting memtables in the same step. Whoever adds newer data to the tables than
+    /// they had has told the item cache; a compaction adds none.
     pub(crate) fn install(&self, mut edit: VersionEdit, flushed: Option<&Arc<Memtable>>) -> Result<()> {
         let mut m = self.manifest.lock();
         edit.next_file = Some(self.next_file.load(Ordering::Relaxed));
@@ -442,11 +472,12 @@ impl Core {
         Shape { debt_bytes: leveled.debt_bytes + split.debt_bytes(), tiered: split.tiered, ..leveled }
     }
 
-    /// Gives the block cache what memtables leave of the budget.
+    /// Gives block cache and item cache what memtables leave of the budget.
     fn fit_memory(&self) {
         let memtables: usize = self.state.load().memtables().map(|m| m.bytes()).sum();
         if let Some(bytes) = self.shares.cache_for(memtables, self.pool.held()) {
             self.cache.set_capacity(bytes);
+            self.items.set_capacity(bytes);
         }
     }
 

@@ -2,7 +2,7 @@
 
 /// Decides in a compaction whether a value is still wanted. Asked only about the newest version of a key that a compaction sees, and only
 /// if no snapshot sees it; a value refused is as if deleted. Not every value is ever asked about, and the answer must not depend on whether it
-/// was asked before: readers still check for themselves.
+/// was asked before: readers still check for themselves. A value that was left out may be read for a while yet (the item cache may have it).
 pub trait CompactionFilter: Send + Sync {
     /// Whether `key`, which lies in the output of a compaction, keeps `value`.
     fn keeps(&self, key: &[u8], value: &[u8]) -> bool;

@@ -100,6 +100,8 @@ impl Core {
             last_seq: Some(mem.last_seq()),
             ..VersionEdit::default()
         };
+        // Before the memtable stops shadowing them.
+        self.items.forget(mem);
         self.install(edit, Some(mem))?;
         self.counters.flushes.fetch_add(1, Ordering::Relaxed);
         self.counters.flush_bytes.fetch_add(bytes, Ordering::Relaxed);

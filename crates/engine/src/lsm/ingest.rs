@@ -129,10 +129,13 @@ impl Core {
             last_seq: Some(seq),
             ..VersionEdit::default()
         };
+        // No memtable shadows what the tables replace: the item cache stays empty until all of it is published.
+        let closed = self.items.close();
         self.install(edit, None)?;
         drop(running);
         writer.last_seq = seq;
         self.visible.store(seq, Ordering::Release);
+        drop(closed);
         self.signal.notify();
         Ok(())
     }

@@ -95,9 +95,15 @@ pub struct Metrics {
     pub cache_hits: u64,
     /// Blocks not found in the cache, approximately.
     pub cache_misses: u64,
-    /// Bytes in the cache.
+    /// Bytes of blocks in the cache, and of filters and indexes that tables keep.
     pub cache_bytes: u64,
-    /// Memory of the parts that the budget is shared by: memtables and their pool, block cache, the log's recent entries; bytes.
+    /// Reads that the item cache answered, approximately.
+    pub item_hits: u64,
+    /// Reads that went on from the item cache to the tables, approximately; none are counted before the first item is in it.
+    pub item_misses: u64,
+    /// Bytes in the item cache.
+    pub item_bytes: u64,
+    /// Memory of the parts that the budget is shared by: memtables and their pool, block and item cache, the log's recent entries; bytes.
     pub memory_bytes: u64,
     /// What these parts and all else may have together; 0 without a budget.
     pub memory_budget: u64,
@@ -126,6 +132,7 @@ impl Metrics {
         });
         let (value_bytes, value_garbage_bytes) = collect::totals(&state.version);
         let (cache_hits, cache_misses) = core.cache.counts();
+        let ((item_hits, item_misses), item_bytes) = (core.items.counts(), core.items.weight());
         let (slowdown, slowdowns) = core.throttle.totals();
         let (budget_bytes, budget_pauses) = core.budget.totals();
         let c = &core.counters;
@@ -167,7 +174,10 @@ impl Metrics {
             cache_hits,
             cache_misses,
             cache_bytes,
-            memory_bytes: memtable_bytes + pooled_bytes + cache_bytes + log.cached_bytes,
+            item_hits,
+            item_misses,
+            item_bytes,
+            memory_bytes: memtable_bytes + pooled_bytes + cache_bytes + item_bytes + log.cached_bytes,
             memory_budget: core.options.memory_budget.unwrap_or(0) as u64,
             snapshots: core.snapshots.list().len() as u64,
             last_sequence: core.visible.load(Ordering::Relaxed),

@@ -2,7 +2,7 @@
 //!
 //! Above come the replicas, who know what keys mean; below are [`crate::env`] and [`crate::log`]. A write goes to the log and the
 //! memtable ([`core`]); full memtables become tables of level 0 ([`flush`]); [`picker`] and [`compact`] keep the levels in shape; a read
-//! looks through memtables and levels, newest first ([`core`], [`version`]); [`scan`] merges them. Formats are drawn in docs/formats:
+//! looks through memtables and levels, newest first ([`core`], [`version`]), with [`items`] in between; [`scan`] merges them. Formats are drawn in docs/formats:
 //! batch.md, sstable.md, values.md, manifest.md.
 //!
 //! Nothing here reads a clock, and with [`Background::Manual`] nothing here starts work of its own.
@@ -21,6 +21,7 @@ mod filter;
 mod flush;
 mod ingest;
 mod inspect;
+mod items;
 mod key;
 mod manifest;
 mod memory;

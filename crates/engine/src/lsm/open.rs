@@ -5,6 +5,7 @@ use super::core::{
     Compactions, Core, Counters, ManifestState, Published, ReadState, Signal, Writer, snapshot_edit,
 };
 use super::files::{TableFolder, table_number};
+use super::items::ItemCache;
 use super::manifest::Manifest;
 use super::memory::Shares;
 use super::memtable::{MemPool, Memtable};
@@ -126,6 +127,7 @@ pub(crate) fn open(env: Arc<dyn Env>, dir: &Path, options: Options) -> Result<Co
     let core = Core {
         dir: dir.to_path_buf(),
         folder,
+        items: ItemCache::new(cache.clone(), shares.cache_bytes, options.faults),
         cache,
         log,
         pool,

@@ -21,7 +21,7 @@ pub struct Options {
     pub background: Background,
     /// Memtable size at which a flush starts, bytes.
     pub memtable_bytes: usize,
-    /// Block cache, bytes.
+    /// Block cache, bytes. At most a quarter of it goes to the item cache. 0: neither.
     pub cache_bytes: usize,
     /// Memory that the engine may have all in all, bytes. Memtables, the log's recent entries and the block cache then share it, `cache_bytes` is
     /// not looked at and `memtable_bytes` is a bound; a quarter is left for buffers, writes on their way to the log and the allocator's waste. At least 64 MiB. `None`: each as its own
@@ -72,6 +72,10 @@ pub struct EngineFaults {
     pub skip_value_sync: bool,
     /// When a value is copied out of a value file that is to go, the table keeps its pointer into that file.
     pub dangling_pointers: bool,
+    /// A flush leaves the keys that it makes newer in the item cache.
+    pub stale_items: bool,
+    /// A reader does not look whether a flush overtook it before what it puts into the item cache is served.
+    pub unsettled_items: bool,
 }
 
 impl Default for Options {

@@ -1,6 +1,6 @@
 //! The concurrent parts under the shuttle model checker, which runs the same few steps of a few threads in thousands of orders, chosen by a
 //! seed, and sees deadlocks: publication of batches, memtables that split and are replaced while they are read, snapshots beside compaction,
-//! group commit, closing.
+//! the item cache beside flushes and ingests, group commit, closing.
 //!
 //! `cargo test -p torc-engine --features shuttle --lib interleavings`; `TORC_SHUTTLE_ROUNDS=N` for more orders of each. Orders of memory
 //! accesses weaker than sequential are not explored.
@@ -172,6 +172,74 @@ fn a_snapshot_keeps_what_it_sees_beside_compaction() {
         assert_eq!(look(&engine), 7);
         assert!(engine.verify().is_empty());
     });
+}
+
+/// Keys that are read so often that readers put them into the item cache, while one thread raises their values and flushes or ingests. Several
+/// keys, because only the first read of each fills; without the log, in which writers let others go first again and again.
+fn items(faults: EngineFaults, readers: usize, last: u64, ingest: bool) {
+    let keys = || (0..8u8).map(|n| [b'h', b'0' + n]);
+    let batch = |n: u64| {
+        let mut b = WriteBatch::new();
+        keys().for_each(|key| b.put(&key, &n.to_be_bytes()));
+        b
+    };
+    let env = SimEnv::new(5);
+    let engine = open(&env, Options { cache_bytes: 64 << 10, faults, ..tiny() }).expect("open");
+    engine.apply(&batch(1)).expect("write");
+    engine.flush().expect("flush");
+    // Leaves traces: from the next read on they come in.
+    keys().for_each(|key| assert_eq!(number(engine.get(&key).expect("get")), 1));
+    let done = Arc::new(Published::new(1));
+    let readers: Vec<_> = (0..readers)
+        .map(|_| {
+            let (engine, done) = (engine.clone(), done.clone());
+            thread::spawn(move || {
+                let mut last = 0;
+                for key in keys().chain(keys()) {
+                    let least = done.load(Ordering::Acquire).max(last);
+                    last = number(engine.get(&key).expect("get"));
+                    assert!(last >= least, "a stale item: {last} after {least}");
+                }
+            })
+        })
+        .collect();
+    for n in 2..=last {
+        if ingest {
+            engine.ingest(keys().map(|key| (key, n.to_be_bytes()))).expect("ingest");
+        } else {
+            engine.apply(&batch(n)).expect("write");
+        }
+        done.store(n, Ordering::Release);
+        if !ingest {
+            engine.flush().expect("flush");
+        }
+    }
+    for reader in readers {
+        reader.join().expect("reader");
+    }
+    for key in keys() {
+        assert_eq!(number(engine.get(&key).expect("get")), last, "a stale item");
+    }
+}
+
+#[test]
+fn the_item_cache_tells_only_what_is_true() {
+    for (readers, last) in [(1, 2), (2, 3)] {
+        explore(3000, move || items(EngineFaults::default(), readers, last, false));
+        explore(3000, move || items(EngineFaults::default(), readers, last, true));
+    }
+}
+
+#[test]
+#[should_panic(expected = "a stale item")]
+fn a_planted_item_that_is_served_unsettled_is_found() {
+    explore(4000, || items(EngineFaults { unsettled_items: true, ..EngineFaults::default() }, 1, 2, false));
+}
+
+#[test]
+#[should_panic(expected = "a stale item")]
+fn a_planted_item_that_a_flush_leaves_is_found() {
+    explore(4000, || items(EngineFaults { stale_items: true, ..EngineFaults::default() }, 1, 2, false));
 }
 
 fn group_commit(faults: LogFaults) {

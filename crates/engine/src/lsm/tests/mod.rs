@@ -7,6 +7,7 @@ mod faults;
 pub(crate) mod fuzz;
 #[cfg(feature = "shuttle")]
 mod interleavings;
+mod items;
 mod memory;
 mod model;
 mod tiered;

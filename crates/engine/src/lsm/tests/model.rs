@@ -71,6 +71,7 @@ struct Seen {
     restarts: u64,
     value_bytes_copied: u64,
     tiered_bytes_merged: u64,
+    item_hits: u64,
 }
 
 impl Seen {
@@ -78,6 +79,7 @@ impl Seen {
         self.restarts += other.restarts;
         self.value_bytes_copied += other.value_bytes_copied;
         self.tiered_bytes_merged += other.tiered_bytes_merged;
+        self.item_hits += other.item_hits;
     }
 }
 
@@ -209,6 +211,17 @@ impl Run {
             _ => self.crash(),
         }
         self.trace.push(format!("{} of {} {dice}", self.durable, self.history.len()));
+        self.check_hot()
+    }
+
+    /// Reads of a few keys after every step: often enough that they come from the item cache, which is small enough to be too small for all.
+    fn check_hot(&mut self) -> crate::Result<()> {
+        let first = self.rng.random_range(0..12);
+        for key in (first..first + 4).map(|n| format!("k{:03}", n * 12).into_bytes()).chain([COUNT.to_vec()])
+        {
+            let got = self.engine.get(&key)?;
+            assert_eq!(got.as_deref(), self.model.get(&key).map(Vec::as_slice), "{key:?}, asked for often");
+        }
         Ok(())
     }
 
@@ -269,6 +282,7 @@ impl Run {
         let m = self.engine.metrics();
         self.seen.value_bytes_copied += m.value_copied_bytes;
         self.seen.tiered_bytes_merged += m.tiered_again_bytes;
+        self.seen.item_hits += m.item_hits;
     }
 
     fn restart(&mut self) {
@@ -431,7 +445,7 @@ fn check_seeds(first: u64, logged: bool) {
     let mut seen = Seen::default();
     seeds().for_each(|seed| seen.add(check(first + seed, logged, 400)));
     println!("{} runs of 400 steps: {seen:?}", seeds().count());
-    assert!(seen.restarts > 0);
+    assert!(seen.restarts > 0 && seen.item_hits > 0, "{seen:?}");
     // A few seeds may be of one shape.
     if seeds().count() >= 12 {
         assert!(seen.value_bytes_copied > 0 && seen.tiered_bytes_merged > 0, "{seen:?}");
@@ -454,6 +468,7 @@ fn planted_bugs_are_found() {
     let planted = [
         ("a deleted key comes back", EngineFaults { dropped_tombstone: true, ..none }),
         ("a pointer into a file that is gone", EngineFaults { dangling_pointers: true, ..none }),
+        ("an item that is no longer true", EngineFaults { stale_items: true, ..none }),
     ];
     for (name, faults) in planted {
         let found = (0..30).find(|seed| {

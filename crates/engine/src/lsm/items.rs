@@ -1,0 +1,539 @@
+//! The item cache: short values by key, above the block cache, so that a hot value of a hundred bytes neither holds a block of four KiB nor has
+//! to be searched for in one. It holds what the *tables* say of a key, and only if that is a live value; reads of now ask it after the memtables
+//! and before the tables. Reads of a snapshot and scans pass it by.
+//!
+//! # Why it never answers with what is no longer true
+//!
+//! Writers pay nothing for it: a newer version in a memtable shadows the entry. An entry is wrong only once that memtable no longer does, when its
+//! flush is installed. So a flush calls [`ItemCache::forget`] before it installs: first the *epoch* rises, then every key of the memtable is
+//! removed. A reader that fills the cache read the epoch before it loaded its state. It inserts the entry *unsettled*, reads the epoch again, and
+//! settles the entry if nothing changed. Only settled entries are served.
+//!
+//! A read that finds an entry with value `v` began after version `w` of the key was published, or `v` is newer than that and was current while
+//! the read ran, which is as good. Say `w` is the newest that the read must see and `v` is older. Then `w` is not in a memtable of the read's
+//! state, which was asked first, so it came into the tables before that state was loaded, and before that the epoch rose and the key was removed.
+//! The entry is still there, so it was inserted after the removal, and its filler's second look at the epoch saw the raised one. It settled the
+//! entry, so its first look saw the raised one too, and it loaded its state after that: `w` was published, and either in a memtable of that state
+//! or in its tables. The filler would have found `w`. (The order of insertion and removal is that of the lock over the part of the cache that
+//! they share.) It does not matter that a read may have loaded its state long before: an entry that is newer than its sequence number became
+//! current after the read began.
+//!
+//! An ingest puts newer data into the tables with no memtable to shadow what it replaces until it is published. [`ItemCache::close`] empties the
+//! cache and makes the epoch odd until the ingest is published: nobody settles anything meanwhile. Compactions change nothing that a read sees (a
+//! [`super::CompactionFilter`] may drop a value, but readers must not rely on it), so they need nothing.
+//!
+//! # What comes in, and how much
+//!
+//! A key that was found in the tables leaves a fingerprint in a small table, where the next four with the same slot push it out; only a key that
+//! finds its own comes in, and once the cache is full, when it costs another item its place, only one that finds two. So uniform and scanning
+//! loads hardly ever insert. The cache has at most a quarter of the block cache's bytes and takes
+//! them from it step by step as it fills.
+
+use super::bloom;
+use super::cache::{BlockCache, FixedState, STRIPES, stripe};
+use super::core::Published;
+use super::key::MAX_SEQ;
+use super::memtable::{Found, MemIter, Memtable};
+use super::options::EngineFaults;
+use crate::sync::atomic::AtomicBool as Flag;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use quick_cache::{OptionsBuilder, Weighter, sync::Cache, sync::DefaultLifecycle};
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// The longest item, key and value together, bytes: a value of 1 KiB with its key. What is longer gains little over its block.
+pub(crate) const MAX_ITEM_BYTES: usize = 1280;
+/// Memory that an item costs beside key and value: its two allocations, its place in the cache, its share of the places that the cache keeps for
+/// what it evicted; bytes.
+const ITEM_OVERHEAD: usize = 160;
+/// Share of the block cache's bytes that items may take.
+const SHARE: u64 = 4;
+/// Steps in which they take it.
+const STEPS: u64 = 16;
+/// The smallest step, bytes.
+const MIN_STEP: u64 = 64 << 10;
+/// Bytes that an item and what belongs to it take, about.
+const USUAL_ITEM: u64 = 256;
+/// Items that there is one fingerprint for.
+const ITEMS_PER_FINGERPRINT: u64 = 2;
+/// Fingerprints in a slot.
+const LANES: usize = 4;
+const MIN_SLOTS: u64 = 4;
+const MAX_SLOTS: u64 = 1 << 18;
+/// Every so many insertions the cache looks whether it needs another step.
+const INSERTIONS_PER_LOOK: u64 = 8;
+
+/// An item. Key and value lie in one allocation of their own, so that no block is held by it.
+struct Item {
+    bytes: Box<[u8]>,
+    key_len: usize,
+    /// Nothing that would make it wrong happened while it was filled: it may be served.
+    settled: Flag,
+}
+
+impl Item {
+    fn new(key: &[u8], value: &[u8]) -> Self {
+        let mut bytes = Vec::with_capacity(key.len() + value.len());
+        bytes.extend_from_slice(key);
+        bytes.extend_from_slice(value);
+        Self { bytes: bytes.into(), key_len: key.len(), settled: Flag::new(false) }
+    }
+
+    #[inline]
+    fn key(&self) -> &[u8] {
+        &self.bytes[..self.key_len]
+    }
+
+    #[inline]
+    fn value(&self) -> &[u8] {
+        &self.bytes[self.key_len..]
+    }
+}
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<u64, Arc<Item>> for ByBytes {
+    fn weight(&self, _: &u64, item: &Arc<Item>) -> u64 {
+        (item.bytes.len() + ITEM_OVERHEAD) as u64
+    }
+}
+
+type Items = Cache<u64, Arc<Item>, ByBytes, FixedState, DefaultLifecycle<u64, Arc<Item>>>;
+
+/// What a reader noted before it loaded its state.
+#[derive(Clone, Copy)]
+pub(crate) struct Epoch(u64);
+
+impl Epoch {
+    /// An ingest is being published.
+    fn is_closed(self) -> bool {
+        self.0 % 2 == 1
+    }
+}
+
+/// How large the cache may be and is, bytes, fingerprints not counted.
+struct Size {
+    limit: u64,
+    room: u64,
+}
+
+#[derive(Default)]
+#[repr(align(128))]
+struct Counters {
+    hits: AtomicU64,
+    misses: AtomicU64,
+}
+
+/// See the module's comment.
+pub(crate) struct ItemCache {
+    /// By [`bloom::key_hash`]. Of two keys with the same hash the later one is there. `None`: there is no cache.
+    items: Option<Items>,
+    /// Rises by two with each flush, and by one before and after an ingest.
+    epoch: Published,
+    /// Something was inserted once: an unused cache costs a read nothing else.
+    used: AtomicBool,
+    /// Who comes in now puts somebody out.
+    full: AtomicBool,
+    /// Slots of four, the last that was left lowest.
+    fingerprints: Box<[AtomicU64]>,
+    blocks: Arc<BlockCache>,
+    step: u64,
+    size: Mutex<Size>,
+    insertions: Published,
+    faults: EngineFaults,
+    counters: [Counters; STRIPES],
+}
+
+/// While it lives nobody fills the cache.
+pub(crate) struct Closed<'a>(&'a ItemCache);
+
+impl Drop for Closed<'_> {
+    fn drop(&mut self) {
+        self.0.epoch.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl ItemCache {
+    /// A cache that shares the `capacity` bytes of `blocks`; 0 caches nothing.
+    pub(crate) fn new(blocks: Arc<BlockCache>, capacity: usize, faults: EngineFaults) -> Self {
+        let share = capacity as u64 / SHARE;
+        let step = (share / STEPS).max(MIN_STEP.min(share));
+        let items = (step > 0).then(|| {
+            let options = OptionsBuilder::new()
+                .weight_capacity(step)
+                .estimated_items_capacity((step / USUAL_ITEM) as usize + 16)
+                .shards(if capacity >= 8 << 20 { 16 } else { 1 })
+                .build()
+                .expect("the three required options are set");
+            Cache::with_options(options, ByBytes, FixedState, DefaultLifecycle::default())
+        });
+        let fingerprints = match items {
+            Some(_) => {
+                (share / USUAL_ITEM / ITEMS_PER_FINGERPRINT / LANES as u64).clamp(MIN_SLOTS, MAX_SLOTS)
+            }
+            None => 0,
+        };
+        let cache = Self {
+            items,
+            epoch: Published::new(0),
+            used: AtomicBool::new(false),
+            full: AtomicBool::new(false),
+            fingerprints: (0..fingerprints).map(|_| AtomicU64::new(0)).collect(),
+            blocks,
+            step,
+            size: Mutex::new(Size { limit: 0, room: 0 }),
+            insertions: Published::new(0),
+            faults,
+            counters: Default::default(),
+        };
+        cache.set_capacity(capacity);
+        cache
+    }
+
+    /// To be read before the state that [`ItemCache::offer`] has its value from.
+    #[inline]
+    pub(crate) fn epoch(&self) -> Epoch {
+        Epoch(self.epoch.load(Ordering::SeqCst))
+    }
+
+    /// The value that the tables have for `key`, if it is here. `hash` is [`bloom::key_hash`] of the key. Only for a read of now that has looked
+    /// through the memtables of its state.
+    #[inline]
+    pub(crate) fn get(&self, key: &[u8], hash: u64) -> Option<Bytes> {
+        if !self.used.load(Ordering::Relaxed) {
+            return None;
+        }
+        let found = self.items.as_ref()?.get(&hash);
+        let found = found.filter(|item| item.key() == key && item.settled.load(Ordering::Acquire));
+        // As in the block cache: a count may be lost where two threads share a stripe.
+        let counters = &self.counters[stripe()];
+        let counter = if found.is_some() { &counters.hits } else { &counters.misses };
+        counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        // Copied, not shared: what is evicted is free then, whoever still reads it.
+        found.map(|item| Bytes::copy_from_slice(item.value()))
+    }
+
+    /// Takes in what the tables of a state that was loaded after `before` say about `key`, if it is short and the key was asked for lately.
+    #[inline]
+    pub(crate) fn offer(&self, key: &[u8], hash: u64, value: &[u8], before: Epoch) {
+        if key.len() + value.len() <= MAX_ITEM_BYTES && self.was_asked_for(hash) {
+            self.insert(key, hash, value, before);
+        }
+    }
+
+    /// Whether the key left its fingerprint lately, twice if it is to put another out; else it leaves one now.
+    #[inline]
+    fn was_asked_for(&self, hash: u64) -> bool {
+        // The upper bits choose the slot; the lower ones are the fingerprint. Without a cache there are no slots.
+        let at = (u128::from(hash) * self.fingerprints.len() as u128) >> 64;
+        let Some(slot) = self.fingerprints.get(at as usize) else { return false };
+        let (prints, print) = (slot.load(Ordering::Relaxed), hash as u16);
+        let found = (0..LANES).filter(|lane| (prints >> (16 * lane)) as u16 == print).count();
+        if found > usize::from(self.full.load(Ordering::Relaxed)) {
+            return true;
+        }
+        slot.store(prints << 16 | u64::from(print), Ordering::Relaxed);
+        false
+    }
+
+    #[cold]
+    fn insert(&self, key: &[u8], hash: u64, value: &[u8], before: Epoch) {
+        let Some(items) = &self.items else { return };
+        if before.is_closed() {
+            return;
+        }
+        if self.insertions.fetch_add(1, Ordering::Relaxed).is_multiple_of(INSERTIONS_PER_LOOK) {
+            self.grow(items);
+        }
+        let item = Arc::new(Item::new(key, value));
+        items.insert(hash, item.clone());
+        if self.faults.unsettled_items || self.epoch.load(Ordering::SeqCst) == before.0 {
+            item.settled.store(true, Ordering::Release);
+        } else {
+            items.remove(&hash);
+        }
+    }
+
+    /// Before a version is installed that holds what `mem`, which nobody writes to any more, held until then.
+    pub(crate) fn forget(&self, mem: &Arc<Memtable>) {
+        let Some(items) = &self.items else { return };
+        self.epoch.fetch_add(2, Ordering::SeqCst);
+        if items.is_empty() || self.faults.stale_items {
+            return;
+        }
+        if items.len() < mem.entries() / 4 {
+            // No memtable is searched while a part of the cache is locked.
+            let all = RefCell::new(Vec::new());
+            items.retain(|hash, item| {
+                all.borrow_mut().push((*hash, item.clone()));
+                true
+            });
+            for (hash, item) in all.into_inner() {
+                if mem.get(item.key(), MAX_SEQ) != Found::Missing {
+                    items.remove(&hash);
+                }
+            }
+        } else {
+            let dels = mem.range_dels();
+            if !dels.is_empty() {
+                items.retain(|_, item| dels.find(item.key()).is_none());
+            }
+            let mut keys = MemIter::new(mem.clone(), Some(MAX_SEQ), false);
+            keys.seek(&[]);
+            while keys.valid() {
+                items.remove(&bloom::key_hash(keys.key()));
+                keys.step();
+            }
+        }
+        self.shrink(items);
+    }
+
+    /// Empties the cache and keeps it empty until the guard goes: from before tables with data that was in no memtable are installed until that
+    /// data is published. One at a time.
+    pub(crate) fn close(&self) -> Closed<'_> {
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+        if let Some(items) = &self.items {
+            items.clear();
+        }
+        Closed(self)
+    }
+
+    /// Changes the capacity that is shared with the block cache. What is beyond the items' share goes at once.
+    pub(crate) fn set_capacity(&self, bytes: usize) {
+        let Some(items) = &self.items else { return };
+        let mut size = self.size.lock();
+        size.limit = (bytes as u64 / SHARE).saturating_sub(self.fixed_bytes());
+        if size.room > size.limit {
+            let limit = size.limit;
+            self.resize(items, &mut size, limit);
+        }
+    }
+
+    /// Takes another step from the block cache if the items need it.
+    fn grow(&self, items: &Items) {
+        let mut size = self.size.lock();
+        let weight = items.weight();
+        // Parts of the cache are full before the whole is.
+        if size.room == 0 || weight > size.room / 4 * 3 {
+            let room = size.room + self.step;
+            self.resize(items, &mut size, room);
+        }
+        self.full.store(weight > size.limit / 4 * 3, Ordering::Relaxed);
+    }
+
+    /// Gives back what the items no longer need by far.
+    fn shrink(&self, items: &Items) {
+        let mut size = self.size.lock();
+        let weight = items.weight();
+        self.full.store(weight > size.limit / 4 * 3, Ordering::Relaxed);
+        if weight < size.room / 2 {
+            let room = (weight + weight / 2).next_multiple_of(self.step).max(self.step);
+            if room < size.room {
+                self.resize(items, &mut size, room);
+            }
+        }
+    }
+
+    fn resize(&self, items: &Items, size: &mut Size, room: u64) {
+        let room = room.min(size.limit);
+        // Whoever has to give way does so first.
+        if room < size.room {
+            items.set_capacity(room);
+            self.blocks.set_items(room + self.fixed_bytes());
+        } else {
+            self.blocks.set_items(room + self.fixed_bytes());
+            items.set_capacity(room);
+        }
+        size.room = room;
+        self.used.store(true, Ordering::Relaxed);
+    }
+
+    /// Memory that it takes however few items it holds, bytes.
+    fn fixed_bytes(&self) -> u64 {
+        size_of_val(&*self.fingerprints) as u64
+    }
+
+    /// Hits and misses since the start, approximately. Reads are counted from the first insertion on.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        let sum = |of: fn(&Counters) -> &AtomicU64| {
+            self.counters.iter().map(|c| of(c).load(Ordering::Relaxed)).sum::<u64>()
+        };
+        (sum(|c| &c.hits), sum(|c| &c.misses))
+    }
+
+    /// Bytes held.
+    pub(crate) fn weight(&self) -> u64 {
+        self.items.as_ref().map_or(0, Cache::weight) + self.fixed_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lsm::key::{KIND_DELETE, KIND_PUT};
+    use crate::lsm::memtable::MemPool;
+
+    const MIB: usize = 1 << 20;
+
+    fn cache(capacity: usize) -> ItemCache {
+        let blocks = Arc::new(BlockCache::new(capacity, 4096));
+        ItemCache::new(blocks, capacity, EngineFaults::default())
+    }
+
+    /// As so many reads of a key would that find it in the tables.
+    fn read(cache: &ItemCache, times: usize, key: &[u8], value: &[u8]) {
+        for _ in 0..times {
+            cache.offer(key, bloom::key_hash(key), value, cache.epoch());
+        }
+    }
+
+    fn get(cache: &ItemCache, key: &[u8]) -> Option<Bytes> {
+        cache.get(key, bloom::key_hash(key))
+    }
+
+    #[test]
+    fn a_short_value_comes_in_when_its_key_is_asked_for_again() {
+        let cache = cache(MIB);
+        cache.offer(b"key", bloom::key_hash(b"key"), b"value", cache.epoch());
+        assert_eq!(get(&cache, b"key"), None);
+        cache.offer(b"key", bloom::key_hash(b"key"), b"value", cache.epoch());
+        assert_eq!(get(&cache, b"key").as_deref(), Some(&b"value"[..]));
+        let longest = MAX_ITEM_BYTES - 4;
+        read(&cache, 2, b"long", &vec![7; longest + 1]);
+        assert_eq!(get(&cache, b"long"), None);
+        read(&cache, 2, b"long", &vec![7; longest]);
+        assert_eq!(get(&cache, b"long").map(|v| v.len()), Some(longest));
+        assert_eq!(cache.counts(), (2, 1), "the read before the first insertion is not counted");
+    }
+
+    #[test]
+    fn a_full_cache_asks_for_one_read_more() {
+        let cache = cache(MIB);
+        let key = |n: u32| n.to_be_bytes();
+        (0..600).for_each(|n| read(&cache, 2, &key(n), &[1; 300]));
+        assert!(cache.weight() > MIB as u64 / 16 * 3);
+        for n in 1000..1050 {
+            read(&cache, 2, &key(n), &[2; 300]);
+            assert_eq!(get(&cache, &key(n)), None, "{n}");
+            read(&cache, 1, &key(n), &[2; 300]);
+            assert!(get(&cache, &key(n)).is_some(), "{n}");
+        }
+    }
+
+    #[test]
+    fn two_keys_with_one_hash_are_told_apart() {
+        let cache = cache(MIB);
+        for _ in 0..2 {
+            cache.offer(b"one", 7, b"1", cache.epoch());
+        }
+        assert_eq!(cache.get(b"one", 7).as_deref(), Some(&b"1"[..]));
+        assert_eq!(cache.get(b"two", 7), None);
+        cache.offer(b"two", 7, b"2", cache.epoch());
+        assert_eq!(cache.get(b"two", 7).as_deref(), Some(&b"2"[..]));
+        assert_eq!(cache.get(b"one", 7), None, "the later one is there");
+        // The boundary between key and value counts.
+        cache.offer(b"ab", 7, b"c", cache.epoch());
+        assert_eq!(cache.get(b"a", 7), None);
+        assert_eq!(cache.get(b"abc", 7), None);
+    }
+
+    #[test]
+    fn what_was_read_before_a_flush_or_an_ingest_is_not_served() {
+        let cache = cache(MIB);
+        let mem = Arc::new(Memtable::new(0, MemPool::new(0)));
+        mem.insert(b"a", 1, KIND_PUT, b"new");
+        let before = cache.epoch();
+        cache.forget(&mem);
+        for _ in 0..3 {
+            cache.offer(b"b", bloom::key_hash(b"b"), b"old", before);
+        }
+        assert_eq!(get(&cache, b"b"), None);
+        let before = cache.epoch();
+        let closed = cache.close();
+        for epoch in [before, cache.epoch()] {
+            cache.offer(b"b", bloom::key_hash(b"b"), b"old", epoch);
+            assert_eq!(get(&cache, b"b"), None);
+        }
+        let during = cache.epoch();
+        drop(closed);
+        for epoch in [before, during] {
+            cache.offer(b"b", bloom::key_hash(b"b"), b"old", epoch);
+            assert_eq!(get(&cache, b"b"), None);
+        }
+        cache.offer(b"b", bloom::key_hash(b"b"), b"now", cache.epoch());
+        assert_eq!(get(&cache, b"b").as_deref(), Some(&b"now"[..]));
+        drop(cache.close());
+        assert_eq!(get(&cache, b"b"), None, "an ingest empties it");
+    }
+
+    #[test]
+    fn a_flush_removes_what_its_memtable_says_something_about() {
+        // With few items they are looked up in the memtable, with many the memtable's keys are looked up in the cache.
+        for others in [0u64, 1000] {
+            let cache = cache(MIB);
+            let keys: Vec<String> = (0..100).map(|n| format!("key{n:03}")).collect();
+            keys[..20].iter().for_each(|k| read(&cache, 2, k.as_bytes(), b"old"));
+            let mem = Arc::new(Memtable::new(0, MemPool::new(0)));
+            mem.insert(b"key003", 1, KIND_PUT, b"new");
+            mem.insert(b"key003", 2, KIND_PUT, b"newer");
+            mem.insert(b"key005", 3, KIND_DELETE, b"");
+            mem.delete_range(b"key010", b"key012", 4);
+            for n in 0..others {
+                mem.insert(format!("other{n}").as_bytes(), 5 + n, KIND_PUT, b"");
+            }
+            cache.forget(&mem);
+            for (n, key) in keys[..20].iter().enumerate() {
+                assert_eq!(get(&cache, key.as_bytes()).is_none(), [3, 5, 10, 11].contains(&n), "{key}");
+            }
+        }
+    }
+
+    #[test]
+    fn items_take_at_most_a_quarter_step_by_step_and_give_it_back() {
+        const CAPACITY: usize = 16 * MIB;
+        let blocks = Arc::new(BlockCache::new(CAPACITY, 4096));
+        let cache = ItemCache::new(blocks.clone(), CAPACITY, EngineFaults::default());
+        assert_eq!(blocks.room(), CAPACITY as u64, "an unused one takes nothing");
+        let key = |n: u64| n.to_be_bytes();
+        let mut last = CAPACITY as u64;
+        for n in 0..60_000 {
+            read(&cache, 3, &key(n), &[1; 100]);
+            let room = blocks.room();
+            assert!(room <= last && cache.weight() + room <= CAPACITY as u64, "after {n}");
+            last = room;
+        }
+        assert!(cache.weight() > CAPACITY as u64 / 5, "{}", cache.weight());
+        assert!(last >= CAPACITY as u64 / 4 * 3, "{last}");
+        cache.set_capacity(CAPACITY / 2);
+        assert!(cache.weight() <= CAPACITY as u64 / 8);
+        let mem = Arc::new(Memtable::new(0, MemPool::new(0)));
+        (0..60_000).for_each(|n| mem.insert(&key(n), n + 1, KIND_PUT, b""));
+        cache.forget(&mem);
+        assert!(blocks.room() > CAPACITY as u64 / 100 * 97, "{}", blocks.room());
+    }
+
+    #[test]
+    fn keys_that_are_not_asked_for_soon_do_not_come_in() {
+        let cache = cache(16 * MIB);
+        for _ in 0..3 {
+            for n in 0..200_000u64 {
+                let key = n.to_be_bytes();
+                cache.offer(&key, bloom::key_hash(&key), b"value", cache.epoch());
+            }
+        }
+        let inserted = cache.insertions.load(Ordering::Relaxed);
+        assert!(inserted < 100, "{inserted} of 600 000");
+    }
+
+    #[test]
+    fn without_a_block_cache_there_is_none() {
+        let cache = cache(0);
+        read(&cache, 2, b"key", b"value");
+        assert_eq!((get(&cache, b"key"), cache.weight(), cache.counts()), (None, 0, (0, 0)));
+        cache.forget(&Arc::new(Memtable::new(0, MemPool::new(0))));
+        drop(cache.close());
+    }
+}
