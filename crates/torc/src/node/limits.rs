@@ -19,21 +19,29 @@ pub fn raise_files() -> usize {
 /// Memory from here on is asked of the system for itself and returned to it when freed.
 #[cfg(target_env = "gnu")]
 const OWN_MAPPING_BYTES: i32 = 256 << 10;
-
-/// Keeps large buffers out of the allocator's heaps. glibc raises the size from which it does so each time a larger buffer is freed; a burst
-/// of large requests would then leave heaps full of holes that are never returned.
+/// Heaps that all threads share. What one thread frees into its heap no other can use while theirs have room: with the eight for each processor that
+/// glibc would make, a node took a quarter more than its `--memory` (docs/operations/engine.md).
 #[cfg(target_env = "gnu")]
-pub fn return_large_buffers() {
-    /// `M_MMAP_THRESHOLD` of `malloc.h`.
+const HEAPS: i32 = 2;
+
+/// Has the allocator keep to few heaps, and large buffers out of them. glibc raises the size from which it does so each time a larger buffer is
+/// freed; a burst of large requests would then leave heaps full of holes that are never returned. Before other threads are started.
+#[cfg(target_env = "gnu")]
+pub fn tame_allocator() {
+    /// `M_MMAP_THRESHOLD` and `M_ARENA_MAX` of `malloc.h`.
     const MMAP_THRESHOLD: i32 = -3;
+    const ARENA_MAX: i32 = -8;
     unsafe extern "C" {
         safe fn mallopt(parameter: i32, value: i32) -> i32;
     }
-    if mallopt(MMAP_THRESHOLD, OWN_MAPPING_BYTES) == 0 {
-        tracing::debug!("the allocator keeps its own threshold");
+    let set_by_hand = std::env::var_os("MALLOC_ARENA_MAX").is_some();
+    for (parameter, value) in [(MMAP_THRESHOLD, OWN_MAPPING_BYTES), (ARENA_MAX, HEAPS)] {
+        if !(parameter == ARENA_MAX && set_by_hand) && mallopt(parameter, value) == 0 {
+            tracing::debug!(parameter, "the allocator keeps its own setting");
+        }
     }
 }
 
-/// Other allocators have no such habit.
+/// Other allocators have no such habits.
 #[cfg(not(target_env = "gnu"))]
-pub fn return_large_buffers() {}
+pub fn tame_allocator() {}

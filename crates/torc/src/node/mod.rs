@@ -58,6 +58,7 @@ pub struct StartArgs {
 /// # Errors
 /// Says what to do when the folder or a port can't be had, and what was wrong when the node had to stop by itself.
 pub fn run(args: StartArgs) -> anyhow::Result<()> {
+    limits::tame_allocator();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     runtime.enable_all().thread_name("torc");
     if args.threads > 0 {
@@ -69,7 +70,6 @@ pub fn run(args: StartArgs) -> anyhow::Result<()> {
 
 async fn serve_node(args: StartArgs) -> anyhow::Result<()> {
     let clock = SystemClock::start();
-    limits::return_large_buffers();
     check_exposure(&args)?;
     let client_listener = bind(args.listen, "--listen").await?;
     let cluster_listener = bind(args.cluster, "--cluster").await?;
