@@ -24,10 +24,14 @@
 //!
 //! # What comes in, and how much
 //!
-//! A key that was found in the tables leaves a fingerprint in a small table, where the next four with the same slot push it out; only a key that
-//! finds its own comes in, and once the cache is full, when it costs another item its place, only one that finds two. So uniform and scanning
-//! loads hardly ever insert. The cache has at most a quarter of the block cache's bytes and takes
-//! them from it step by step as it fills.
+//! Fingerprints in a small array of slots count what is found in the tables, by a vote: a key raises the count of its slot if the slot is its own,
+//! else it lowers it, and takes the slot over once nothing is left. A key comes in with its third vote. So uniform and scanning loads hardly ever insert,
+//! even where all of the data is in the block cache; that matters, because an item that is not in the processor's cache either is found no
+//! faster than in its block. The cache has at most a quarter of the block cache's bytes and takes them from it step by step as it fills.
+//!
+//! A read that finds nothing here must pay next to nothing: what came in leaves a shorter fingerprint in the same slot, and only a key that finds
+//! its own there searches the cache, with its locks. An item whose fingerprint was pushed out by eight later ones is not found any more until it comes in
+//! again.
 
 use super::bloom;
 use super::cache::{BlockCache, FixedState, STRIPES, stripe};
@@ -41,7 +45,7 @@ use parking_lot::Mutex;
 use quick_cache::{OptionsBuilder, Weighter, sync::Cache, sync::DefaultLifecycle};
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 
 /// The longest item, key and value together, bytes: a value of 1 KiB with its key. What is longer gains little over its block.
 pub(crate) const MAX_ITEM_BYTES: usize = 1280;
@@ -54,14 +58,19 @@ const SHARE: u64 = 4;
 const STEPS: u64 = 16;
 /// The smallest step, bytes.
 const MIN_STEP: u64 = 64 << 10;
-/// Bytes that an item and what belongs to it take, about.
+/// Bytes that an item takes, about.
 const USUAL_ITEM: u64 = 256;
-/// Items that there is one fingerprint for.
-const ITEMS_PER_FINGERPRINT: u64 = 2;
-/// Fingerprints in a slot.
-const LANES: usize = 4;
-const MIN_SLOTS: u64 = 4;
-const MAX_SLOTS: u64 = 1 << 18;
+/// Items that there is a slot for.
+const ITEMS_PER_SLOT: u64 = 4;
+/// Most slots.
+const MAX_SLOTS: u64 = 1 << 20;
+/// Low bits of a vote: the count. The others are the fingerprint.
+const COUNT: u16 = 7;
+/// What a key's own vote adds; a vote for another takes one away. So of two keys that are asked for in turns one wins, and then, as the first
+/// votes no more, the other.
+const OWN: u16 = 2;
+/// The count at which the next vote lets the key in: after two of its own.
+const ENOUGH: u16 = 2 * OWN;
 /// Every so many insertions the cache looks whether it needs another step.
 const INSERTIONS_PER_LOOK: u64 = 8;
 
@@ -103,6 +112,56 @@ impl Weighter<u64, Arc<Item>> for ByBytes {
 
 type Items = Cache<u64, Arc<Item>, ByBytes, FixedState, DefaultLifecycle<u64, Arc<Item>>>;
 
+/// What is known of the keys of one slot, approximately: what threads that meet note here may be lost.
+#[derive(Default)]
+#[repr(align(16))]
+struct Slot {
+    /// Fingerprints of eight bits of what came in, the last lowest; 0 is none.
+    inside: AtomicU64,
+    /// Fingerprint of the key that has the slot, and the count.
+    vote: AtomicU16,
+}
+
+impl Slot {
+    /// Votes for a key; whether it comes in.
+    #[inline]
+    fn vote(&self, hash: u64) -> bool {
+        let (vote, print) = (self.vote.load(Ordering::Relaxed), hash as u16 & !COUNT);
+        let count = vote & COUNT;
+        let other = vote & !COUNT != print;
+        let vote = match count {
+            0 if other => print | OWN,
+            _ if other => vote - 1,
+            _ => print | (count + OWN).min(COUNT),
+        };
+        self.vote.store(vote, Ordering::Relaxed);
+        !other && count >= ENOUGH
+    }
+
+    /// False if the key did not come in, or so many did since that its fingerprint is gone.
+    #[inline]
+    fn may_hold(&self, hash: u64) -> bool {
+        const ONES: u64 = u64::MAX / 0xff;
+        // Bytes that are the key's are zero; whether there are any.
+        let others = self.inside.load(Ordering::Relaxed) ^ (ONES * short_print(hash));
+        others.wrapping_sub(ONES) & !others & (ONES << 7) != 0
+    }
+
+    /// Leaves the fingerprint of a key that came in.
+    fn note(&self, hash: u64) {
+        if !self.may_hold(hash) {
+            let inside = self.inside.load(Ordering::Relaxed);
+            self.inside.store(inside << 8 | short_print(hash), Ordering::Relaxed);
+        }
+    }
+}
+
+#[inline]
+fn short_print(hash: u64) -> u64 {
+    // Bits that the vote's fingerprint does not have; the upper ones chose the slot.
+    (hash >> 16 & 0xff).max(1)
+}
+
 /// What a reader noted before it loaded its state.
 #[derive(Clone, Copy)]
 pub(crate) struct Epoch(u64);
@@ -114,7 +173,7 @@ impl Epoch {
     }
 }
 
-/// How large the cache may be and is, bytes, fingerprints not counted.
+/// How large the cache may be and is, bytes, slots not counted.
 struct Size {
     limit: u64,
     room: u64,
@@ -135,10 +194,7 @@ pub(crate) struct ItemCache {
     epoch: Published,
     /// Something was inserted once: an unused cache costs a read nothing else.
     used: AtomicBool,
-    /// Who comes in now puts somebody out.
-    full: AtomicBool,
-    /// Slots of four, the last that was left lowest.
-    fingerprints: Box<[AtomicU64]>,
+    slots: Box<[Slot]>,
     blocks: Arc<BlockCache>,
     step: u64,
     size: Mutex<Size>,
@@ -170,18 +226,15 @@ impl ItemCache {
                 .expect("the three required options are set");
             Cache::with_options(options, ByBytes, FixedState, DefaultLifecycle::default())
         });
-        let fingerprints = match items {
-            Some(_) => {
-                (share / USUAL_ITEM / ITEMS_PER_FINGERPRINT / LANES as u64).clamp(MIN_SLOTS, MAX_SLOTS)
-            }
+        let slots = match items {
+            Some(_) => (share / USUAL_ITEM / ITEMS_PER_SLOT).clamp(1, MAX_SLOTS),
             None => 0,
         };
         let cache = Self {
             items,
             epoch: Published::new(0),
             used: AtomicBool::new(false),
-            full: AtomicBool::new(false),
-            fingerprints: (0..fingerprints).map(|_| AtomicU64::new(0)).collect(),
+            slots: (0..slots).map(|_| Slot::default()).collect(),
             blocks,
             step,
             size: Mutex::new(Size { limit: 0, room: 0 }),
@@ -206,7 +259,10 @@ impl ItemCache {
         if !self.used.load(Ordering::Relaxed) {
             return None;
         }
-        let found = self.items.as_ref()?.get(&hash);
+        let found = match self.slot(hash)?.may_hold(hash) {
+            true => self.items.as_ref()?.get(&hash),
+            false => None,
+        };
         let found = found.filter(|item| item.key() == key && item.settled.load(Ordering::Acquire));
         // As in the block cache: a count may be lost where two threads share a stripe.
         let counters = &self.counters[stripe()];
@@ -219,24 +275,15 @@ impl ItemCache {
     /// Takes in what the tables of a state that was loaded after `before` say about `key`, if it is short and the key was asked for lately.
     #[inline]
     pub(crate) fn offer(&self, key: &[u8], hash: u64, value: &[u8], before: Epoch) {
-        if key.len() + value.len() <= MAX_ITEM_BYTES && self.was_asked_for(hash) {
+        if key.len() + value.len() <= MAX_ITEM_BYTES && self.slot(hash).is_some_and(|slot| slot.vote(hash)) {
             self.insert(key, hash, value, before);
         }
     }
 
-    /// Whether the key left its fingerprint lately, twice if it is to put another out; else it leaves one now.
+    /// The slot of a key. Without a cache there is none.
     #[inline]
-    fn was_asked_for(&self, hash: u64) -> bool {
-        // The upper bits choose the slot; the lower ones are the fingerprint. Without a cache there are no slots.
-        let at = (u128::from(hash) * self.fingerprints.len() as u128) >> 64;
-        let Some(slot) = self.fingerprints.get(at as usize) else { return false };
-        let (prints, print) = (slot.load(Ordering::Relaxed), hash as u16);
-        let found = (0..LANES).filter(|lane| (prints >> (16 * lane)) as u16 == print).count();
-        if found > usize::from(self.full.load(Ordering::Relaxed)) {
-            return true;
-        }
-        slot.store(prints << 16 | u64::from(print), Ordering::Relaxed);
-        false
+    fn slot(&self, hash: u64) -> Option<&Slot> {
+        self.slots.get(((u128::from(hash) * self.slots.len() as u128) >> 64) as usize)
     }
 
     #[cold]
@@ -252,6 +299,7 @@ impl ItemCache {
         items.insert(hash, item.clone());
         if self.faults.unsettled_items || self.epoch.load(Ordering::SeqCst) == before.0 {
             item.settled.store(true, Ordering::Release);
+            self.slot(hash).into_iter().for_each(|slot| slot.note(hash));
         } else {
             items.remove(&hash);
         }
@@ -315,20 +363,17 @@ impl ItemCache {
     /// Takes another step from the block cache if the items need it.
     fn grow(&self, items: &Items) {
         let mut size = self.size.lock();
-        let weight = items.weight();
         // Parts of the cache are full before the whole is.
-        if size.room == 0 || weight > size.room / 4 * 3 {
+        if size.room == 0 || items.weight() > size.room / 4 * 3 {
             let room = size.room + self.step;
             self.resize(items, &mut size, room);
         }
-        self.full.store(weight > size.limit / 4 * 3, Ordering::Relaxed);
     }
 
     /// Gives back what the items no longer need by far.
     fn shrink(&self, items: &Items) {
         let mut size = self.size.lock();
         let weight = items.weight();
-        self.full.store(weight > size.limit / 4 * 3, Ordering::Relaxed);
         if weight < size.room / 2 {
             let room = (weight + weight / 2).next_multiple_of(self.step).max(self.step);
             if room < size.room {
@@ -353,7 +398,7 @@ impl ItemCache {
 
     /// Memory that it takes however few items it holds, bytes.
     fn fixed_bytes(&self) -> u64 {
-        size_of_val(&*self.fingerprints) as u64
+        size_of_val(&*self.slots) as u64
     }
 
     /// Hits and misses since the start, approximately. Reads are counted from the first insertion on.
@@ -395,38 +440,51 @@ mod tests {
     }
 
     #[test]
-    fn a_short_value_comes_in_when_its_key_is_asked_for_again() {
+    fn a_short_value_comes_in_when_its_key_is_asked_for_the_third_time() {
         let cache = cache(MIB);
-        cache.offer(b"key", bloom::key_hash(b"key"), b"value", cache.epoch());
+        read(&cache, 2, b"key", b"value");
         assert_eq!(get(&cache, b"key"), None);
-        cache.offer(b"key", bloom::key_hash(b"key"), b"value", cache.epoch());
+        read(&cache, 1, b"key", b"value");
         assert_eq!(get(&cache, b"key").as_deref(), Some(&b"value"[..]));
-        let longest = MAX_ITEM_BYTES - 4;
-        read(&cache, 2, b"long", &vec![7; longest + 1]);
-        assert_eq!(get(&cache, b"long"), None);
-        read(&cache, 2, b"long", &vec![7; longest]);
-        assert_eq!(get(&cache, b"long").map(|v| v.len()), Some(longest));
+        let longest = MAX_ITEM_BYTES - 6;
+        read(&cache, 5, b"longer", &vec![7; longest + 1]);
+        assert_eq!(get(&cache, b"longer"), None);
+        read(&cache, 3, b"longer", &vec![7; longest]);
+        assert_eq!(get(&cache, b"longer").map(|v| v.len()), Some(longest));
         assert_eq!(cache.counts(), (2, 1), "the read before the first insertion is not counted");
     }
 
     #[test]
-    fn a_full_cache_asks_for_one_read_more() {
-        let cache = cache(MIB);
-        let key = |n: u32| n.to_be_bytes();
-        (0..600).for_each(|n| read(&cache, 2, &key(n), &[1; 300]));
-        assert!(cache.weight() > MIB as u64 / 16 * 3);
-        for n in 1000..1050 {
-            read(&cache, 2, &key(n), &[2; 300]);
-            assert_eq!(get(&cache, &key(n)), None, "{n}");
-            read(&cache, 1, &key(n), &[2; 300]);
-            assert!(get(&cache, &key(n)).is_some(), "{n}");
+    fn votes_against_count() {
+        let slot = Slot::default();
+        // The low bits are the count's.
+        let (a, b) = (8, 16);
+        let votes = |hashes: &[u64]| hashes.iter().map(|h| slot.vote(*h)).collect::<Vec<_>>();
+        assert_eq!(votes(&[a, a, a, a]), [false, false, true, true]);
+        assert_eq!(votes(&[b; 9]), [false; 9], "seven take all votes away");
+        assert_eq!(votes(&[b, b]), [true, true]);
+        let won = |hash: u64| (0..20).take_while(|_| !slot.vote(hash) & !slot.vote(24)).count();
+        assert!(won(a) < 20, "in turns one wins");
+    }
+
+    #[test]
+    fn a_slot_knows_the_last_eight() {
+        let slot = Slot::default();
+        let hash = |n: u64| n << 16;
+        assert!((1..256).all(|n| !slot.may_hold(hash(n))));
+        for n in 1..256 {
+            slot.note(hash(n));
+            slot.note(hash(n));
+            for other in 1..256 {
+                assert_eq!(slot.may_hold(hash(other)), other <= n && other + 8 > n, "{other} after {n}");
+            }
         }
     }
 
     #[test]
     fn two_keys_with_one_hash_are_told_apart() {
         let cache = cache(MIB);
-        for _ in 0..2 {
+        for _ in 0..3 {
             cache.offer(b"one", 7, b"1", cache.epoch());
         }
         assert_eq!(cache.get(b"one", 7).as_deref(), Some(&b"1"[..]));
@@ -447,7 +505,7 @@ mod tests {
         mem.insert(b"a", 1, KIND_PUT, b"new");
         let before = cache.epoch();
         cache.forget(&mem);
-        for _ in 0..3 {
+        for _ in 0..4 {
             cache.offer(b"b", bloom::key_hash(b"b"), b"old", before);
         }
         assert_eq!(get(&cache, b"b"), None);
@@ -475,7 +533,7 @@ mod tests {
         for others in [0u64, 1000] {
             let cache = cache(MIB);
             let keys: Vec<String> = (0..100).map(|n| format!("key{n:03}")).collect();
-            keys[..20].iter().for_each(|k| read(&cache, 2, k.as_bytes(), b"old"));
+            keys[..20].iter().for_each(|k| read(&cache, 3, k.as_bytes(), b"old"));
             let mem = Arc::new(Memtable::new(0, MemPool::new(0)));
             mem.insert(b"key003", 1, KIND_PUT, b"new");
             mem.insert(b"key003", 2, KIND_PUT, b"newer");
@@ -531,7 +589,7 @@ mod tests {
     #[test]
     fn without_a_block_cache_there_is_none() {
         let cache = cache(0);
-        read(&cache, 2, b"key", b"value");
+        read(&cache, 3, b"key", b"value");
         assert_eq!((get(&cache, b"key"), cache.weight(), cache.counts()), (None, 0, (0, 0)));
         cache.forget(&Arc::new(Memtable::new(0, MemPool::new(0))));
         drop(cache.close());

@@ -187,8 +187,8 @@ fn items(faults: EngineFaults, readers: usize, last: u64, ingest: bool) {
     let engine = open(&env, Options { cache_bytes: 64 << 10, faults, ..tiny() }).expect("open");
     engine.apply(&batch(1)).expect("write");
     engine.flush().expect("flush");
-    // Leaves traces: from the next read on they come in.
-    keys().for_each(|key| assert_eq!(number(engine.get(&key).expect("get")), 1));
+    // Their votes: from the next read on they come in.
+    keys().chain(keys()).for_each(|key| assert_eq!(number(engine.get(&key).expect("get")), 1));
     let done = Arc::new(Published::new(1));
     let readers: Vec<_> = (0..readers)
         .map(|_| {
