@@ -5,7 +5,7 @@
 //! `cargo test -p torc-engine --features shuttle --lib interleavings`; `TORC_SHUTTLE_ROUNDS=N` for more orders of each. Orders of memory
 //! accesses weaker than sequential are not explored.
 
-use super::{DIR, open, tiny};
+use super::{DIR, open, outgrow, tiny};
 use crate::env::{Env, SimEnv};
 use crate::log::{Log, LogFaults, LogOptions, Record};
 use crate::lsm::core::Published;
@@ -184,7 +184,8 @@ fn items(faults: EngineFaults, readers: usize, last: u64, ingest: bool) {
         b
     };
     let env = SimEnv::new(5);
-    let engine = open(&env, Options { cache_bytes: 64 << 10, faults, ..tiny() }).expect("open");
+    let engine = open(&env, Options { cache_bytes: 16 << 10, faults, ..tiny() }).expect("open");
+    outgrow(&engine, 16 << 10);
     engine.apply(&batch(1)).expect("write");
     engine.flush().expect("flush");
     // Their votes: from the next read on they come in.

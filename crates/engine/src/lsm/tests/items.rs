@@ -1,6 +1,6 @@
 //! The item cache as a reader of the engine meets it: it answers, and never with what is no longer true.
 
-use super::{apart, open, tiny};
+use super::{apart, open, outgrow, tiny};
 use crate::env::SimEnv;
 use crate::lsm::{Background, Engine, Options, WriteBatch};
 use std::sync::Arc;
@@ -36,6 +36,7 @@ fn a_cached_item_is_never_stale() {
     let env = SimEnv::new(0);
     // The values that the ingest brings are apart from the tree, short as they are.
     let mut engine = open(&env, apart(40)).unwrap();
+    outgrow(&engine, apart(40).cache_bytes);
     let old = b"old".to_vec();
     let reset = |engine: &Engine| {
         change(engine, |b| b.put(HOT, &old));
@@ -100,6 +101,7 @@ fn a_cached_item_is_never_stale() {
 fn only_short_values_that_are_there_come_in() {
     let env = SimEnv::new(0);
     let engine = open(&env, Options { cache_bytes: 256 << 10, ..tiny() }).unwrap();
+    outgrow(&engine, 256 << 10);
     change(&engine, |b| {
         b.put(b"short", &[1; 1024]);
         b.put(b"long", &[2; 1400]);
@@ -119,9 +121,21 @@ fn only_short_values_that_are_there_come_in() {
     assert_eq!((m.item_hits, m.item_misses), (3, 0));
     assert!(m.item_bytes > empty.item_bytes + 1024);
     // A scan and a snapshot neither ask nor fill.
-    assert_eq!(engine.scan(b"", b"", false, None).count(), 2);
+    assert_eq!(engine.scan(b"", b"~", false, None).count(), 2);
     engine.get_at(b"short", &engine.snapshot()).unwrap();
     assert_eq!(engine.metrics().item_hits, 3);
+}
+
+/// While everything fits into the block cache there is no item cache.
+#[test]
+fn nothing_comes_in_while_the_tables_fit_into_the_block_cache() {
+    let engine = open(&SimEnv::new(0), Options { cache_bytes: 256 << 10, ..tiny() }).unwrap();
+    change(&engine, |b| b.put(HOT, b"value"));
+    engine.flush().unwrap();
+    (0..20).for_each(|_| assert_eq!(read(&engine).as_deref(), Some(&b"value"[..])));
+    assert_eq!(engine.metrics().item_hits, 0);
+    outgrow(&engine, 256 << 10);
+    assert_eq!(warm(&engine).as_deref(), Some(&b"value"[..]));
 }
 
 /// A hot key holds no block: with a block cache that other reads go through, it is read from the disk no more.
@@ -155,12 +169,13 @@ fn hot_numbers_only_rise_under_load() {
     let options = Options {
         background: Background::Threads,
         memtable_bytes: 2 << 10,
-        cache_bytes: 256 << 10,
+        cache_bytes: 16 << 10,
         level_base_bytes: 32 << 10,
         segment_bytes: 1 << 20,
         ..tiny()
     };
     let engine = open(&env, options).unwrap();
+    outgrow(&engine, 16 << 10);
     let written: Arc<[AtomicU64; KEYS]> = Arc::default();
     std::thread::scope(|s| {
         for _ in 0..2 {

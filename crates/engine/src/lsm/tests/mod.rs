@@ -14,7 +14,7 @@ mod tiered;
 mod values;
 
 use crate::env::SimEnv;
-use crate::lsm::{Background, Engine, Options};
+use crate::lsm::{Background, Engine, Options, WriteBatch};
 use crate::{Env, Result};
 use std::path::Path;
 use std::sync::Arc;
@@ -43,4 +43,14 @@ pub(crate) fn apart(separate_bytes: usize) -> Options {
 pub(crate) fn open(env: &SimEnv, options: Options) -> Result<Engine> {
     let env: Arc<dyn Env> = Arc::new(env.clone());
     Engine::open(env, Path::new(DIR), options)
+}
+
+/// Makes the tables larger than a cache of `cache_bytes`, with keys from `~` on: only then are items cached and blocks packed.
+pub(crate) fn outgrow(engine: &Engine, cache_bytes: usize) {
+    let mut batch = WriteBatch::new();
+    for n in 0..=cache_bytes / 1000 {
+        batch.put(format!("~{n:01000}").as_bytes(), b"");
+    }
+    engine.apply(&batch).unwrap();
+    engine.flush().unwrap();
 }
