@@ -244,6 +244,7 @@ impl ItemCache {
             counters: Default::default(),
         };
         cache.set_capacity(capacity);
+        cache.blocks.set_items(cache.fixed_bytes());
         cache
     }
 
@@ -560,7 +561,9 @@ mod tests {
         let blocks = Arc::new(BlockCache::new(CAPACITY, 4096));
         blocks.set_data_bytes(u64::MAX);
         let cache = ItemCache::new(blocks.clone(), CAPACITY, EngineFaults::default());
-        assert_eq!(blocks.room(), CAPACITY as u64, "an unused one takes nothing");
+        let slots = cache.weight();
+        assert_eq!(blocks.room(), CAPACITY as u64 - slots, "an unused one takes only its slots");
+        assert!(slots <= CAPACITY as u64 / 200);
         let key = |n: u64| n.to_be_bytes();
         let mut last = CAPACITY as u64;
         for n in 0..60_000 {
