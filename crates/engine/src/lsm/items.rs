@@ -45,8 +45,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use quick_cache::{OptionsBuilder, Weighter, sync::Cache, sync::DefaultLifecycle};
 use std::cell::RefCell;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// The longest item, key and value together, bytes: a value of 1 KiB with its key. What is longer gains little over its block.
 pub(crate) const MAX_ITEM_BYTES: usize = 1280;
@@ -195,7 +195,9 @@ pub(crate) struct ItemCache {
     epoch: Published,
     /// Something was inserted once: an unused cache costs a read nothing else.
     used: AtomicBool,
-    slots: Box<[Slot]>,
+    /// Made when the first key is asked for that may come in: an engine with little data does without.
+    slots: OnceLock<Box<[Slot]>>,
+    slot_count: usize,
     blocks: Arc<BlockCache>,
     step: u64,
     size: Mutex<Size>,
@@ -227,15 +229,16 @@ impl ItemCache {
                 .expect("the three required options are set");
             Cache::with_options(options, ByBytes, FixedState, DefaultLifecycle::default())
         });
-        let slots = match items {
-            Some(_) => (share / USUAL_ITEM / ITEMS_PER_SLOT).clamp(1, MAX_SLOTS),
+        let slot_count = match items {
+            Some(_) => (share / USUAL_ITEM / ITEMS_PER_SLOT).clamp(1, MAX_SLOTS) as usize,
             None => 0,
         };
         let cache = Self {
             items,
             epoch: Published::new(0),
             used: AtomicBool::new(false),
-            slots: (0..slots).map(|_| Slot::default()).collect(),
+            slots: OnceLock::new(),
+            slot_count,
             blocks,
             step,
             size: Mutex::new(Size { limit: 0, room: 0 }),
@@ -279,16 +282,28 @@ impl ItemCache {
     pub(crate) fn offer(&self, key: &[u8], hash: u64, value: &[u8], before: Epoch) {
         if self.blocks.is_tight()
             && key.len() + value.len() <= MAX_ITEM_BYTES
-            && self.slot(hash).is_some_and(|slot| slot.vote(hash))
+            && self.slot_or_make(hash).is_some_and(|slot| slot.vote(hash))
         {
             self.insert(key, hash, value, before);
         }
     }
 
-    /// The slot of a key. Without a cache there is none.
+    /// The slot of a key, if there are slots yet.
     #[inline]
     fn slot(&self, hash: u64) -> Option<&Slot> {
-        self.slots.get(((u128::from(hash) * self.slots.len() as u128) >> 64) as usize)
+        self.slots.get()?.get(self.slot_number(hash))
+    }
+
+    /// The slot of a key. Without a cache there is none.
+    #[inline]
+    fn slot_or_make(&self, hash: u64) -> Option<&Slot> {
+        let make = || (0..self.slot_count).map(|_| Slot::default()).collect();
+        self.slots.get_or_init(make).get(self.slot_number(hash))
+    }
+
+    #[inline]
+    fn slot_number(&self, hash: u64) -> usize {
+        ((u128::from(hash) * self.slot_count as u128) >> 64) as usize
     }
 
     #[cold]
@@ -403,7 +418,7 @@ impl ItemCache {
 
     /// Memory that it takes however few items it holds, bytes.
     fn fixed_bytes(&self) -> u64 {
-        size_of_val(&*self.slots) as u64
+        (self.slot_count * size_of::<Slot>()) as u64
     }
 
     /// Hits and misses since the start, approximately. Reads are counted from the first insertion on.
