@@ -4,7 +4,7 @@ use super::block::{Block, BlockGet, BlockView, Malformed};
 use super::builder::TableSummary;
 use super::format::{FOOTER, Footer, Handle, open_block};
 use super::index::IndexPartition;
-use super::packed::{Opened, PackedBlock, with_block};
+use super::packed::{Opened, with_block};
 use crate::env::{File, OpenMode};
 use crate::lsm::bloom;
 use crate::lsm::cache::{BlockCache, Cached};
@@ -33,8 +33,40 @@ struct Buffers {
     raw: Vec<u8>,
 }
 
-thread_local! {
-    static BUFFERS: RefCell<Buffers> = RefCell::default();
+/// Hands the thread's buffers to `then`.
+fn with_buffers<T>(then: impl FnOnce(&mut Buffers) -> T) -> T {
+    thread_local! {
+        static BUFFERS: RefCell<Buffers> = RefCell::default();
+    }
+    BUFFERS.with_borrow_mut(|buffers| {
+        let done = then(buffers);
+        // One large value should not stay with the thread for good.
+        for buffer in [&mut buffers.sealed, &mut buffers.raw] {
+            if buffer.len() > KEPT_BUFFER {
+                *buffer = Vec::new();
+            }
+        }
+        done
+    })
+}
+
+/// What was made of a block that was read or unpacked.
+enum Loaded<T> {
+    /// The block, unpacked in the cache from now on.
+    Whole(Block),
+    /// Something else; the cache has the block packed.
+    Made(T),
+}
+
+impl<T> Loaded<T> {
+    /// `None` if the contents are malformed.
+    fn of(raw: &[u8], stays_packed: bool, make: impl FnOnce(&[u8]) -> Option<T>) -> Option<Self> {
+        if stays_packed {
+            make(raw).map(Loaded::Made)
+        } else {
+            Block::parse_for_lookup(raw).map(Loaded::Whole)
+        }
+    }
 }
 
 /// As [`BlockGet`], with the value.
@@ -315,15 +347,14 @@ impl Table {
     /// Searches a data block, through the cache.
     #[inline(always)]
     fn search(&self, handle: Handle, key: &[u8], tag: u64) -> Result<Answer> {
-        match self.cache.get(self.number, handle.offset) {
-            Some(Cached::Data(block)) => self.search_block(&block, handle, key, tag),
-            Some(Cached::Packed(packed)) => self.search_packed(&packed, handle, key, tag),
-            _ => self.search_uncached(handle, key, tag),
-        }
-    }
-
-    #[inline(always)]
-    fn search_block(&self, block: &Block, handle: Handle, key: &[u8], tag: u64) -> Result<Answer> {
+        let from_raw = |raw: &[u8]| search_raw(raw, key, tag);
+        let block = match self.cache.get(self.number, handle.offset) {
+            Some(Cached::Data(block)) => block,
+            other => match self.load(other, handle, from_raw)? {
+                Loaded::Made(answer) => return Ok(answer),
+                Loaded::Whole(block) => block,
+            },
+        };
         Ok(match block.get(key, tag).map_err(|e| self.malformed(e, handle))? {
             BlockGet::Found(t, value) => Answer::Found(t, block.value(value)),
             BlockGet::Absent => Answer::Absent,
@@ -331,107 +362,53 @@ impl Table {
         })
     }
 
-    #[cold]
-    fn search_uncached(&self, handle: Handle, key: &[u8], tag: u64) -> Result<Answer> {
-        let tight = self.cache.is_tight();
-        let read = self.read_with(handle, |opened| match tight.then(|| opened.to_packed()).flatten() {
-            Some(packed) => (Some(packed), search_raw(opened.raw, key, tag), None),
-            None => (None, None, Block::parse_for_lookup(opened.raw)),
-        })?;
-        match read {
-            (Some(packed), answer, _) => {
-                self.cache.insert(self.number, handle.offset, Cached::Packed(Arc::new(packed)));
-                answer.ok_or_else(|| self.malformed(Malformed, handle))
-            }
-            (None, _, block) => {
-                let block = self.cached(handle, block)?;
-                self.search_block(&block, handle, key, tag)
-            }
-        }
-    }
-
-    #[cold]
-    fn search_packed(&self, packed: &PackedBlock, handle: Handle, key: &[u8], tag: u64) -> Result<Answer> {
-        if packed.ask() >= HOT {
-            let block = self.unpack_for_good(packed, handle)?;
-            return self.search_block(&block, handle, key, tag);
-        }
-        let answer = BUFFERS.with_borrow_mut(|buffers| {
-            packed.with(&mut buffers.raw, handle, &self.path, |raw| search_raw(raw, key, tag))
-        })?;
-        answer.ok_or_else(|| self.malformed(Malformed, handle))
-    }
-
     /// A data block, through the cache.
     #[inline]
     pub(super) fn data_block(&self, handle: Handle) -> Result<Block> {
         match self.cache.get(self.number, handle.offset) {
             Some(Cached::Data(block)) => Ok(block),
-            Some(Cached::Packed(packed)) => self.unpack_block(&packed, handle),
-            _ => self.load_data_block(handle),
+            other => match self.load(other, handle, |raw| Block::parse(Bytes::copy_from_slice(raw)))? {
+                Loaded::Made(block) | Loaded::Whole(block) => Ok(block),
+            },
         }
     }
 
+    /// A data block that is not in the cache unpacked: as a whole if it is from now on, else what `make` makes of its contents (`None`: they are
+    /// malformed).
     #[cold]
-    fn load_data_block(&self, handle: Handle) -> Result<Block> {
-        let tight = self.cache.is_tight();
-        let read = |opened: Opened<'_>| match tight.then(|| opened.to_packed()).flatten() {
-            Some(packed) => (Some(packed), Block::parse(Bytes::copy_from_slice(opened.raw))),
-            None => (None, Block::parse_for_lookup(opened.raw)),
-        };
-        let (packed, block) = self.read_with(handle, read)?;
-        match packed {
-            Some(packed) => {
-                let block = block.ok_or_else(|| self.malformed(Malformed, handle))?;
-                self.cache.insert(self.number, handle.offset, Cached::Packed(Arc::new(packed)));
-                Ok(block)
+    fn load<T>(
+        &self,
+        cached: Option<Cached>,
+        handle: Handle,
+        make: impl FnOnce(&[u8]) -> Option<T>,
+    ) -> Result<Loaded<T>> {
+        let (packed, loaded) = with_buffers(|Buffers { sealed, raw }| {
+            if let Some(Cached::Packed(packed)) = cached {
+                let hot = packed.ask() >= HOT;
+                let loaded = packed.with(raw, handle, &self.path, |raw| Loaded::of(raw, !hot, make))?;
+                return Ok((None, loaded));
             }
-            None => self.cached(handle, block),
-        }
-    }
-
-    #[cold]
-    fn unpack_block(&self, packed: &PackedBlock, handle: Handle) -> Result<Block> {
-        if packed.ask() >= HOT {
-            return self.unpack_for_good(packed, handle);
-        }
-        let mut raw = Vec::new();
-        packed.with(&mut raw, handle, &self.path, |_| ())?;
-        Block::parse(Bytes::from(raw)).ok_or_else(|| self.malformed(Malformed, handle))
-    }
-
-    /// Replaces a packed block in the cache.
-    fn unpack_for_good(&self, packed: &PackedBlock, handle: Handle) -> Result<Block> {
-        let block = BUFFERS.with_borrow_mut(|buffers| {
-            packed.with(&mut buffers.raw, handle, &self.path, Block::parse_for_lookup)
-        })?;
-        self.cached(handle, block)
-    }
-
-    /// Puts a block that was read into the cache.
-    fn cached(&self, handle: Handle, block: Option<Block>) -> Result<Block> {
-        let block = block.ok_or_else(|| self.malformed(Malformed, handle))?;
-        self.cache.insert(self.number, handle.offset, Cached::Data(block.clone()));
-        Ok(block)
-    }
-
-    /// Reads and unpacks a block in buffers that the thread keeps, and hands it to `then`.
-    fn read_with<T>(&self, handle: Handle, then: impl FnOnce(Opened<'_>) -> T) -> Result<T> {
-        let len = handle.len as usize;
-        BUFFERS.with_borrow_mut(|Buffers { sealed, raw }| {
+            let len = handle.len as usize;
             if sealed.len() < len {
                 sealed.resize(len, 0);
             }
             self.file.read_at(handle.offset, &mut sealed[..len])?;
-            let done = with_block(&sealed[..len], raw, self.footer.table_id, handle, &self.path, then);
-            // One large value should not stay with the thread for good.
-            for buffer in [sealed, raw] {
-                if buffer.len() > KEPT_BUFFER {
-                    *buffer = Vec::new();
-                }
-            }
-            done
-        })
+            let sealed = &sealed[..len];
+            with_block(sealed, raw, self.footer.table_id, handle, &self.path, |opened: Opened<'_>| {
+                let packed = self.cache.is_tight().then(|| opened.to_packed()).flatten();
+                let loaded = Loaded::of(opened.raw, packed.is_some(), make);
+                (packed, loaded)
+            })
+        })?;
+        let loaded = loaded.ok_or_else(|| self.malformed(Malformed, handle))?;
+        let entry = match (&loaded, packed) {
+            (Loaded::Whole(block), _) => Some(Cached::Data(block.clone())),
+            (Loaded::Made(_), packed) => packed.map(|packed| Cached::Packed(Arc::new(packed))),
+        };
+        if let Some(entry) = entry {
+            self.cache.insert(self.number, handle.offset, entry);
+        }
+        Ok(loaded)
     }
 
     fn read_uncached(&self, handle: Handle) -> Result<Bytes> {
