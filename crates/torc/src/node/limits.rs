@@ -20,7 +20,7 @@ pub fn raise_files() -> usize {
 #[cfg(target_env = "gnu")]
 const OWN_MAPPING_BYTES: i32 = 256 << 10;
 /// Heaps that all threads share. What one thread frees into its heap no other can use while theirs have room: with the eight for each processor that
-/// glibc would make, a node took a quarter more than its `--memory` (docs/operations/engine.md).
+/// glibc would make, the engine under load took up to a quarter more than its budget (docs/operations/engine.md).
 #[cfg(target_env = "gnu")]
 const HEAPS: i32 = 2;
 

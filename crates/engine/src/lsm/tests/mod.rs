@@ -10,6 +10,7 @@ mod interleavings;
 mod items;
 mod memory;
 mod model;
+mod threads;
 mod tiered;
 mod values;
 
