@@ -16,6 +16,7 @@ mod liveness;
 pub mod meta;
 mod meta_leader;
 mod outbox;
+mod partition_map;
 mod peers_impl;
 mod replay_guard;
 mod serve;
@@ -29,17 +30,17 @@ use crate::index::Propagation;
 use crate::ports::{Class, Clock, DiskPacer, Transport};
 use crate::signal::Signal;
 use crate::tables::Tables;
-use crate::tables::route::{PartitionMap, Router};
+use crate::tables::route::Router;
 use bytes::Bytes;
 use calls::Calls;
 use durable::{Durable, LogFailed};
-use futures::future::BoxFuture;
 use gossip_task::GossipQueue;
 use identity::Identity;
 use liveness::Liveness;
 use meta::{Meta, MetaError};
 use outbox::Outbox;
 use parking_lot::Mutex;
+use partition_map::NodeMap;
 use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -53,7 +54,7 @@ use topology::TopologyCell;
 use torc_cluster::gossip::{Gossip, GossipConfig, GossipIdentity};
 use torc_cluster::topology::Topology;
 use torc_cluster::topology::{Command, Response};
-use torc_cluster::{Epoch, GroupId, NodeId, Partition, TableId};
+use torc_cluster::{Epoch, GroupId, NodeId};
 use torc_engine::Engine;
 use torc_replica::store::{Config, Limits, Observers, PlantedBugs, Store, Timing};
 use torc_wire::peer::{RedirectReason, RequestBody, ResponseBody};
@@ -495,37 +496,6 @@ impl Inner {
     fn fail(&self, reason: String) {
         self.failed.set(Some(reason));
         self.tasks.abort_all();
-    }
-}
-
-/// The node's partition map for its router.
-struct NodeMap {
-    node: std::sync::Weak<Inner>,
-}
-
-impl PartitionMap for NodeMap {
-    fn find(&self, table: TableId, token: u64) -> Option<(Partition, Epoch)> {
-        let topology = self.node.upgrade()?.topology.get();
-        topology.partition(table, token).map(|p| (Partition::clone(p), topology.epoch()))
-    }
-
-    fn by_group(&self, group: GroupId) -> Option<(Partition, Epoch)> {
-        let node = self.node.upgrade()?;
-        let topology = node.topology.get();
-        let mut partition = topology::partition_by_group(&topology, group)?;
-        if partition.replicas.is_empty() {
-            // The founding node talks to itself before there is a topology.
-            partition.replicas.push(node.identity().node);
-        }
-        Some((partition, topology.epoch()))
-    }
-
-    fn refresh(&self, at_least: Epoch) -> BoxFuture<'_, ()> {
-        Box::pin(async move {
-            if let Some(node) = self.node.upgrade() {
-                node.meta.refresh(at_least).await;
-            }
-        })
     }
 }
 
