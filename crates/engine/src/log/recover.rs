@@ -10,7 +10,7 @@ use super::format::{
 };
 use super::segment::{Context, SegmentFile, slot_of};
 use super::state::{Segment, State};
-use super::streams::{Found, Place, Streams};
+use super::streams::{Place, SegmentEntries, Streams};
 use super::{Replay, ReplayOf};
 use crate::env::{File, OpenMode};
 use crate::{Background, Error, Lsn, Result};
@@ -240,7 +240,7 @@ struct Tail<T> {
     next_lsn: Lsn,
 }
 
-type ReadOlder<T> = Option<Result<(Found, T)>>;
+type ReadOlder<T> = Option<Result<(SegmentEntries, T)>>;
 
 /// Reads the newest segment and, with threads, the older ones at the same time.
 fn read_all<T: Replay>(
@@ -311,11 +311,11 @@ fn read_older<T: Replay>(
     file: &Arc<SegmentFile>,
     end: u64,
     of: &ReplayOf<'_, T>,
-) -> Result<(Found, T)> {
+) -> Result<(SegmentEntries, T)> {
     let mut scanner = Scanner::new(context.options.faults.wrong_recycle_generation, file, header)?;
     let Some((table, _)) = scanner.batch(BLOCK)? else { return Err(damaged(file, BLOCK, "table")) };
     let (mut at, mut next_lsn) = (BLOCK + table.span(), table.first_lsn);
-    let (mut found, mut replay) = (Found::default(), (of.make)());
+    let (mut found, mut replay) = (SegmentEntries::default(), (of.make)());
     while at < end {
         let more = scanner.units(&mut at, &mut next_lsn, &mut |record, place| {
             if let RecordView::Entry { stream, index, payload } = record {

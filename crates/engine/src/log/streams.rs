@@ -205,7 +205,7 @@ impl Streams {
     }
 
     /// Tells where entries of an older segment lie, of which some may still be live. The last of several in a segment wins.
-    pub(super) fn found(&mut self, generation: u64, found: &FoundRun) {
+    pub(super) fn found(&mut self, generation: u64, found: &EntryRun) {
         let Some(held) = self.streams.get_mut(&found.stream) else { return };
         let Some(last) = (found.places.len() as u64).checked_sub(1).map(|n| found.first.saturating_add(n))
         else {
@@ -235,7 +235,7 @@ impl Streams {
 }
 
 /// Entries with consecutive indexes, as they were come upon in one segment.
-pub(super) struct FoundRun {
+pub(super) struct EntryRun {
     stream: u64,
     first: u64,
     places: Vec<Place>,
@@ -243,15 +243,15 @@ pub(super) struct FoundRun {
 
 /// The entries of one segment while it is being read.
 #[derive(Default)]
-pub(super) struct Found {
-    pub(super) runs: Vec<FoundRun>,
+pub(super) struct SegmentEntries {
+    pub(super) runs: Vec<EntryRun>,
     /// The newest run of each stream.
     newest: BTreeMap<u64, usize>,
     /// Stream and run of the last entry: mostly the next one's too.
     last: Option<(u64, usize)>,
 }
 
-impl Found {
+impl SegmentEntries {
     pub(super) fn push(&mut self, stream: u64, index: u64, place: Place) {
         let at = match self.last {
             Some((last, at)) if last == stream => Some(at),
@@ -262,7 +262,7 @@ impl Found {
                 at
             }
             _ => {
-                self.runs.push(FoundRun { stream, first: index, places: Vec::new() });
+                self.runs.push(EntryRun { stream, first: index, places: Vec::new() });
                 self.newest.insert(stream, self.runs.len() - 1);
                 self.runs.len() - 1
             }

@@ -13,7 +13,7 @@ use super::items::ItemCache;
 use super::key::{KIND_DELETE, KIND_PUT, MAX_SEQ};
 use super::manifest::Manifest;
 use super::memory::Shares;
-use super::memtable::{Found, MemPool, Memtable};
+use super::memtable::{GetOutcome, MemPool, Memtable};
 use super::picker::{PickerOptions, Running, Targets, debt_bytes, scores, targets};
 use super::snapshot::Snapshots;
 use super::table::TableLayout;
@@ -69,10 +69,10 @@ impl ReadState {
     fn recent(&self, key: &[u8], seq: u64) -> Option<Option<Bytes>> {
         for mem in self.memtables() {
             match mem.get(key, seq) {
-                Found::Value(v) => return Some(Some(v)),
-                Found::Deleted => return Some(None),
-                Found::Missing => {}
-                Found::Apart(_) => unreachable!("a memtable holds its values"),
+                GetOutcome::Value(v) => return Some(Some(v)),
+                GetOutcome::Deleted => return Some(None),
+                GetOutcome::Missing => {}
+                GetOutcome::Separated(_) => unreachable!("a memtable holds its values"),
             }
         }
         None
@@ -82,9 +82,9 @@ impl ReadState {
     #[inline]
     fn in_tables(&self, key: &[u8], hash: u64, seq: u64) -> Result<Option<Bytes>> {
         match self.version.get(key, hash, seq)? {
-            Found::Value(v) => Ok(Some(v)),
-            Found::Deleted | Found::Missing => Ok(None),
-            Found::Apart(_) => unreachable!("a version resolves its pointers"),
+            GetOutcome::Value(v) => Ok(Some(v)),
+            GetOutcome::Deleted | GetOutcome::Missing => Ok(None),
+            GetOutcome::Separated(_) => unreachable!("a version resolves its pointers"),
         }
     }
 }

@@ -116,7 +116,7 @@ impl KeyRange {
         !self.ends_before(&other.low) && !other.ends_before(&self.low)
     }
 
-    /// Grows to take in `other`.
+    /// Extends the range to include `other`.
     pub(crate) fn extend(&mut self, other: &KeyRange) {
         if other.low < self.low {
             self.low.clone_from(&other.low);

@@ -38,7 +38,7 @@ use super::bloom;
 use super::cache::{BlockCache, FixedState, STRIPES, stripe};
 use super::core::Published;
 use super::key::MAX_SEQ;
-use super::memtable::{Found, MemIter, Memtable};
+use super::memtable::{GetOutcome, MemIter, Memtable};
 use super::options::EngineFaults;
 use crate::sync::atomic::AtomicBool as Flag;
 use bytes::Bytes;
@@ -340,7 +340,7 @@ impl ItemCache {
                 true
             });
             for (hash, item) in all.into_inner() {
-                if mem.get(item.key(), MAX_SEQ) != Found::Missing {
+                if mem.get(item.key(), MAX_SEQ) != GetOutcome::Missing {
                     items.remove(&hash);
                 }
             }

@@ -1,7 +1,10 @@
-//! One budget for the engine's memory, in shares: memtables, what the log keeps for its readers, the block cache (with the filters and indexes
-//! that tables keep), and a quarter for all else. The cache gives way only if memtables outgrow their share, because readers hold on to flushed
-//! ones. Letting it have whatever memtables do not use for now was tried: the allocator cannot make memtables of the four-kilobyte holes
-//! that a shrinking cache leaves, and the process grew a fifth beyond the budget at each change of load.
+//! One budget for all memory of the engine, divided into shares: memtables, the log's cache for its readers,
+//! the block cache (with the filters and indexes that tables keep), and a quarter for everything else.
+//!
+//! The block cache shrinks only if memtables outgrow their share, which happens when readers hold on to
+//! flushed memtables. Lending unused memtable memory to the cache was tried and dropped. Memory that the
+//! cache frees is fragmented into pieces of 4 KiB, so memtables cannot reuse it, and the process grew a fifth
+//! beyond the budget at each change of load.
 //!
 //! Pure: sizes in, sizes out. [`super::core`] asks whenever the set of memtables changes.
 

@@ -18,7 +18,7 @@ pub(crate) struct Gathered {
     limit: usize,
     last_index: Option<u64>,
     payload_bytes: u64,
-    /// The first thing that was wrong; nothing is taken in after it.
+    /// The first error. Nothing is read after it.
     failed: Option<Failure>,
 }
 

@@ -2,7 +2,7 @@
 
 use super::codec::{Reader, put_varint};
 use super::files::{FileMeta, KeyRange, TableFile, TableFolder};
-use super::memtable::Found;
+use super::memtable::GetOutcome;
 use super::sorted_keys::SortedKeys;
 use super::values::{LiveValues, Pointer, ValueFile, ValueMeta, ValueRef};
 use crate::{Error, Result};
@@ -75,32 +75,32 @@ impl Default for Version {
 
 impl Version {
     /// The newest version of a key visible at `seq`. `hash` is the filter hash of the key.
-    pub(crate) fn get(&self, key: &[u8], hash: u64, seq: u64) -> Result<Found> {
+    pub(crate) fn get(&self, key: &[u8], hash: u64, seq: u64) -> Result<GetOutcome> {
         for file in &self.levels[0].files {
             if file.meta.ends_before(key) || *key < *file.meta.smallest() {
                 continue;
             }
             let found = file.table()?.get(key, hash, seq)?;
-            if found != Found::Missing {
+            if found != GetOutcome::Missing {
                 return self.whole(found, key);
             }
         }
         for level in &self.levels[1..] {
             if let Some(file) = level.find(key) {
                 let found = file.table()?.get(key, hash, seq)?;
-                if found != Found::Missing {
+                if found != GetOutcome::Missing {
                     return self.whole(found, key);
                 }
             }
         }
-        Ok(Found::Missing)
+        Ok(GetOutcome::Missing)
     }
 
     /// With the value in place of a pointer to it.
     #[inline]
-    fn whole(&self, found: Found, key: &[u8]) -> Result<Found> {
+    fn whole(&self, found: GetOutcome, key: &[u8]) -> Result<GetOutcome> {
         match found {
-            Found::Apart(pointer) => Ok(Found::Value(self.read_value(&pointer, key)?)),
+            GetOutcome::Separated(pointer) => Ok(GetOutcome::Value(self.read_value(&pointer, key)?)),
             found => Ok(found),
         }
     }

@@ -106,7 +106,7 @@ impl InFlight {
 }
 
 /// A key's newest state and its record.
-type Found = (Option<State>, Option<Bytes>);
+type NewestRecord = (Option<State>, Option<Bytes>);
 
 struct Waiter {
     ticket: Ticket,
@@ -350,7 +350,7 @@ impl<S: Store> BucketReplica<S> {
     fn put_sibling(
         &mut self,
         key: &StorageKey,
-        (state, record): Found,
+        (state, record): NewestRecord,
         op: PutOp,
         wall_ms: u64,
     ) -> Result<Stage, ReplicaError> {
@@ -397,7 +397,7 @@ impl<S: Store> BucketReplica<S> {
     fn put_last(
         &mut self,
         key: &StorageKey,
-        (state, record): Found,
+        (state, record): NewestRecord,
         op: PutOp,
         wall_ms: u64,
     ) -> Result<Stage, ReplicaError> {
@@ -442,7 +442,7 @@ impl<S: Store> BucketReplica<S> {
     }
 
     /// The newest state of a key, durable or not, and its record.
-    fn newest(&self, key: &StorageKey) -> Result<Found, ReplicaError> {
+    fn newest(&self, key: &StorageKey) -> Result<NewestRecord, ReplicaError> {
         let record = match self.in_flight.get(key) {
             Some(entry) => entry.newest().cloned(),
             None => self.store.get(key.as_bytes()).map_err(storage)?,

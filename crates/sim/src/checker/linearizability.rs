@@ -143,11 +143,11 @@ pub fn check(history: &[Operation], budget: &mut Budget<'_>) -> Verdict {
     for (key, operations) in keys {
         let search = Search::new(&operations);
         match search.run(budget) {
-            Found::Order => {}
-            Found::OutOfBudget => {
+            SearchEnd::Order => {}
+            SearchEnd::OutOfBudget => {
                 return Verdict::OutOfBudget { key: key.to_vec(), operations: operations.len() };
             }
-            Found::None(_) => return Verdict::Violation(minimise(&operations)),
+            SearchEnd::None(_) => return Verdict::Violation(minimise(&operations)),
         }
     }
     Verdict::Linearizable
@@ -178,7 +178,7 @@ fn minimise(operations: &[&Operation]) -> Counterexample {
     };
     let mut fails = |history: &[Operation]| {
         let all: Vec<&Operation> = history.iter().collect();
-        matches!(Search::new(&all).run(&mut budget), Found::None(_))
+        matches!(Search::new(&all).run(&mut budget), SearchEnd::None(_))
     };
     let (mut low, mut high) = (0, returns.len().saturating_sub(1));
     while low < high {
@@ -202,8 +202,8 @@ fn minimise(operations: &[&Operation]) -> Counterexample {
     let all: Vec<&Operation> = history.iter().collect();
     let search = Search::new(&all);
     let deepest = match search.run(&mut Budget::steps(MINIMISE_STEPS)) {
-        Found::None(deepest) => deepest,
-        Found::Order | Found::OutOfBudget => Deepest::default(),
+        SearchEnd::None(deepest) => deepest,
+        SearchEnd::Order | SearchEnd::OutOfBudget => Deepest::default(),
     };
     let value = search.values.get(deepest.value as usize).cloned().flatten();
     let key = history.first().map(|op| op.key.clone()).unwrap_or_default();
@@ -317,7 +317,8 @@ impl Step {
     }
 }
 
-enum Found {
+/// How a search for a linear order ended.
+enum SearchEnd {
     Order,
     None(Deepest),
     OutOfBudget,
@@ -405,7 +406,7 @@ impl Search {
         Search { steps, values, entries, known }
     }
 
-    fn run(&self, budget: &mut Budget<'_>) -> Found {
+    fn run(&self, budget: &mut Budget<'_>) -> SearchEnd {
         let mut list = List::new(&self.entries, self.steps.len());
         let mut taken = Taken::new(self.known, self.steps.len());
         let mut seen = Seen::default();
@@ -417,10 +418,10 @@ impl Search {
         let mut resume: Option<usize> = None;
         loop {
             if remaining == 0 {
-                return Found::Order;
+                return SearchEnd::Order;
             }
             if !budget.spend() {
-                return Found::OutOfBudget;
+                return SearchEnd::OutOfBudget;
             }
             let forced = if resume.is_none() { self.observation(&list, now.value) } else { None };
             let choice = match (forced, resume) {
@@ -443,7 +444,7 @@ impl Search {
                 deepest = Some(self.describe(&list, &stack, now.value));
             }
             loop {
-                let Some(frame) = stack.pop() else { return Found::None(deepest.unwrap_or_default()) };
+                let Some(frame) = stack.pop() else { return SearchEnd::None(deepest.unwrap_or_default()) };
                 now = frame.before;
                 taken.set(frame.step, false);
                 remaining += usize::from(self.steps[frame.step].expects.is_some());

@@ -215,7 +215,7 @@ fn shards(run: &BulkRun, last_seq: u64, pool: &Arc<MemPool>) -> ShardMap {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Found, MemIter};
+    use super::super::{GetOutcome, MemIter};
     use super::*;
     use crate::lsm::batch::WriteBatch;
     use proptest::collection::vec;
@@ -292,7 +292,7 @@ mod tests {
                     insert(&plain, seq, op);
                     insert(&bulk, seq, op);
                     if let Op::Put { key, .. } | Op::Delete { key } = op {
-                        prop_assert_ne!(bulk.get(key, seq), Found::Missing);
+                        prop_assert_ne!(bulk.get(key, seq), GetOutcome::Missing);
                         prop_assert_eq!(bulk.get(key, seq - 1), plain.get(key, seq - 1));
                     }
                 }
@@ -322,7 +322,7 @@ mod tests {
         for n in (0..60_000u64).step_by(3) {
             assert_eq!(
                 mem.get(&0x8000u64.to_be_bytes(), n + 1),
-                Found::Value(n.to_be_bytes().to_vec().into())
+                GetOutcome::Value(n.to_be_bytes().to_vec().into())
             );
         }
     }

@@ -62,11 +62,11 @@ impl ShardMap {
 
 /// What a source knows of a key as of a sequence number.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(crate) enum GetOutcome {
     /// The key has this value.
     Value(Bytes),
     /// The key has the value that this pointer leads to. Only from a table.
-    Apart(Bytes),
+    Separated(Bytes),
     /// The key was deleted.
     Deleted,
     /// Look in older sources.
@@ -134,20 +134,20 @@ impl Memtable {
 
     /// The newest version of `key` visible at `seq`, range deletes of this memtable applied.
     #[inline]
-    pub(crate) fn get(&self, key: &[u8], seq: u64) -> Found {
+    pub(crate) fn get(&self, key: &[u8], seq: u64) -> GetOutcome {
         if self.is_empty() {
-            return Found::Missing;
+            return GetOutcome::Missing;
         }
         let cover = self.cover(key, seq);
-        let none = if cover > 0 { Found::Deleted } else { Found::Missing };
+        let none = if cover > 0 { GetOutcome::Deleted } else { GetOutcome::Missing };
         self.with_shard(key, |shard| {
             let place = shard.lower_bound(key, search_tag(seq));
             match shard.entry(place) {
                 Some((k, t, value)) if k == key => {
                     if seq_of(t) < cover || kind_of(t) == super::key::KIND_DELETE {
-                        Found::Deleted
+                        GetOutcome::Deleted
                     } else {
-                        Found::Value(value.to_bytes())
+                        GetOutcome::Value(value.to_bytes())
                     }
                 }
                 _ => none,

@@ -59,8 +59,8 @@ fn check(seed: u64, writes: u64, key_space: u64, style: u8) {
         let want = visible(&model, at);
         for (k, v) in want.iter().take(500) {
             let found = match v {
-                Some(v) => Found::Value(Bytes::from(v.clone())),
-                None => Found::Deleted,
+                Some(v) => GetOutcome::Value(Bytes::from(v.clone())),
+                None => GetOutcome::Deleted,
             };
             assert_eq!(mem.get(k, at), found);
         }
@@ -117,14 +117,14 @@ fn range_deletes_hide_older_entries_only() {
     mem.insert(b"d", 2, KIND_PUT, b"kept");
     mem.delete_range(b"a", b"d", 3);
     mem.insert(b"b", 4, KIND_PUT, b"new");
-    let cases: &[(&[u8], u64, Found)] = &[
-        (b"b", 2, Found::Value(Bytes::from_static(b"old"))),
-        (b"b", 3, Found::Deleted),
-        (b"b", 4, Found::Value(Bytes::from_static(b"new"))),
-        (b"c", 2, Found::Missing),
-        (b"c", 3, Found::Deleted),
-        (b"d", 9, Found::Value(Bytes::from_static(b"kept"))),
-        (b"e", 9, Found::Missing),
+    let cases: &[(&[u8], u64, GetOutcome)] = &[
+        (b"b", 2, GetOutcome::Value(Bytes::from_static(b"old"))),
+        (b"b", 3, GetOutcome::Deleted),
+        (b"b", 4, GetOutcome::Value(Bytes::from_static(b"new"))),
+        (b"c", 2, GetOutcome::Missing),
+        (b"c", 3, GetOutcome::Deleted),
+        (b"d", 9, GetOutcome::Value(Bytes::from_static(b"kept"))),
+        (b"e", 9, GetOutcome::Missing),
     ];
     for (key, seq, want) in cases {
         assert_eq!(mem.get(key, *seq), *want, "{key:?} at {seq}");
@@ -148,7 +148,7 @@ fn readers_run_beside_a_writer() {
                         let key = (n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).to_be_bytes();
                         assert_eq!(
                             mem.get(&key, seq),
-                            Found::Value(Bytes::copy_from_slice(&n.to_le_bytes()))
+                            GetOutcome::Value(Bytes::copy_from_slice(&n.to_le_bytes()))
                         );
                         let reverse = rng.random();
                         let mut it = MemIter::new(mem.clone(), Some(seq), reverse);

@@ -10,7 +10,7 @@ use crate::lsm::bloom;
 use crate::lsm::cache::{BlockCache, Cached};
 use crate::lsm::codec::Reader;
 use crate::lsm::key::{KIND_DELETE, KIND_POINTER, kind_of, search_tag, seq_of, tag};
-use crate::lsm::memtable::Found;
+use crate::lsm::memtable::GetOutcome;
 use crate::lsm::range_del::{Fragment, RangeDels};
 use crate::lsm::sorted_keys::SortedKeys;
 use crate::{Env, Error, Result};
@@ -219,9 +219,9 @@ impl Table {
     }
 
     /// The newest version of `key` visible at `seq`, this table's range deletes applied. `hash` is [`bloom::key_hash`] of the key.
-    pub(crate) fn get(&self, key: &[u8], hash: u64, seq: u64) -> Result<Found> {
+    pub(crate) fn get(&self, key: &[u8], hash: u64, seq: u64) -> Result<GetOutcome> {
         let cover = self.range_dels.cover(key, seq);
-        let none = if cover > 0 { Found::Deleted } else { Found::Missing };
+        let none = if cover > 0 { GetOutcome::Deleted } else { GetOutcome::Missing };
         let search = if self.global_seq == 0 {
             search_tag(seq)
         } else if self.global_seq <= seq {
@@ -255,9 +255,9 @@ impl Table {
                         let t = self.override_tag(t);
                         let deleted = seq_of(t) < cover || kind_of(t) == KIND_DELETE;
                         return Ok(match kind_of(t) {
-                            _ if deleted => Found::Deleted,
-                            KIND_POINTER => Found::Apart(value),
-                            _ => Found::Value(value),
+                            _ if deleted => GetOutcome::Deleted,
+                            KIND_POINTER => GetOutcome::Separated(value),
+                            _ => GetOutcome::Value(value),
                         });
                     }
                     Answer::PastEnd if index.separator(i) == key => {}

@@ -5,7 +5,7 @@ use crate::env::{Env, SimEnv};
 use crate::lsm::bloom::key_hash;
 use crate::lsm::cache::BlockCache;
 use crate::lsm::key::{KIND_DELETE, KIND_PUT, kind_of, seq_of, tag};
-use crate::lsm::memtable::Found;
+use crate::lsm::memtable::GetOutcome;
 use crate::lsm::range_del::{RangeDelMap, RangeDels};
 use bytes::Bytes;
 use proptest::collection::vec;
@@ -113,12 +113,12 @@ proptest! {
             let newest = seen.iter().find(|e| e.0 == k && seq_of(e.1) <= seq);
             let want = match newest {
                 Some((_, t, v)) if seq_of(*t) >= cover => match kind_of(*t) {
-                    KIND_PUT => Found::Value(Bytes::from(v.clone())),
-                    _ => Found::Deleted,
+                    KIND_PUT => GetOutcome::Value(Bytes::from(v.clone())),
+                    _ => GetOutcome::Deleted,
                 },
-                _ if cover > 0 => Found::Deleted,
-                Some(_) => Found::Deleted,
-                None => Found::Missing,
+                _ if cover > 0 => GetOutcome::Deleted,
+                Some(_) => GetOutcome::Deleted,
+                None => GetOutcome::Missing,
             };
             prop_assert_eq!(table.get(&k, key_hash(&k), seq).unwrap(), want);
             let at = seen.partition_point(|e| e.0 < k);
@@ -156,7 +156,7 @@ fn every_flip_is_detected_or_harmless() {
                 for (k, t, v) in &entries {
                     match table.get(k, key_hash(k), 1000) {
                         Ok(found) => {
-                            assert_eq!(found, Found::Value(Bytes::from(v.clone())), "byte {offset}, {t}")
+                            assert_eq!(found, GetOutcome::Value(Bytes::from(v.clone())), "byte {offset}, {t}")
                         }
                         Err(e) => {
                             failed = true;

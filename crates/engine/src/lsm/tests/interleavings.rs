@@ -9,7 +9,7 @@ use super::{DIR, open, outgrow, tiny};
 use crate::env::{Env, SimEnv};
 use crate::log::{Log, LogFaults, LogOptions, Record};
 use crate::lsm::core::Published;
-use crate::lsm::memtable::{Found, MemIter, MemPool, Memtable};
+use crate::lsm::memtable::{GetOutcome, MemIter, MemPool, Memtable};
 use crate::lsm::{Background, Engine, EngineFaults, Options, WriteBatch, key};
 use crate::sync::thread;
 use std::path::Path;
@@ -113,8 +113,11 @@ fn a_memtable_is_read_right_while_its_shards_split() {
         for round in 0..6u64 {
             let seq = done.load(Ordering::Acquire);
             for n in [0, seq / 2, seq.saturating_sub(1), seq.min(149), 149] {
-                let want =
-                    if n < seq { Found::Value(n.to_be_bytes().to_vec().into()) } else { Found::Missing };
+                let want = if n < seq {
+                    GetOutcome::Value(n.to_be_bytes().to_vec().into())
+                } else {
+                    GetOutcome::Missing
+                };
                 assert_eq!(mem.get(&key(n), seq), want, "entry {n} at {seq}");
             }
             let reverse = round % 2 == 1;
