@@ -1,5 +1,8 @@
-//! What Torc does with every operation and parameter of DynamoDB's service model (API version 2012-08-10). `cargo xtask compat` writes it
-//! to `COMPAT.md`; a test holds the two together. Whoever makes an operation do more changes its line here.
+//! What Torc does with every operation and every parameter of DynamoDB's service model (API version
+//! 2012-08-10).
+//!
+//! `cargo xtask compat` writes this table to `COMPAT.md`, and a test fails if the two differ. A change that
+//! makes Torc do more for an operation also changes the operation's line here.
 
 /// What becomes of an operation or parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,11 +13,11 @@ pub enum State {
     Partly(&'static str),
     /// Checked, kept and described, without the effect.
     Kept(&'static str),
-    /// The feature is absent: the answer is that of DynamoDB where it is not enabled.
+    /// The feature is not implemented. The answer is the one that DynamoDB gives while the feature is disabled.
     NotEnabled(&'static str),
     /// Refused.
     Refused(&'static str),
-    /// Passed over.
+    /// Accepted and ignored.
     Ignored,
 }
 use State::{Ignored, Kept, NotEnabled, Partly, Refused, Served};
@@ -44,8 +47,8 @@ pub const OPERATIONS: &[Operation] = &[
         "BatchExecuteStatement",
         Refused("UnknownOperationException"),
         &[
-            ("ReturnConsumedCapacity", Refused("with the operation")),
-            ("Statements", Refused("with the operation")),
+            ("ReturnConsumedCapacity", Refused("the whole operation is refused")),
+            ("Statements", Refused("the whole operation is refused")),
         ],
     ),
     operation("BatchGetItem", Served, &[("RequestItems", Served), ("ReturnConsumedCapacity", Served)]),
@@ -174,22 +177,22 @@ pub const OPERATIONS: &[Operation] = &[
         "ExecuteStatement",
         Refused("UnknownOperationException"),
         &[
-            ("ConsistentRead", Refused("with the operation")),
-            ("Limit", Refused("with the operation")),
-            ("NextToken", Refused("with the operation")),
-            ("Parameters", Refused("with the operation")),
-            ("ReturnConsumedCapacity", Refused("with the operation")),
-            ("ReturnValuesOnConditionCheckFailure", Refused("with the operation")),
-            ("Statement", Refused("with the operation")),
+            ("ConsistentRead", Refused("the whole operation is refused")),
+            ("Limit", Refused("the whole operation is refused")),
+            ("NextToken", Refused("the whole operation is refused")),
+            ("Parameters", Refused("the whole operation is refused")),
+            ("ReturnConsumedCapacity", Refused("the whole operation is refused")),
+            ("ReturnValuesOnConditionCheckFailure", Refused("the whole operation is refused")),
+            ("Statement", Refused("the whole operation is refused")),
         ],
     ),
     operation(
         "ExecuteTransaction",
         Refused("UnknownOperationException"),
         &[
-            ("ClientRequestToken", Refused("with the operation")),
-            ("ReturnConsumedCapacity", Refused("with the operation")),
-            ("TransactStatements", Refused("with the operation")),
+            ("ClientRequestToken", Refused("the whole operation is refused")),
+            ("ReturnConsumedCapacity", Refused("the whole operation is refused")),
+            ("TransactStatements", Refused("the whole operation is refused")),
         ],
     ),
     operation(
@@ -381,18 +384,18 @@ pub const OPERATIONS: &[Operation] = &[
         "TransactGetItems",
         Refused("UnknownOperationException"),
         &[
-            ("ReturnConsumedCapacity", Refused("with the operation")),
-            ("TransactItems", Refused("with the operation")),
+            ("ReturnConsumedCapacity", Refused("the whole operation is refused")),
+            ("TransactItems", Refused("the whole operation is refused")),
         ],
     ),
     operation(
         "TransactWriteItems",
         Refused("UnknownOperationException"),
         &[
-            ("ClientRequestToken", Refused("with the operation")),
-            ("ReturnConsumedCapacity", Refused("with the operation")),
-            ("ReturnItemCollectionMetrics", Refused("with the operation")),
-            ("TransactItems", Refused("with the operation")),
+            ("ClientRequestToken", Refused("the whole operation is refused")),
+            ("ReturnConsumedCapacity", Refused("the whole operation is refused")),
+            ("ReturnItemCollectionMetrics", Refused("the whole operation is refused")),
+            ("TransactItems", Refused("the whole operation is refused")),
         ],
     ),
     operation("UntagResource", Served, &[("ResourceArn", Served), ("TagKeys", Served)]),
@@ -499,10 +502,12 @@ impl State {
         match self {
             Served => "as documented".into(),
             Partly(how) => format!("in part: {how}"),
-            Kept(how) => format!("kept, without effect: {how}"),
-            NotEnabled(answer) => format!("not there; answers as where it is not enabled: {answer}"),
+            Kept(how) => format!("stored, without effect: {how}"),
+            NotEnabled(answer) => format!(
+                "Not implemented. The answer is the one that DynamoDB gives while the feature is disabled: {answer}."
+            ),
             Refused(how) => format!("refused: {how}"),
-            Ignored => "passed over".into(),
+            Ignored => "accepted and ignored".into(),
         }
     }
 }
@@ -512,7 +517,7 @@ pub fn page() -> String {
     let count = |wanted: fn(&State) -> bool| OPERATIONS.iter().filter(|o| wanted(&o.state)).count();
     let mut out = format!(
         "# Compatibility with DynamoDB\n\nWritten by `cargo xtask compat` from `crates/model/src/compat.rs`; do not edit.\n\n{} operations in the service model: \
-         {} served, {} kept without effect, {} answered as where they are not enabled, {} refused.\n",
+         {} served, {} stored without effect, {} answered as if their feature were disabled, {} refused.\n",
         OPERATIONS.len(),
         count(|s| matches!(s, Served | Partly(_))),
         count(|s| matches!(s, Kept(_))),

@@ -156,7 +156,7 @@ pub struct PlantedBugs {
     pub forget_votes: bool,
     /// A restarted store votes at once, and promises of support do not bind votes.
     pub break_promises: bool,
-    /// A bucket replica that takes in another copy forgets the siblings that only it has.
+    /// A bucket replica that merges another copy forgets the siblings that only it has.
     pub forget_siblings: bool,
     /// A partition of an index does not look whether it has had a change already.
     pub forget_watermarks: bool,

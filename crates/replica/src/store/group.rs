@@ -195,7 +195,8 @@ impl Group {
     /// Starts the consensus core on what the log holds.
     pub(crate) fn start_core(&mut self, sh: &mut Shared) -> Result<(), torc_engine::Error> {
         let opened = GroupStorage::open(sh.engine.log(), self.id.0, &self.durable, self.applied.0)?;
-        // A membership change may be in the engine's applied position and not in the durable members: it is taken in again.
+        // A membership change may be covered by the engine's applied index but missing from the durable
+        // members: it is applied again.
         let again = opened.conf_changes.iter().find(|i| **i <= self.applied.0);
         let applied = again.map_or(self.applied.0, |i| i - 1);
         let core = RaftCore::new(sh.config.node, opened.storage, applied, &sh.config.limits, &sh.logger)

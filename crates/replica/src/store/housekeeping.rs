@@ -284,7 +284,7 @@ impl Group {
         }
     }
 
-    /// Cuts entries that every copy of the data, durable and near enough, has taken in.
+    /// Truncates log entries that every replica near enough has durably in its data.
     fn truncate_log(&mut self, sh: &mut Shared) -> Result<(), torc_engine::Error> {
         let flushed = sh.engine.flushed_epoch();
         while let Some((_, applied)) = self.flush_samples.front().filter(|(epoch, _)| flushed > *epoch) {

@@ -29,7 +29,8 @@ impl Group {
         if !answers.contains(&message.kind) || !follows || resigned {
             return;
         }
-        // Support that began after the leader was last heard may be for a new life of its process, which leads nothing and would never release
+        // The leader's process may have restarted since this replica last heard from it. Support that began
+        // later may then be for the restarted process. That process leads nothing, so it would never release
         // this replica.
         let support =
             sh.liveness.supporting(to, sh.now_ms).filter(|epoch| self.contact_epoch == Some(*epoch));

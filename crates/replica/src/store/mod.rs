@@ -79,7 +79,7 @@ struct Waiting {
     after: After,
 }
 
-/// A pass that the disk had no space for. Until it has, the store takes nothing in.
+/// A pass that failed because the disk was full. While the disk is full, the store accepts no input.
 enum Stuck {
     /// Not in the log.
     Append(Vec<Record>, Vec<(GroupId, Prepared)>),

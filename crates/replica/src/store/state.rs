@@ -31,7 +31,7 @@ const MAX_MEMBERS: usize = 100;
 /// A group's durable state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct DurableState {
-    /// The data is not whole (a snapshot is being taken in): the replica must neither vote nor serve.
+    /// The data is incomplete because a snapshot is being installed: the replica must neither vote nor serve.
     pub incomplete: bool,
     /// Raft's current term.
     pub term: u64,

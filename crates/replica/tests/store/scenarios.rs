@@ -480,7 +480,7 @@ fn a_late_answer_binds_nobody_to_a_leader_that_has_restarted_without_the_group()
     world.crash(leader);
     world.start(leader);
     world.push(leader, Input::DropGroup { group: G, ranges: Vec::new() });
-    // By now the follower's store supports the leader's new life.
+    // By now the follower's store supports the leader's restarted process.
     world.run(450);
     world.nodes[&others[0]].env.set_stalled(false);
     append_within(&mut world, G, 4_000);

@@ -49,7 +49,8 @@ pub(super) struct Page<'a> {
     fetches: bool,
     /// Whether the filter looks at what only the table has. A query's may not; a scan's may.
     filters_whole: bool,
-    /// Whether what is returned is only in the table. A filter that needs the table does not make an index give more than it holds.
+    /// Whether the result contains attributes that only the table has. If only the filter needs such
+    /// attributes, the result still contains only the index's own attributes.
     shows_whole: bool,
     /// Size of what was fetched, bytes, and what it cost, units.
     fetched: (u64, f64),

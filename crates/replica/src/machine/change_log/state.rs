@@ -113,7 +113,7 @@ impl ChangeLog {
                 batch.delete(&consumer_key(partition, id));
                 self.trim(context, partition, batch);
             }
-            // Said twice, or after it was removed.
+            // A repeated report, or a report for a consumer that was already removed: ignored.
             (Some(_), _) => {}
             (None, _) => return Err("a step that this version does not know".into()),
         }
