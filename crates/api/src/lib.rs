@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod auth;
+mod calendar;
 pub mod dynamodb;
 pub mod kv;
 pub mod request_id;

@@ -1,7 +1,6 @@
 //! The times of signatures: `YYYYMMDD'T'HHMMSS'Z'`.
 
-/// Days of any 400 years in a row.
-const DAYS_OF_400_YEARS: u64 = 146_097;
+use crate::calendar;
 
 /// Seconds since the Unix epoch; `None` for anything else, and for years before 1970.
 pub(super) fn parse(text: &str) -> Option<u64> {
@@ -15,54 +14,18 @@ pub(super) fn parse(text: &str) -> Option<u64> {
     };
     let (year, month, day) = (number(0, 4)?, number(4, 6)?, number(6, 8)?);
     let (hour, minute, second) = (number(9, 11)?, number(11, 13)?, number(13, 15)?);
-    if year < 1970
-        || !(1..=12).contains(&month)
-        || !(1..=31).contains(&day)
-        || hour > 23
-        || minute > 59
-        || second > 60
-    {
+    if hour > 23 || minute > 59 || second > 60 {
         return None;
     }
-    let days = days_before_year(year)? + days_before_month(year, month) + day - 1;
+    let days = calendar::days(year, month, day)?;
     Some(days * 86_400 + hour * 3600 + minute * 60 + second)
 }
 
 /// The text of a time.
 pub(super) fn format(at_s: u64) -> String {
     let (days, rest) = (at_s / 86_400, at_s % 86_400);
-    // The calendar repeats every 400 years: a clock that is far off costs no more than one that is right.
-    let mut year = 1970 + days / DAYS_OF_400_YEARS * 400;
-    let mut days = days % DAYS_OF_400_YEARS;
-    while days >= year_length(year) {
-        days -= year_length(year);
-        year += 1;
-    }
-    let month = (1..=12).rev().find(|month| days_before_month(year, *month) <= days).unwrap_or(1);
-    let day = days - days_before_month(year, month) + 1;
+    let (year, month, day) = calendar::date(days);
     format!("{year:04}{month:02}{day:02}T{:02}{:02}{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
-}
-
-fn is_leap(year: u64) -> bool {
-    year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
-}
-
-fn year_length(year: u64) -> u64 {
-    if is_leap(year) { 366 } else { 365 }
-}
-
-/// Days from 1970 to the first of a year.
-fn days_before_year(year: u64) -> Option<u64> {
-    let before = year.checked_sub(1)?;
-    let leaps = before / 4 - before / 100 + before / 400;
-    (before * 365 + leaps).checked_sub(719_162)
-}
-
-/// Days from the first of January to the first of a month, 1 to 12.
-fn days_before_month(year: u64, month: u64) -> u64 {
-    const BEFORE: [u64; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
-    let index = usize::try_from(month.saturating_sub(1)).unwrap_or(0).min(11);
-    BEFORE[index] + u64::from(month > 2 && is_leap(year))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::statistics::{Size, Sizes};
 use super::{Context, timestamp};
+use crate::calendar;
 use serde_json::{Map, Value, json};
 use torc_cluster::topology::TableStatus;
 use torc_coordinator::tables::TableRef;
@@ -211,23 +212,10 @@ fn projection(projection: &Projection) -> Value {
 /// The time at which a stream was enabled, as its label writes it: `2026-01-31T23:59:59.999`.
 fn stream_label(at_ms: u64) -> String {
     let (days, rest) = (at_ms / 86_400_000, at_ms % 86_400_000);
-    let (year, month, day) = civil(days);
+    let (year, month, day) = calendar::date(days);
     let (seconds, millis) = (rest / 1000, rest % 1000);
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     format!("{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}.{millis:03}")
-}
-
-/// Year, month and day of a number of days since 1970-01-01, in the Gregorian calendar. Years are counted from March, so that the
-/// leap day is the last of its year; 400 of them have 146 097 days.
-fn civil(days: u64) -> (u64, u64, u64) {
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
 /// A UUID that stays with the table for life and differs from that of any other table of any cluster.
