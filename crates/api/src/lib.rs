@@ -7,6 +7,7 @@ pub mod admin;
 pub mod auth;
 mod calendar;
 pub mod dynamodb;
+mod escape;
 pub mod kv;
 pub mod request_id;
 pub mod server;

@@ -1,8 +1,10 @@
 //! The form of a request that is signed, and where the signature stands: in the `Authorization` header or in the query.
 
 use super::{ALGORITHM, incomplete};
+use crate::escape;
 use bytes::Bytes;
 use http::{HeaderMap, Request, header};
+use percent_encoding::percent_decode_str;
 use sha2::{Digest, Sha256};
 use torc_model::{ApiError, ErrorCode};
 
@@ -125,7 +127,9 @@ impl Signed {
         let mut pairs: Vec<String> = query(request)
             .iter()
             .filter(|(name, _)| self.expires_s.is_none() || name != "X-Amz-Signature")
-            .map(|(name, value)| format!("{}={}", encode(name, false), encode(value, false)))
+            .map(|(name, value)| {
+                format!("{}={}", escape::segment(name.as_bytes()), escape::segment(value.as_bytes()))
+            })
             .collect();
         pairs.sort_unstable();
         out.push_str(&pairs.join("&"));
@@ -172,7 +176,7 @@ fn header_value(request: &Request<Bytes>, name: &str) -> String {
 
 /// The path, each segment encoded once more than it came.
 fn path(path: &str) -> String {
-    if path.is_empty() { "/".into() } else { encode(path, true) }
+    if path.is_empty() { "/".into() } else { escape::path(path.as_bytes()).to_string() }
 }
 
 /// The query's parameters, decoded.
@@ -188,37 +192,7 @@ fn query(request: &Request<Bytes>) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Percent encoding of all but unreserved characters.
-fn encode(text: &str, keep_slash: bool) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        let plain = byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) || (keep_slash && byte == b'/');
-        if plain {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
-}
-
+/// Decodes percent-escapes. A `%` that starts no escape stays as it is.
 fn decode(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        let hex = bytes.get(at + 1..at + 3).and_then(|pair| std::str::from_utf8(pair).ok());
-        let value = hex.and_then(|pair| u8::from_str_radix(pair, 16).ok());
-        match (byte, value) {
-            (b'%', Some(value)) => {
-                out.push(value);
-                at += 3;
-            }
-            _ => {
-                out.push(*byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }

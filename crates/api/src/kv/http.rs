@@ -1,8 +1,9 @@
 //! `/kv`: buckets over plain HTTP.
 
 use super::answer;
-use super::params::{Params, Resource, encode_opaque, percent_encode, resource};
+use super::params::{Params, Resource, encode_opaque, resource};
 use super::settings;
+use crate::escape;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
@@ -139,7 +140,7 @@ async fn list_keys(buckets: &dyn Buckets, bucket: String, params: &Params<'_>) -
         .keys
         .iter()
         .map(|key| {
-            let path = format!("/kv/{}/{}", percent_encode(bucket.as_bytes()), percent_encode(key));
+            let path = format!("/kv/{}/{}", escape::segment(bucket.as_bytes()), escape::segment(key));
             match std::str::from_utf8(key) {
                 Ok(text) => json!({ "key": text, "path": path }),
                 // Not text: the path is the only way to write it.

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::HeaderMap;
+use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 use std::time::Duration;
 use torc_coordinator::bucket::{BucketError, Level, limits, parse_level};
@@ -44,38 +45,14 @@ pub fn resource(path: &str) -> Result<Resource, BucketError> {
 /// # Errors
 /// A `%` without two hexadecimal digits.
 pub fn percent_decode(text: &str) -> Result<Vec<u8>, BucketError> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            out.push(byte);
-            continue;
-        }
-        let mut digit = || bytes.next().and_then(|byte| char::from(byte).to_digit(16));
-        match (digit(), digit()) {
-            (Some(high), Some(low)) => out.push((high * 16 + low) as u8),
-            _ => {
-                return Err(BucketError::invalid(
-                    "a percent sign in the path or query is not followed by two hexadecimal digits",
-                    "write a percent sign itself as %25",
-                ));
-            }
-        }
+    let escaped = |rest: &str| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+    if !text.split('%').skip(1).all(escaped) {
+        return Err(BucketError::invalid(
+            "a percent sign in the path or query is not followed by two hexadecimal digits",
+            "write a percent sign itself as %25",
+        ));
     }
-    Ok(out)
-}
-
-/// Escapes bytes for a path segment.
-pub fn percent_encode(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len());
-    for &byte in bytes {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
+    Ok(percent_decode_str(text).collect())
 }
 
 /// What may be said in the query or in a header, and where.

@@ -3,6 +3,7 @@
 use super::block_on;
 use crate::bench::connection::{Answer, Connection};
 use anyhow::{Context, Result, bail};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::io::{Read, Write};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -196,14 +197,8 @@ fn read_stdin() -> Result<Vec<u8>> {
 
 /// Percent-encodes everything but the unreserved characters of RFC 3986, so that a key may hold any byte.
 fn escape(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                char::from(byte).to_string()
-            }
-            byte => format!("%{byte:02X}"),
-        })
-        .collect()
+    const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    utf8_percent_encode(text, RESERVED).to_string()
 }
 
 #[cfg(test)]
