@@ -1,4 +1,5 @@
-//! Which code an input reached, if the build counts it (`cargo xtask fuzz --coverage`): LLVM's inline 8-bit counters, one for each edge.
+//! Which code an input reached, if the build counts it (`cargo xtask fuzz --coverage`): LLVM's inline 8-bit
+//! counters, one for each edge.
 
 use std::sync::Mutex;
 
@@ -10,7 +11,8 @@ struct Object {
     length: usize,
 }
 
-// SAFETY: the counters are statics of the program; they are read and cleared by the fuzzing thread, which alone runs instrumented code then.
+// SAFETY: the counters are statics of the program; they are read and cleared by the fuzzing thread, which
+// alone runs instrumented code then.
 unsafe impl Send for Object {}
 
 /// Called by the constructors that the instrumentation adds; never called in an ordinary build.

@@ -1,7 +1,9 @@
-//! Feeds mutated input to every parser that takes bytes from outside, and checks what must hold of whatever it accepts.
+//! Feeds mutated input to every parser that takes bytes from outside, and checks what must hold of whatever
+//! it accepts.
 //!
-//! `cargo xtask fuzz` runs it. One seed gives one series of inputs. Built by `cargo xtask fuzz --coverage`, an input that reaches code that
-//! none has reached before is kept and mutated further; otherwise inputs are mutations of the seeds alone. Libraries never use this crate.
+//! `cargo xtask fuzz` runs it. One seed gives one series of inputs. Built by `cargo xtask fuzz --coverage`,
+//! an input that reaches code that none has reached before is kept and mutated further; otherwise inputs are
+//! mutations of the seeds alone. Libraries never use this crate.
 
 // A program of its own at the edge: it reads clocks and writes findings.
 #![allow(clippy::disallowed_methods)]
@@ -25,7 +27,8 @@ use targets::Target;
 
 /// As much as a thread of the server has: what overflows here would there.
 const STACK_BYTES: usize = 2 << 20;
-/// An input that takes longer is a finding of its own: a parser must not be slow by more than its input is long.
+/// An input that takes longer is a finding of its own: a parser must not be slow by more than its input is
+/// long.
 const SLOW: Duration = Duration::from_secs(5);
 /// Most inputs kept.
 const MAX_CORPUS: usize = 20_000;

@@ -3,7 +3,8 @@
 use rand::Rng;
 use rand::rngs::SmallRng;
 
-/// Longest input made. Long ones are left to the end-to-end tests: they cost time and find what short ones find.
+/// Longest input made. Long ones are left to the end-to-end tests: they cost time and find what short ones
+/// find.
 const MAX_BYTES: usize = 4096;
 /// Bytes at which parsers decide.
 const BYTES: &[u8] = b"\0\x01\x7f\x80\xff\n\r\t \"\\'()[]{},.:;=<>+-#/%09aZeE_";

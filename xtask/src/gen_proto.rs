@@ -1,6 +1,8 @@
-//! `cargo xtask gen-proto`: the bucket service of clients, from `crates/wire/proto/kv.proto` to `crates/wire/src/kv.rs`.
+//! `cargo xtask gen-proto`: the bucket service of clients, from `crates/wire/proto/kv.proto` to
+//! `crates/wire/src/kv.rs`.
 //!
-//! Behind the feature `codegen`, so that the everyday xtask stays small. Parses with protox: no protoc is needed.
+//! Behind the feature `codegen`, so that the everyday xtask stays small. Parses with protox: no protoc is
+//! needed.
 
 use anyhow::{Context, Result, bail};
 use std::path::Path;

@@ -1,6 +1,8 @@
-//! The one door: `cargo xtask COMMAND`. Needs nothing but the toolchain; `e2e` installs what it needs beside itself.
+//! The one door: `cargo xtask COMMAND`. Needs nothing but the toolchain; `e2e` installs what it needs beside
+//! itself.
 //!
-//! Runs other programs and reports; it must never change a tracked file except in a command that says so (`compat`).
+//! Runs other programs and reports; it must never change a tracked file except in a command that says so
+//! (`compat`).
 
 // A developer's tool at the edge: it looks at files and clocks of the machine it runs on.
 #![allow(clippy::disallowed_methods)]

@@ -17,8 +17,8 @@ pub fn verify() -> Result<()> {
     dependencies()
 }
 
-/// Licences, bans and sources of every dependency, and known advisories if their database can be fetched. In CI, which
-/// installs cargo-deny, a missing cargo-deny is a failure.
+/// Licences, bans and sources of every dependency, and known advisories if their database can be fetched. In
+/// CI, which installs cargo-deny, a missing cargo-deny is a failure.
 fn dependencies() -> Result<()> {
     if !installed("cargo-deny") {
         if std::env::var_os("CI").is_some() {
@@ -61,7 +61,8 @@ pub fn sim(args: &[String]) -> Result<()> {
     step("sim", command)
 }
 
-/// Hands its arguments to the fuzzer. With `--coverage` it is built so that it sees which code an input reaches, in a folder of its own.
+/// Hands its arguments to the fuzzer. With `--coverage` it is built so that it sees which code an input
+/// reaches, in a folder of its own.
 pub fn fuzz(args: &[String]) -> Result<()> {
     const COVERAGE: &str = "--coverage";
     let mut command = cargo(["run", "--quiet", "-p", "torc-fuzz"]);

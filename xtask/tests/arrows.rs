@@ -1,4 +1,5 @@
-//! Holds the arrows of ARCHITECTURE.md: which crate of the workspace may import which, read from `cargo metadata`.
+//! Holds the arrows of ARCHITECTURE.md: which crate of the workspace may import which, read from
+//! `cargo metadata`.
 //!
 //! Dev-dependencies obey the same arrows: a test that needs a layer above belongs to that layer.
 
@@ -6,7 +7,8 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
-/// Every crate, from the bottom up, with the workspace crates that it may import. A crate may only name crates above it in this list.
+/// Every crate, from the bottom up, with the workspace crates that it may import. A crate may only name
+/// crates above it in this list.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("torc-model", &[]),
     ("torc-wire", &[]),
@@ -49,7 +51,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("xtask", &[]),
 ];
 
-/// Crates that must stay pure: nothing that opens sockets or files, or runs tasks, not even by way of another crate of ours.
+/// Crates that must stay pure: nothing that opens sockets or files, or runs tasks, not even by way of another
+/// crate of ours.
 const SANS_IO: &[&str] = &["torc-model", "torc-cluster", "torc-replica"];
 const IO_CRATES: &[&str] = &["tokio", "hyper", "hyper-util", "socket2", "rustix", "mio", "tempfile"];
 

@@ -55,8 +55,9 @@ struct Inner {
 type Rpc = BucketsClient<Channel>;
 
 impl Client {
-    /// A client that starts from these nodes (`host:port`); no connection is made yet. Each try of an operation may take `timeout`. `seed` makes this client's
-    /// operation ids its own: draw it at random, once for each client.
+    /// A client that starts from these nodes (`host:port`); no connection is made yet. Each try of an
+    /// operation may take `timeout`. `seed` makes this client's operation ids its own: draw it at random,
+    /// once for each client.
     ///
     /// # Errors
     /// An address that cannot be one, or no address at all.
@@ -202,7 +203,8 @@ impl Client {
         let answered = self.tried_by(order, request, call).await;
         let went_well = matches!(&answered, Ok((_, by)) if Some(by) == first.as_ref());
         if !went_well && ring.is_some() {
-            // An owner failed: the next operation should not go there first again if the others know better. A failure leaves the old ring.
+            // An owner failed: the next operation should not go there first again if the others know better.
+            // A failure leaves the old ring.
             let _ = self.refresh(bucket).await;
         }
         answered.map(|(answer, _)| answer)
@@ -279,8 +281,9 @@ impl Client {
         Ok(channel)
     }
 
-    /// A number that no other operation of any client has, for all practical purposes: a permutation of a counter, keyed by the seed (Steele, Lea,
-    /// Flood, "Fast splittable pseudorandom number generators", 2014).
+    /// A number that no other operation of any client has, for all practical purposes: a permutation of a
+    /// counter, keyed by the seed (Steele, Lea, Flood, "Fast splittable pseudorandom number generators",
+    /// 2014).
     fn operation_id(&self) -> u64 {
         let turn = self.inner.operations.fetch_add(1, Ordering::Relaxed);
         let mut z = self.inner.seed.wrapping_add(turn.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));

@@ -1,8 +1,9 @@
-//! A token-aware client for buckets: it knows the ring, hashes the key and goes straight to an owner, so that no node has to pass the request
-//! on. Any node can still serve any key: if the owners do not answer, others are asked.
+//! A token-aware client for buckets: it knows the ring, hashes the key and goes straight to an owner, so that
+//! no node has to pass the request on. Any node can still serve any key: if the owners do not answer, others
+//! are asked.
 //!
-//! Used by programs and by the load generator. It must never assume that its ring is current: servers pass on what does not belong
-//! to them, and the client fetches a new ring when an owner fails.
+//! Used by programs and by the load generator. It must never assume that its ring is current: servers pass on
+//! what does not belong to them, and the client fetches a new ring when an owner fails.
 
 mod client;
 mod error;

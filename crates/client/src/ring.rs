@@ -44,7 +44,8 @@ impl Ring {
         self.epoch
     }
 
-    /// Addresses to try for a key: its owners in preference order, then every other node; those held to be down last.
+    /// Addresses to try for a key: its owners in preference order, then every other node; those held to be
+    /// down last.
     pub fn route(&self, key: &[u8]) -> Vec<&str> {
         let token = self.hasher.token(key);
         let owners: &[u64] = match self.partitions.range(..=token).next_back() {

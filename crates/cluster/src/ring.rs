@@ -1,11 +1,12 @@
 //! The consistent-hash ring: which nodes should hold a partition.
 //!
-//! Every node contributes [`VIRTUAL_NODES`] points times its weight. A partition's own position is hashed onto the same circle and its
-//! natural replicas are the next distinct nodes clockwise, in distinct zones. Ranges and placement are apart (the third strategy of
-//! "Dynamo: Amazon's Highly Available Key-value Store", 2007, section 6.2): adding a node moves whole partitions and never cuts a range.
+//! Every node contributes [`VIRTUAL_NODES`] points times its weight. A partition's own position is hashed
+//! onto the same circle and its natural replicas are the next distinct nodes clockwise, in distinct zones.
+//! Ranges and placement are apart (the third strategy of "Dynamo: Amazon's Highly Available Key-value Store",
+//! 2007, section 6.2): adding a node moves whole partitions and never cuts a range.
 //!
-//! When all partitions of a table are placed at once, a node that already holds its fair share times [`LOAD_BOUND_PERCENT`] is passed
-//! over ("Consistent Hashing with Bounded Loads", Mirrokni et al., 2016).
+//! When all partitions of a table are placed at once, a node that already holds its fair share times
+//! [`LOAD_BOUND_PERCENT`] is passed over ("Consistent Hashing with Bounded Loads", Mirrokni et al., 2016).
 
 use crate::{NodeId, NodeInfo, TableId};
 use std::collections::BTreeMap;
@@ -41,7 +42,8 @@ struct Member {
 }
 
 impl Ring {
-    /// Builds the circle. The result does not depend on the order of `nodes`; of two with one id the last counts.
+    /// Builds the circle. The result does not depend on the order of `nodes`; of two with one id the last
+    /// counts.
     pub fn new<'a>(token_key: [u8; 16], nodes: impl IntoIterator<Item = &'a NodeInfo>) -> Ring {
         let by_id: BTreeMap<NodeId, &NodeInfo> = nodes.into_iter().map(|node| (node.id, node)).collect();
         let mut zones: BTreeMap<&str, usize> = BTreeMap::new();
@@ -82,8 +84,8 @@ impl Ring {
         self.zone_sizes.len()
     }
 
-    /// The position of a partition on the circle. It hangs on the table and the first token of its range: the left child of a split
-    /// keeps its parent's place, the right one gets a place of its own.
+    /// The position of a partition on the circle. It hangs on the table and the first token of its range: the
+    /// left child of a split keeps its parent's place, the right one gets a place of its own.
     pub fn partition_position(&self, table: TableId, range_start: u64) -> u64 {
         let mut bytes = [0u8; 33];
         bytes[..16].copy_from_slice(&self.token_key);
@@ -93,15 +95,17 @@ impl Ring {
         xxh3_64(&bytes)
     }
 
-    /// The next `n` distinct nodes clockwise of `position`, in preference order: in distinct zones as far as there are zones, then a second
-    /// in each zone, and so on. Fewer than `n` only when there are fewer nodes.
+    /// The next `n` distinct nodes clockwise of `position`, in preference order: in distinct zones as far as
+    /// there are zones, then a second in each zone, and so on. Fewer than `n` only when there are fewer
+    /// nodes.
     pub fn natural_replicas(&self, position: u64, n: usize) -> Vec<NodeId> {
         let mut unbounded = vec![u64::MAX; self.nodes.len()];
         self.pick(position, n, &mut unbounded, None)
     }
 
-    /// Natural replicas of all partitions of one table, given their positions in order, with the load bound: a node with its fair share
-    /// and a quarter is passed over while another can take its place in a zone as good.
+    /// Natural replicas of all partitions of one table, given their positions in order, with the load bound:
+    /// a node with its fair share and a quarter is passed over while another can take its place in a zone as
+    /// good.
     pub fn place(&self, positions: &[u64], n: usize) -> Vec<Vec<NodeId>> {
         let shares = self.fair_shares(positions.len() as u64, n);
         let mut room: Vec<u64> = shares.iter().map(|&share| load_bound(share)).collect();
@@ -114,7 +118,8 @@ impl Ring {
         self.nodes.iter().zip(shares).map(|(node, share)| (node.id, load_bound(share))).collect()
     }
 
-    /// One walk. `room` is what each node may still take; it is used up. `shares` rank the nodes when the walk finds none with room.
+    /// One walk. `room` is what each node may still take; it is used up. `shares` rank the nodes when the
+    /// walk finds none with room.
     fn pick(&self, position: u64, n: usize, room: &mut [u64], shares: Option<&[u128]>) -> Vec<NodeId> {
         let wanted = n.min(self.nodes.len());
         let mut chosen: Vec<usize> = Vec::with_capacity(wanted);
@@ -137,7 +142,8 @@ impl Ring {
                     chosen.push(index);
                 }
             }
-            // Zone distinctness goes before the load bound: the least burdened node of a zone still free steps in.
+            // Zone distinctness goes before the load bound: the least burdened node of a zone still free
+            // steps in.
             while chosen.len() < target {
                 let Some(index) = self.least_burdened(&chosen, &in_zone, zone_limit, room, shares) else {
                     break;
@@ -165,8 +171,8 @@ impl Ring {
             .max_by_key(|&index| (room[index], shares.map_or(0, |all| all[index]), std::cmp::Reverse(index)))
     }
 
-    /// Each node's fair number of replicas, fixed-point, when a table of `partitions` is spread by weight under the rules of the walk: a node
-    /// holds a partition once, a zone no more copies than it must.
+    /// Each node's fair number of replicas, fixed-point, when a table of `partitions` is spread by weight
+    /// under the rules of the walk: a node holds a partition once, a zone no more copies than it must.
     fn fair_shares(&self, partitions: u64, n: usize) -> Vec<u128> {
         let wanted = n.min(self.nodes.len());
         let mut zone_limit = 0;
@@ -211,7 +217,8 @@ fn virtual_node_token(token_key: &[u8; 16], node: NodeId, replica: u32) -> u64 {
     xxh3_64(&bytes)
 }
 
-/// A node's share when every unit of weight carries `level`; a node cannot hold more than each partition once.
+/// A node's share when every unit of weight carries `level`; a node cannot hold more than each partition
+/// once.
 fn share_at(node: &Member, level: u128, whole: u128) -> u128 {
     (u128::from(node.weight) * level).min(whole)
 }

@@ -1,4 +1,5 @@
-//! Gossip over an in-test network with delay and loss: news spreads in O(log N) rounds, the dead are found in time, nobody flaps, the returned are welcome.
+//! Gossip over an in-test network with delay and loss: news spreads in O(log N) rounds, the dead are found in
+//! time, nobody flaps, the returned are welcome.
 
 use proptest::prelude::*;
 use rand::{Rng as _, SeedableRng as _};

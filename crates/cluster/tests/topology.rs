@@ -1,4 +1,5 @@
-//! The topology as a state machine: golden scripts (command in, changes and state out) and properties under random commands.
+//! The topology as a state machine: golden scripts (command in, changes and state out) and properties under
+//! random commands.
 //!
 //! `UPDATE_GOLDEN=1` rewrites the expected parts of the scripts.
 #![allow(clippy::disallowed_methods)] // golden files are rewritten in place
@@ -400,7 +401,8 @@ proptest! {
 
     #[test]
     fn commands_survive_their_encoding(command in any_command()) {
-        // Levels and counts out of range are refused by evaluation; those that decode must be what was encoded.
+        // Levels and counts out of range are refused by evaluation; those that decode must be what was
+        // encoded.
         match Command::decode(&command.encode()) {
             Ok(back) => prop_assert_eq!(back, command),
             Err(error) => prop_assert!(false, "{command:?}: {error}"),

@@ -1,10 +1,11 @@
-//! Measures the engine alone: fill in random order, overwrite, point reads that hit and miss, short scans.
+//! Measures the engine alone: fill in random order, overwrite, point reads that hit and that miss, short
+//! scans.
 //!
-//! `cargo run --release -p torc-engine --example engine_bench -- [--keys N] [--value BYTES] [--threads N] [--cache MIB] [--dir DIR]
-//! [--seconds S]
-//! [--only fill,overwrite,sync,reopen,drop,hit,miss,scan]`
+//! `cargo run --release -p torc-engine --example engine_bench -- [--keys N] [--value BYTES] [--threads N]
+//! [--cache MIB] [--dir DIR] [--seconds S] [--only fill,overwrite,sync,reopen,drop,hit,miss,scan]`
 //!
-//! Numbers are for comparing two builds on one quiet machine in one sitting; bench/compare has the other engines.
+//! Use the numbers to compare two builds, run one after the other on the same quiet machine. `bench/compare`
+//! measures other engines.
 
 // A benchmark stands outside the simulation: it reads the real clock.
 #![allow(clippy::disallowed_methods)]
@@ -69,8 +70,8 @@ fn value(rng: &mut SmallRng, out: &mut [u8]) {
     rng.fill(&mut out[..half]);
 }
 
-/// What a thread did during one group of operations. Time that it could have run but another process had the processor says
-/// nothing of the engine; on a shared machine it would drown everything else.
+/// What a thread did during one group of operations. Time that it could have run but another process had the
+/// processor says nothing of the engine; on a shared machine it would drown everything else.
 #[derive(Clone, Copy, Default)]
 struct Pause {
     wall: Duration,
@@ -147,7 +148,8 @@ fn report(name: &str, t: &Timing) {
     );
 }
 
-/// Runs `op` on every thread until the time or the number of operations is up. Latency is taken of every 16 operations.
+/// Runs `op` on every thread until the time or the number of operations is up. Latency is taken of every 16
+/// operations.
 fn run(threads: u64, seconds: f64, limit: u64, op: impl Fn(u64, u64, &mut SmallRng) + Sync) -> Timing {
     let mut timing = Timing {
         ops: 0,
@@ -212,8 +214,8 @@ fn resident_mib() -> u64 {
     text.split_whitespace().nth(1).and_then(|f| f.parse::<u64>().ok()).unwrap_or(0) * 4 / 1024
 }
 
-/// 256 MiB of logged writes that no flush has taken, then the time to open again, three times. With `--dir` the folder stays and is
-/// filled only once, so that the opening alone can be profiled.
+/// 256 MiB of logged writes that no flush has taken, then the time to open again, three times. With `--dir`
+/// the folder stays and is filled only once, so that the opening alone can be profiled.
 fn reopen(value_bytes: usize, dir: Option<&Path>) {
     let temporary = tempfile::tempdir().expect("temporary folder");
     let path = &dir.unwrap_or(temporary.path()).join("reopen");
@@ -234,7 +236,8 @@ fn reopen(value_bytes: usize, dir: Option<&Path>) {
         engine.log().wait(lsn).expect("sync");
         engine.close().expect("close");
     }
-    // With memtables this large nothing is flushed, so that the log is as long the next time; the last has the usual size.
+    // With memtables this large nothing is flushed, so that the log is as long the next time; the last has
+    // the usual size.
     for memtable_bytes in [1 << 30, 1 << 30, 64 << 20] {
         let options = Options { memtable_bytes, ..Options::default() };
         let (start, cpu_start) = (Instant::now(), cpu());

@@ -1,9 +1,11 @@
-//! Measures the process's memory against the engine's budget, under writes, reads and scans of far more data than the budget.
+//! Measures the process's memory against the engine's budget, under writes, reads and scans of far more data
+//! than the budget.
 //!
-//! `cargo run --release -p torc-engine --example engine_memory -- [--budget-mib N] [--seconds N] [--keys N] [--value BYTES] [--dir DIR]`
+//! `cargo run --release -p torc-engine --example engine_memory -- [--budget-mib N] [--seconds N] [--keys N]
+//! [--value BYTES] [--dir DIR]`
 //!
-//! Prints, for each phase, the most that was resident, and what the engine itself accounts for at that moment. `MALLOC_ARENA_MAX` and
-//! the like act as for any program.
+//! For each phase it prints the peak resident memory and what the engine itself accounts for at that moment.
+//! Settings of the allocator, such as `MALLOC_ARENA_MAX`, apply as to any program.
 
 // A tool of the operating system's: real time, real memory.
 #![allow(clippy::disallowed_methods)]

@@ -1,11 +1,12 @@
-//! Kills a process that writes, again and again, and looks at what it left: every acknowledged batch there, no half batch, nothing
-//! back that was deleted, every checksum right.
+//! Kills a writing process again and again, and checks what it left on disk: every acknowledged batch is
+//! there, no batch is there in part, no deleted key is back, and every checksum is right.
 //!
 //! `cargo run --release -p torc-engine --example engine_torture -- [--seconds N] [--seed N] [--dir DIR]`
 //!
-//! The parent starts itself as a child, which opens the folder and writes from several threads, each in a key range of its own: batches
-//! that follow from seed, thread and number. The child reports each batch once it is durable; the parent kills it with SIGKILL at a
-//! random moment, opens the folder itself and compares with what so many batches leave.
+//! The parent starts itself as a child. The child opens the folder and writes from several threads, each in a
+//! key range of its own. The batches follow from seed, thread and batch number alone. The child reports each
+//! batch once it is durable. The parent kills the child with SIGKILL at a random moment, opens the folder
+//! itself, and compares the content with what that number of batches must leave.
 
 // A tool of the operating system's: real time, real processes.
 #![allow(clippy::disallowed_methods)]
@@ -28,8 +29,8 @@ const KEYS: u64 = 3000;
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 
 fn options(round: u64) -> Options {
-    // Small, so that flushes, compactions and recycling go on all the time; another size each round. In some rounds most values lie
-    // apart from the tree, and one thread's keys are compacted by size tiers.
+    // Small, so that flushes, compactions and recycling go on all the time; another size each round. In some
+    // rounds most values lie apart from the tree, and one thread's keys are compacted by size tiers.
     let tiered = TieredRanges::default();
     if round % 2 == 1 {
         tiered.insert(b"t2", b"t3");

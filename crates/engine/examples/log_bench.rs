@@ -113,7 +113,8 @@ fn write_loop(log: &Log, stream: u64, payload: usize, stop: &AtomicBool) -> Vec<
     latencies
 }
 
-/// One loop that appends for 64 groups a turn and goes on when told that it is durable, as a node does, two turns in flight.
+/// One loop that appends for 64 groups a turn and goes on when told that it is durable, as a node does, two
+/// turns in flight.
 fn node(env: &Arc<dyn Env>, dir: &Path, payload: usize, time: Duration) -> torc_engine::Result<()> {
     let (log, dir) = open(env, dir)?;
     let (send, receive) = std::sync::mpsc::channel();

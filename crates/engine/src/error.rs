@@ -1,4 +1,4 @@
-//! What can go wrong in the engine, and what state it leaves behind.
+//! The engine's errors. Each says what state it leaves behind.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// An engine failure. Every variant says what state was left behind.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file operation failed. Nothing was acknowledged; after a failed sync the engine refuses further writes.
+    /// A file operation failed. Nothing was acknowledged; after a failed sync the engine refuses further
+    /// writes.
     #[error("{op} of {path} failed: {source}")]
     Io {
         /// The operation that failed.

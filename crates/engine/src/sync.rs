@@ -1,9 +1,12 @@
-//! The locks, atomic numbers and threads that engine and log share state by. In a build with the feature `shuttle` they are those of
-//! the shuttle model checker, which decides at every one of them which thread goes on (`lsm/tests/interleavings.rs`); otherwise
-//! they are parking_lot's, arc-swap's and the standard library's own.
+//! The locks, atomics and threads through which the engine and the log share state.
 //!
-//! Only code whose interleavings matter comes through here: the write path and publication, memtables, snapshots, and the log's group
-//! commit. What is used under one of these locks and never waits itself does not.
+//! With the feature `shuttle` they are those of the shuttle model checker, which chooses at each of them the
+//! thread that runs next (`lsm/tests/interleavings.rs`). Otherwise they are those of parking_lot, arc-swap
+//! and the standard library.
+//!
+//! Only code whose interleavings matter uses this module: the write path and publication, memtables,
+//! snapshots, and the log's group commit. Code that runs under one of these locks and never waits itself does
+//! not need it.
 
 #[cfg(not(feature = "shuttle"))]
 mod plain {
@@ -17,7 +20,8 @@ mod plain {
         MutexGuard::unlock_fair(guard);
     }
 
-    /// Takes a lock that is held for less time than it costs to sleep and be woken: tries for a few microseconds before it sleeps.
+    /// Takes a lock that is held for less time than it costs to sleep and be woken: tries for a few
+    /// microseconds before it sleeps.
     #[inline]
     pub(crate) fn lock_brief<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
         for _ in 0..BRIEF_TRIES {
@@ -49,7 +53,8 @@ mod checked {
     use std::sync::{Arc, PoisonError, TryLockError};
     use std::time::Duration;
 
-    // As with parking_lot, a lock that a panicking thread held is simply free: what unwinds may still take it.
+    // As with parking_lot, a lock that a panicking thread held is simply free: what unwinds may still take
+    // it.
 
     /// As parking_lot's.
     #[derive(Debug, Default)]

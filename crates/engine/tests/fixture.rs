@@ -1,6 +1,8 @@
-//! A small database in the formats of Torc 0.1, large values apart among them, committed: later code must open it and read the same.
+//! Opens a small committed database in the formats of Torc 0.1, including separated large values. Later code
+//! must open it and read the same content.
 //!
-//! `TORC_WRITE_FIXTURE=1 cargo test -p torc-engine --test fixture` writes it anew; only for a change of format, with a new folder.
+//! `TORC_WRITE_FIXTURE=1 cargo test -p torc-engine --test fixture` writes it anew. Do that only when a format
+//! changes, and into a new folder.
 #![allow(clippy::disallowed_methods)] // the test copies real files
 
 use std::collections::BTreeMap;

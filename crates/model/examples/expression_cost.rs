@@ -1,4 +1,5 @@
-//! What parsing an expression costs, against what a lookup of it in a cache would: `cargo run --release -p torc-model --example expression_cost`.
+//! What parsing an expression costs, against what a lookup of it in a cache would:
+//! `cargo run --release -p torc-model --example expression_cost`.
 
 // It measures, so it reads the clock.
 #![allow(clippy::disallowed_methods)]

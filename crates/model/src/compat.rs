@@ -13,7 +13,8 @@ pub enum State {
     Partly(&'static str),
     /// Checked, kept and described, without the effect.
     Kept(&'static str),
-    /// The feature is not implemented. The answer is the one that DynamoDB gives while the feature is disabled.
+    /// The feature is not implemented. The answer is the one that DynamoDB gives while the feature is
+    /// disabled.
     NotEnabled(&'static str),
     /// Refused.
     Refused(&'static str),

@@ -1,6 +1,7 @@
 //! DynamoDB's data model, pure and synchronous: no IO, no clock, no randomness.
 //!
-//! Called by every layer that speaks of items (replica, coordinator, api). Must never know of nodes, files or requests in flight.
+//! Called by every layer that speaks of items (replica, coordinator, api). Must never know of nodes, files or
+//! requests in flight.
 //!
 //! | module | about |
 //! |---|---|

@@ -20,7 +20,8 @@ pub const MAX_EXPANDED_EXPRESSION_BYTES: usize = 1024 * 1024;
 pub const MAX_PLACEHOLDER_CHARACTERS: usize = 255;
 /// Bytes of all placeholders of one request and what they stand for.
 pub const MAX_SUBSTITUTION_BYTES: usize = 2 * 1024 * 1024;
-/// Most parsed expressions of each kind that a thread keeps, of those used lately; as many again of those used before.
+/// Most parsed expressions of each kind that a thread keeps, of those used lately; as many again of those
+/// used before.
 pub const MAX_CACHED_EXPRESSIONS: usize = 256;
 /// Bytes of their texts at most.
 pub const MAX_CACHED_EXPRESSION_BYTES: usize = 32 * 1024;

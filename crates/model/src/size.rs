@@ -1,6 +1,7 @@
 //! Sizes by DynamoDB's rules, and the capacity units that follow from them.
 //!
-//! Source: Amazon DynamoDB Developer Guide, "DynamoDB item sizes and formats" and "DynamoDB read and write operations".
+//! Source: Amazon DynamoDB Developer Guide, "DynamoDB item sizes and formats" and "DynamoDB read and write
+//! operations".
 
 use crate::limits::{MAX_ITEM_BYTES, MAX_NESTING, READ_UNIT_BYTES, WRITE_UNIT_BYTES};
 use crate::{ApiError, AttributeValue, Item};
@@ -96,7 +97,8 @@ pub fn read_units(bytes: usize, kind: ReadKind) -> f64 {
     }
 }
 
-/// Write units for an item of `bytes`, the larger of before and after; a transactional write costs twice this.
+/// Write units for an item of `bytes`, the larger of before and after; a transactional write costs twice
+/// this.
 pub fn write_units(bytes: usize) -> f64 {
     bytes.div_ceil(WRITE_UNIT_BYTES).max(1) as f64
 }

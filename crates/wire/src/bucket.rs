@@ -1,7 +1,8 @@
-//! Messages between bucket replicas. Records and contexts inside are those of `docs/formats/bucket.md`, opaque here.
+//! Messages between bucket replicas. Records and contexts inside are those of `docs/formats/bucket.md`,
+//! opaque here.
 //!
-//! Each request carries the caller's epoch. A receiver that knows a topology at least as new and does not hold the key answers with a
-//! redirect; one that knows an older topology trusts the caller.
+//! Each request carries the caller's epoch. A receiver that knows a topology at least as new and does not
+//! hold the key answers with a redirect; one that knows an older topology trusts the caller.
 
 use bytes::Bytes;
 
@@ -71,7 +72,8 @@ pub struct BucketFault {
     pub hint: String,
 }
 
-/// Merge a record into this replica's copy: a replica write or a read repair (and later a hint or a Merkle difference).
+/// Merge a record into this replica's copy: a replica write or a read repair (and later a hint or a Merkle
+/// difference).
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct BucketMerge {
     /// The bucket.

@@ -1,7 +1,8 @@
-//! Consensus traffic between stores: everything that one node's consensus driver has to say to another's at one moment.
+//! Consensus traffic between stores: everything that one node's consensus driver has to say to another's at
+//! one moment.
 //!
-//! The messages mirror Raft's, field by field, but are types of our own: the consensus crate's parser never sees bytes from the
-//! network. See docs/protocols/consensus.md and docs/protocols/lease.md.
+//! The messages mirror Raft's, field by field, but are types of our own: the consensus crate's parser never
+//! sees bytes from the network. See docs/protocols/consensus.md and docs/protocols/lease.md.
 
 use bytes::Bytes;
 
@@ -87,7 +88,8 @@ pub struct RaftMessage {
     /// Entries, at consecutive indexes from `index + 1`.
     #[prost(message, repeated, tag = "11")]
     pub entries: Vec<RaftEntry>,
-    /// In answers to a leader: the support epoch under which the sender promises to elect nobody else, 0 for no promise.
+    /// In answers to a leader: the support epoch under which the sender promises to elect nobody else, 0 for
+    /// no promise.
     #[prost(uint64, tag = "12")]
     pub fortify: u64,
 }
@@ -144,7 +146,8 @@ pub struct ConfChangeSingle {
     pub node: u64,
 }
 
-/// A change of membership. Its encoding is the one that the consensus crate writes itself for the joint protocol's last step.
+/// A change of membership. Its encoding is the one that the consensus crate writes itself for the joint
+/// protocol's last step.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ConfChange {
     /// 0: joint only if more than one member changes; 1: joint, left automatically.

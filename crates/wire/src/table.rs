@@ -1,11 +1,12 @@
-//! Commands of a table partition: what a coordinator asks the partition's leader to do, and what the leader answers.
+//! Commands of a table partition: what a coordinator asks the partition's leader to do, and what the leader
+//! answers.
 //!
 //! The leader evaluates conditions and updates; followers only ever see the resulting writes.
 
 use bytes::Bytes;
 
-/// One or more writes to items of one partition. Writes of a batch are independent of each other (as in `BatchWriteItem`): each gets
-/// its own outcome, in order.
+/// One or more writes to items of one partition. Writes of a batch are independent of each other (as in
+/// `BatchWriteItem`): each gets its own outcome, in order.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct TableCommand {
     /// The writes.
@@ -51,13 +52,15 @@ pub enum LogAction {
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 pub struct Empty {}
 
-/// Rows of a global secondary index, for one of its partitions: what became of them in the changes of one partition of the table.
+/// Rows of a global secondary index, for one of its partitions: what became of them in the changes of one
+/// partition of the table.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct IndexCommand {
     /// The group of the table's partition.
     #[prost(uint64, tag = "1")]
     pub source: u64,
-    /// The position in that partition's change log up to which this index partition has everything, once it has these rows.
+    /// The position in that partition's change log up to which this index partition has everything, once it
+    /// has these rows.
     #[prost(uint64, tag = "2")]
     pub through: u64,
     /// The rows, at most one for each key.

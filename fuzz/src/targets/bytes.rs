@@ -1,4 +1,5 @@
-//! Stored forms: keys and items. The bytes come from Torc's own disk or another node, damaged at worst; they must never end the process.
+//! Stored forms: keys and items. The bytes come from Torc's own disk or another node, damaged at worst; they
+//! must never end the process.
 
 use super::Target;
 use bytes::Bytes;

@@ -1,4 +1,5 @@
-//! Signatures: a request as text (method and target, headers, an empty line, the body), and what must never pass.
+//! Signatures: a request as text (method and target, headers, an empty line, the body), and what must never
+//! pass.
 
 use super::Target;
 use bytes::Bytes;

@@ -1,4 +1,5 @@
-//! What goes around every gossip datagram: which protocol, which cluster, and a checksum. Layout: docs/protocols/gossip.md.
+//! What goes around every gossip datagram: which protocol, which cluster, and a checksum. Layout:
+//! docs/protocols/gossip.md.
 //!
 //! ```text
 //! 0  2  magic "TG"

@@ -1,4 +1,5 @@
-//! What a node tells of itself beside being alive. Spread as foca broadcasts; the latest of each node is kept.
+//! What a node tells of itself beside being alive. Spread as foca broadcasts; the latest of each node is
+//! kept.
 //!
 //! ```text
 //! 0  8 node   8  8 its incarnation   16 8 version   24 8 epoch   32 4 load
@@ -52,7 +53,8 @@ fn decode(item: &[u8]) -> Option<(HintKey, Hints)> {
     Some((key, Hints { epoch: Epoch(word(24)), load }))
 }
 
-/// The hints that foca's handler writes and the facade reads: foca keeps its handler to itself. Never contended, one thread drives both.
+/// The hints that foca's handler writes and the facade reads: foca keeps its handler to itself. Never
+/// contended, one thread drives both.
 #[derive(Clone, Default)]
 pub(super) struct SharedHints(Arc<Mutex<Inner>>);
 

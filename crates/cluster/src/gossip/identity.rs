@@ -20,7 +20,8 @@ impl GossipIdentity {
     /// Rejoins within one life of the process before the next life's numbers begin.
     const REJOINS_PER_BOOT: u32 = 20;
 
-    /// The identity of a node's `boot`-th start. The counter must be persisted before gossip starts, and go up with each start.
+    /// The identity of a node's `boot`-th start. The counter must be persisted before gossip starts, and go
+    /// up with each start.
     pub fn at_boot(node: NodeId, addr: impl Into<String>, boot: u64) -> GossipIdentity {
         GossipIdentity { node, incarnation: boot << Self::REJOINS_PER_BOOT, addr: addr.into() }
     }

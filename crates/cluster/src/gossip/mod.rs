@@ -1,8 +1,9 @@
-//! Gossip membership: who is alive, suspect or down, and hints of load and epoch. SWIM with suspicion, by the `foca` crate; this facade gives it time, randomness, a wire
-//! format and a view by node number.
+//! Gossip membership: who is alive, suspect or down, and hints of load and epoch. SWIM with suspicion, by the
+//! `foca` crate; this facade gives it time, randomness, a wire format and a view by node number.
 //!
-//! Called by the node's liveness loop. Carries liveness, load and epoch hints, **never ownership**: who holds what is the topology's alone. Must never open a socket, read a
-//! clock or draw randomness of its own. Protocol: docs/protocols/gossip.md.
+//! Called by the node's liveness loop. Carries liveness, load and epoch hints, **never ownership**: who holds
+//! what is the topology's alone. Must never open a socket, read a clock or draw randomness of its own.
+//! Protocol: docs/protocols/gossip.md.
 
 mod codec;
 mod envelope;
@@ -28,7 +29,8 @@ use std::time::Duration;
 /// How often the protocol does what. Times are durations; the caller's clock need only be monotonic.
 #[derive(Clone, Debug)]
 pub struct GossipConfig {
-    /// One member is probed in each period; one that answers neither directly nor through others by its end is suspect.
+    /// One member is probed in each period; one that answers neither directly nor through others by its end
+    /// is suspect.
     pub probe_period: Duration,
     /// How long a direct answer may take before others are asked to probe. Below half the period.
     pub probe_rtt: Duration,
@@ -40,7 +42,8 @@ pub struct GossipConfig {
     pub gossip_period: Duration,
     /// See `gossip_period`.
     pub fanout: usize,
-    /// How often a random member is asked for the members that it sees: what dissemination missed comes to light here.
+    /// How often a random member is asked for the members that it sees: what dissemination missed comes to
+    /// light here.
     pub exchange_period: Duration,
     /// How often nodes of the topology that gossip does not see alive are called.
     pub join_period: Duration,
@@ -151,8 +154,8 @@ pub struct Gossip {
 }
 
 impl Gossip {
-    /// A member that knows nobody yet. `identity.incarnation` must be higher than in any earlier life of the node: see [`GossipIdentity::at_boot`]. `seed` makes the run
-    /// reproducible; nodes need different ones.
+    /// A member that knows nobody yet. `identity.incarnation` must be higher than in any earlier life of the
+    /// node: see [`GossipIdentity::at_boot`]. `seed` makes the run reproducible; nodes need different ones.
     pub fn new(config: GossipConfig, cluster_id: u64, identity: GossipIdentity, seed: u64) -> Gossip {
         let hints = SharedHints::default();
         let node = identity.node;
@@ -210,12 +213,14 @@ impl Gossip {
         self.hints.get(node)
     }
 
-    /// The nodes to find each other by, from the topology or a seed list. Those that gossip does not see alive are called from time to time.
+    /// The nodes to find each other by, from the topology or a seed list. Those that gossip does not see
+    /// alive are called from time to time.
     pub fn set_peers(&mut self, peers: impl IntoIterator<Item = (NodeId, String)>) {
         self.peers = peers.into_iter().filter(|(node, _)| *node != self.node).collect();
     }
 
-    /// Tells the others this node's load and epoch. A new epoch leaves at once, a new load with the next round.
+    /// Tells the others this node's load and epoch. A new epoch leaves at once, a new load with the next
+    /// round.
     pub fn publish(&mut self, now: Duration, hints: Hints) -> GossipOutput {
         let news = hints.epoch != self.own.epoch;
         if hints != self.own || self.own_version == 0 {
@@ -275,8 +280,9 @@ impl Gossip {
         self.finish(now)
     }
 
-    /// A process that stood still (SIGSTOP, a stalled machine) finds all its timers due before it has read the answers waiting for it, and would hold the others for dead.
-    /// Time that this node did not live through does not count: everything due moves on by the delay.
+    /// A process that stood still (SIGSTOP, a stalled machine) finds all its timers due before it has read
+    /// the answers waiting for it, and would hold the others for dead. Time that this node did not live
+    /// through does not count: everything due moves on by the delay.
     fn forgive_own_pause(&mut self, now: Duration) {
         let Some(late) = self.timers.first_key_value().and_then(|(key, _)| now.checked_sub(key.0)) else {
             return;
@@ -393,7 +399,8 @@ impl Gossip {
     }
 }
 
-/// News is passed on O(log N) times by each member, which reaches everybody with high probability. A member that just started sees few others of many, hence the floor.
+/// News is passed on O(log N) times by each member, which reaches everybody with high probability. A member
+/// that just started sees few others of many, hence the floor.
 fn foca_config(config: &GossipConfig, members: usize) -> foca::Config {
     let rounds = (usize::BITS - members.max(32).leading_zeros()) * 3;
     let nonzero = |value: usize| NonZeroUsize::new(value).unwrap_or(NonZeroUsize::MIN);

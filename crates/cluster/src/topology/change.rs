@@ -1,5 +1,5 @@
-//! A change: one record of the topology, stored or removed. The unit that is persisted and that travels between nodes.
-//! Layout: docs/formats/topology.md.
+//! A change: one record of the topology, stored or removed. The unit that is persisted and that travels
+//! between nodes. Layout: docs/formats/topology.md.
 
 use super::record;
 use crate::{Epoch, GroupId, NodeId, NodeRecord, Partition, Table, TableId};
@@ -87,7 +87,8 @@ pub enum DecodeError {
 }
 
 impl Change {
-    /// The storage key of the record, to be put behind the caller's own prefix. Byte order is kind, then number; partitions by table, then group.
+    /// The storage key of the record, to be put behind the caller's own prefix. Byte order is kind, then
+    /// number; partitions by table, then group.
     pub fn key(&self) -> Vec<u8> {
         let (tag, ids): (u8, &[u64]) = match self {
             Change::Settings(_) => (TAG_SETTINGS, &[]),
@@ -111,7 +112,8 @@ impl Change {
         matches!(self, Change::DeleteNode(_) | Change::DeleteTable(_) | Change::DeletePartition { .. })
     }
 
-    /// The change with the epoch filled in where evaluation could not know it. Do this before storing or sending it.
+    /// The change with the epoch filled in where evaluation could not know it. Do this before storing or
+    /// sending it.
     pub fn stamped(mut self, epoch: Epoch) -> Change {
         if let Change::UpsertPartition(partition) = &mut self
             && partition.changed == Epoch(0)

@@ -43,11 +43,13 @@ pub enum Command {
         /// Names of its indexes. Each gets as many partitions and copies as the table.
         indexes: Vec<String>,
     },
-    /// Changes a table's schema, status or indexes. A table that becomes active takes the indexes that it was created with along.
+    /// Changes a table's schema, status or indexes. A table that becomes active takes the indexes that it was
+    /// created with along.
     UpdateTable {
         /// The table.
         table: TableId,
-        /// The version of the record that the change was made of: refused if it is another by now. `None` changes whatever is there.
+        /// The version of the record that the change was made of: refused if it is another by now. `None`
+        /// changes whatever is there.
         version: Option<u64>,
         /// The new schema, if it changes.
         schema: Option<Vec<u8>>,
@@ -245,7 +247,8 @@ impl Command {
         Command::UpdateTable { table, version: None, schema: None, status: None, index: Some(index) }
     }
 
-    /// The bytes of the command, for the log and for the way to the meta leader. Layout: docs/formats/topology.md.
+    /// The bytes of the command, for the log and for the way to the meta leader. Layout:
+    /// docs/formats/topology.md.
     pub fn encode(&self) -> Vec<u8> {
         command_record::encode(self)
     }

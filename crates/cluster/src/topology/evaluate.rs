@@ -16,8 +16,9 @@ use crate::{
 type Outcome = Result<(Vec<Change>, Response), TopologyError>;
 
 impl Topology {
-    /// What a command would change, or why it may not be. Pure: the same on every node. Changes of partitions carry `changed` 0, to be filled in
-    /// by [`Change::stamped`] and [`Topology::apply_changes`] with the log index.
+    /// What a command would change, or why it may not be. Pure: the same on every node. Changes of partitions
+    /// carry `changed` 0, to be filled in by [`Change::stamped`] and [`Topology::apply_changes`] with the log
+    /// index.
     pub fn evaluate(&self, command: &Command) -> Outcome {
         if let Command::InitCluster { cluster_id, token_key } = command {
             return self.init_cluster(*cluster_id, *token_key);

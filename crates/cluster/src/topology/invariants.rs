@@ -1,4 +1,5 @@
-//! What is true of every topology. Used by unit tests, by the simulation and by a live node after each change.
+//! What is true of every topology. Used by unit tests, by the simulation and by a live node after each
+//! change.
 
 use super::Topology;
 use crate::limits::{MAX_META_MEMBERS, MAX_REPLICAS};
@@ -20,7 +21,8 @@ impl fmt::Display for Violation {
 ///
 /// * The partitions of a table or bucket cover every token once.
 /// * A group, a node number and a table number is used once and is below the counter it came from.
-/// * Replicas are registered, distinct, at least one and at most `MAX_REPLICAS`; meta members are registered and distinct.
+/// * Replicas are registered, distinct, at least one and at most `MAX_REPLICAS`; meta members are registered
+///   and distinct.
 /// * Names are unique and lead to their table; addresses are unique.
 /// * No partition is without its table, and no table without partitions.
 pub fn check_invariants(topology: &Topology) -> Vec<Violation> {
@@ -55,7 +57,8 @@ pub fn check_invariants(topology: &Topology) -> Vec<Violation> {
     found
 }
 
-/// Partitions with two replicas in one zone although another zone has a node: allowed while nodes come and go, worth repairing.
+/// Partitions with two replicas in one zone although another zone has a node: allowed while nodes come and
+/// go, worth repairing.
 pub fn placement_warnings(topology: &Topology) -> Vec<Violation> {
     let all_zones: BTreeSet<&str> = topology.nodes().map(|node| node.zone.as_str()).collect();
     let mut found = Vec::new();

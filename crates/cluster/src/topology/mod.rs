@@ -1,8 +1,10 @@
-//! The cluster's shape as a state machine: nodes, tables, buckets, partitions. Held by the `meta` consensus group; every node keeps an immutable copy.
+//! The cluster's shape as a state machine: nodes, tables, buckets, partitions. Held by the `meta` consensus
+//! group; every node keeps an immutable copy.
 //!
-//! A [`Command`] is evaluated against a [`Topology`] into [`Change`]s, one record each; applying the changes gives the next topology. The changes are what is stored and what
-//! travels between nodes. Called by the meta group's apply, and read by every layer above. Must never read a clock, draw a random number or touch storage: the same command on the same
-//! topology gives the same changes on every node.
+//! A [`Command`] is evaluated against a [`Topology`] into [`Change`]s, one record each; applying the changes
+//! gives the next topology. The changes are what is stored and what travels between nodes. Called by the meta
+//! group's apply, and read by every layer above. Must never read a clock, draw a random number or touch
+//! storage: the same command on the same topology gives the same changes on every node.
 
 mod change;
 mod command;
@@ -182,8 +184,9 @@ impl Topology {
         changes
     }
 
-    /// The topology after these changes. Total: deleting what is not there changes nothing, so that a node that already holds a record is not upset by
-    /// getting it again. A partition whose `changed` is 0 gets this epoch.
+    /// The topology after these changes. Total: deleting what is not there changes nothing, so that a node
+    /// that already holds a record is not upset by getting it again. A partition whose `changed` is 0 gets
+    /// this epoch.
     pub fn apply_changes(&self, epoch: Epoch, changes: &[Change]) -> Topology {
         let mut next = self.clone();
         next.apply_in_place(epoch, changes);

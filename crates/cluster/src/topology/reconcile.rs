@@ -6,13 +6,15 @@ use crate::ring::Ring;
 use crate::{NodeId, NodeInfo, Partition};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Most commands of one round: each starts a copy of a partition somewhere, and the next round should see how that went.
+/// Most commands of one round: each starts a copy of a partition somewhere, and the next round should see how
+/// that went.
 pub const MAX_STEPS: usize = 16;
 
-/// The next small steps, in order; empty when nothing is to be done. Deterministic. Each adds one replica to one partition, or grows the meta
-/// group to the next odd number. Nothing is ever removed or moved here.
+/// The next small steps, in order; empty when nothing is to be done. Deterministic. Each adds one replica to
+/// one partition, or grows the meta group to the next odd number. Nothing is ever removed or moved here.
 ///
-/// The caller proposes them only when the group's actual members have reached what the topology says, so that steps do not pile up.
+/// The caller proposes them only when the group's actual members have reached what the topology says, so that
+/// steps do not pile up.
 pub fn reconcile(topology: &Topology) -> Vec<Command> {
     let mut steps: Vec<Command> = grow_meta(topology).into_iter().collect();
     let mut load: BTreeMap<NodeId, usize> = topology.nodes().map(|node| (node.id, 0)).collect();
@@ -68,7 +70,8 @@ fn natural_placement(
     ring.place(&positions, wanted)
 }
 
-/// A node in a zone that the partition lacks goes before one in a zone it has; then a natural replica, then the one with the least load for its weight.
+/// A node in a zone that the partition lacks goes before one in a zone it has; then a natural replica, then
+/// the one with the least load for its weight.
 fn next_replica(
     topology: &Topology,
     partition: &Partition,
@@ -93,11 +96,13 @@ fn next_replica(
         .map(|node| node.id)
 }
 
-/// Up to five members, always an odd number: an even one tolerates no more failures than the odd one below it.
+/// Up to five members, always an odd number: an even one tolerates no more failures than the odd one below
+/// it.
 fn grow_meta(topology: &Topology) -> Option<Command> {
     let members = topology.meta_members();
     let possible = topology.nodes().len().min(MAX_META_MEMBERS);
-    // The next odd number: 1 becomes 3, 3 becomes 5, an even number that a failed change left behind becomes odd.
+    // The next odd number: 1 becomes 3, 3 becomes 5, an even number that a failed change left behind becomes
+    // odd.
     let target = members.len() + 1 + members.len() % 2;
     if members.is_empty() || target > possible {
         return None;

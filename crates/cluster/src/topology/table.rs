@@ -22,8 +22,8 @@ pub enum TableKind {
     Table(TableSpec),
     /// A bucket of opaque values kept by quorums.
     Bucket(BucketConfig),
-    /// The rows of a global secondary index of a table, one consensus group per partition. It has no name of its own: it is found through its
-    /// table's [`TableSpec::indexes`].
+    /// The rows of a global secondary index of a table, one consensus group per partition. It has no name of
+    /// its own: it is found through its table's [`TableSpec::indexes`].
     Index(IndexSpec),
 }
 
@@ -36,7 +36,8 @@ pub struct TableSpec {
     pub status: TableStatus,
     /// Copies of each partition.
     pub replication_factor: u32,
-    /// Counts the changes of this record, so that whoever reads the schema, changes it and writes it back can tell that it was changed in between.
+    /// Counts the changes of this record, so that whoever reads the schema, changes it and writes it back can
+    /// tell that it was changed in between.
     pub version: u64,
     /// Its global secondary indexes, in the order of their creation.
     pub indexes: Vec<IndexEntry>,

@@ -6,7 +6,8 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub u64);
 
-/// A consensus group (a table partition or meta) or a bucket partition. Also the stream of its entries in the log. Never reused.
+/// A consensus group (a table partition or meta) or a bucket partition. Also the stream of its entries in the
+/// log. Never reused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupId(pub u64);
 
@@ -65,8 +66,8 @@ pub struct Partition {
     pub range: TokenRange,
     /// The nodes meant to hold it, in preference order. The group's actual members walk towards this.
     pub replicas: Vec<NodeId>,
-    /// The members that the group began with. A node among them starts its replica with this membership; any other starts
-    /// empty and is filled by the leader. Never changes.
+    /// The members that the group began with. A node among them starts its replica with this membership; any
+    /// other starts empty and is filled by the leader. Never changes.
     pub initial: Vec<NodeId>,
     /// Epoch of the last change to this partition.
     pub changed: Epoch,

@@ -1,8 +1,10 @@
-//! The engine's window on files. [`RealEnv`] is the operating system; [`SimEnv`] is a disk in memory that loses
-//! unsynced writes, tears, flips bits, fails syncs, fills up, and whose crash images can be cloned at any operation.
+//! The engine's access to files. Every file operation of this crate goes through the trait [`Env`].
 //!
-//! Everything in this crate that touches a file calls through [`Env`]; the shell hands a [`RealEnv`] in, the simulation a
-//! [`SimEnv`] for each node. Nothing here may read a clock or draw randomness of its own: a simulated disk is seeded.
+//! There are two implementations. [`RealEnv`] is the operating system; the binary uses it. [`SimEnv`] is a
+//! seeded disk in memory; the simulation gives one to each node. It loses unsynced writes, tears writes,
+//! flips bits, fails syncs and fills up, and its crash images can be cloned at any operation.
+//!
+//! Nothing here may read a clock or draw randomness of its own.
 
 mod real;
 mod sim;
@@ -20,17 +22,18 @@ pub trait File: Send + Sync {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()>;
     /// Writes all of `data` at `offset`, extending the file where needed. Not durable until [`File::sync`].
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<()>;
-    /// As [`File::write_at`], but a file opened with [`OpenMode::Log`] does not make it durable either. For bytes whose loss nobody would
-    /// notice: no sync need cover them.
+    /// As [`File::write_at`], but a file opened with [`OpenMode::Log`] does not make it durable either. For
+    /// bytes whose loss nobody would notice: no sync need cover them.
     fn write_unsynced_at(&self, offset: u64, data: &[u8]) -> Result<()> {
         self.write_at(offset, data)
     }
     /// Makes all earlier writes of this file (and its length) durable.
     fn sync(&self) -> Result<()>;
-    /// Starts carrying `len` bytes at `offset` to the device without waiting, so that a later [`File::sync`] of a large file does
-    /// not flood the device at once. A hint: nothing is durable before the sync.
+    /// Starts carrying `len` bytes at `offset` to the device without waiting, so that a later [`File::sync`]
+    /// of a large file does not flood the device at once. A hint: nothing is durable before the sync.
     fn start_writeback(&self, _offset: u64, _len: u64) {}
-    /// Says that what was read so far will not be read again, so that the system need not keep it in memory. A hint.
+    /// Says that what was read so far will not be read again, so that the system need not keep it in memory.
+    /// A hint.
     fn forget(&self) {}
     /// Length in bytes.
     fn len(&self) -> Result<u64>;
@@ -51,7 +54,8 @@ pub enum OpenMode {
     CreateNew,
     /// Existing or new, for reading and writing, contents kept.
     ReadWrite,
-    /// As `ReadWrite`, each write durable when it returns where the device can (`O_DIRECT|O_DSYNC`, aligned to 4 KiB).
+    /// As `ReadWrite`, each write durable when it returns where the device can (`O_DIRECT|O_DSYNC`, aligned
+    /// to 4 KiB).
     Log,
 }
 
@@ -73,7 +77,8 @@ pub trait Env: Send + Sync {
     fn link(&self, from: &Path, to: &Path) -> Result<()>;
     /// Whether the path exists.
     fn exists(&self, path: &Path) -> Result<bool>;
-    /// Takes an existing folder's exclusive lock (a file `LOCK` in it, on a real disk), held until the guard drops; [`crate::Error::Locked`] if another process has it.
+    /// Takes an existing folder's exclusive lock (a file `LOCK` in it, on a real disk), held until the guard
+    /// drops; [`crate::Error::Locked`] if another process has it.
     fn lock(&self, path: &Path) -> Result<Box<dyn Send + Sync>>;
 }
 

@@ -1,4 +1,4 @@
-//! The operating system's files.
+//! [`Env`] on the operating system's files.
 
 // This file is the engine's one door to the operating system's files.
 #![allow(clippy::disallowed_methods)]
@@ -116,8 +116,8 @@ impl Env for RealEnv {
     }
 }
 
-/// Point reads come in no order: without the hint the kernel reads ahead beside them, and throws out of its cache what it should keep.
-/// Those who read a file through ask for long stretches themselves.
+/// Point reads come in no order: without the hint the kernel reads ahead beside them, and throws out of its
+/// cache what it should keep. Those who read a file through ask for long stretches themselves.
 #[cfg(target_os = "linux")]
 fn advise_random(file: &std::fs::File) {
     // A hint: what refuses it works without.
@@ -213,7 +213,8 @@ impl File for RealFile {
 
     #[cfg(target_os = "linux")]
     fn start_writeback(&self, offset: u64, len: u64) {
-        // The kernel answers this by starting to write what is dirty; pages that are, it cannot drop. A refusal costs nothing.
+        // The kernel answers this by starting to write what is dirty; pages that are, it cannot drop. A
+        // refusal costs nothing.
         let _ = rustix::fs::fadvise(
             &self.file,
             offset,

@@ -1,5 +1,5 @@
-//! Write batches: the unit of atomicity. One contiguous buffer that is at once the builder, the log payload and what the
-//! memtable reads from. Drawn in docs/formats/batch.md.
+//! Write batches: the unit of atomicity. One contiguous buffer serves as the builder, as the log's payload
+//! and as the source that the memtable reads. Layout: docs/formats/batch.md.
 
 use super::codec::{Reader, get_varint, put_bytes};
 use crate::{Error, Result};
@@ -40,8 +40,8 @@ pub enum Op<'a> {
     },
 }
 
-/// Writes applied together: after a crash all are there or none. Later entries win over earlier ones on the same key.
-/// The encoded form is what the log and consensus entries carry; see docs/formats/batch.md.
+/// Writes applied together: after a crash all are there or none. Later entries win over earlier ones on the
+/// same key. The encoded form is what the log and consensus entries carry; see docs/formats/batch.md.
 #[derive(Clone, Debug, Default)]
 pub struct WriteBatch {
     buf: Buf,

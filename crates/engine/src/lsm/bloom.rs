@@ -1,7 +1,8 @@
-//! Cache-line-blocked Bloom filters: all probes of a key fall in one 64-byte line, so a lookup costs at most one cache miss.
-//! The line is chosen by the upper half of the key's hash, the bits in it by multiplying the lower half on.
+//! Bloom filters in blocks of one cache line. All probes of a key fall into one 64-byte line, so a lookup
+//! costs at most one cache miss. The upper half of the key's hash chooses the line. Repeated multiplication
+//! of the lower half chooses the bits.
 //!
-//! Layout: lines of 64 bytes, then one byte with the number of probes.
+//! Layout: the lines of 64 bytes, then one byte with the number of probes.
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -15,7 +16,8 @@ pub(crate) fn key_hash(key: &[u8]) -> u64 {
     xxh3_64(key)
 }
 
-/// Probes that minimise false positives for a number of bits per key (a little below `ln 2` times, as lines fill unevenly).
+/// Probes that minimise false positives for a number of bits per key (a little below `ln 2` times, as lines
+/// fill unevenly).
 fn probes_for(bits_per_key: usize) -> u8 {
     match bits_per_key {
         0..=2 => 1,

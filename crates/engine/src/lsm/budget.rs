@@ -1,5 +1,8 @@
-//! The budget of background input and output: compaction pays for what it reads and writes, and whoever else streams in the background may pay
-//! from the same budget. No clock: a payer is told for how long to pause, which bounds the rate whatever else takes time.
+//! Limits the rate of background input and output. Compaction pays for what it reads and writes, and other
+//! background streams may pay from the same budget.
+//!
+//! There is no clock here. The budget tells each payer how long to pause. That bounds the rate, however long
+//! the work between the pauses takes.
 
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};

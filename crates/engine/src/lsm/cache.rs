@@ -1,11 +1,14 @@
-//! The block cache: verified blocks by table and offset. Scan-resistant (a block enters the hot part only when it is
-//! asked for again). Its hash is fixed, so that a simulated run is the same twice.
+//! The block cache: verified blocks by table and offset.
 //!
-//! If the tables hold more than the cache, blocks stay compressed in it until they have been asked for a few times: what is asked for often
-//! costs no unpacking, and of the rest twice as much is held.
+//! It resists scans: a block enters the hot part only when it is requested a second time. Its hash function
+//! is fixed, so a simulated run repeats exactly.
 //!
-//! Filters and indexes are asked for by every read, so as long as they fit into half of the budget tables keep them themselves
-//! ([`BlockCache::pin`]) and the cache proper shrinks by as much; beyond that they are cached like other blocks.
+//! If the tables hold more data than the cache, blocks stay compressed in the cache until they have been
+//! requested a few times. Frequently used blocks then need no decompression, and twice as many of the other
+//! blocks fit.
+//!
+//! Every read uses filters and indexes. While they fit into half of the budget, tables keep them themselves
+//! ([`BlockCache::pin`]), and the cache shrinks by their size. Beyond that they are cached like other blocks.
 
 use super::table::block::Block;
 use super::table::index::IndexPartition;
@@ -107,7 +110,8 @@ pub(crate) struct BlockCache {
     counters: [Counters; STRIPES],
 }
 
-/// Counters are kept in this many places, each thread in one: a line that every read writes would travel between the processors.
+/// Counters are kept in this many places, each thread in one: a line that every read writes would travel
+/// between the processors.
 pub(super) const STRIPES: usize = 16;
 
 #[derive(Default)]
@@ -177,14 +181,16 @@ impl BlockCache {
         self.tight.load(Ordering::Relaxed)
     }
 
-    /// Changes the budget. What is beyond it goes at once, but for what tables keep, which is not taken from them.
+    /// Changes the budget. What is beyond it goes at once, but for what tables keep, which is not taken from
+    /// them.
     pub(crate) fn set_capacity(&self, bytes: usize) {
         if self.capacity.swap(bytes as u64, Ordering::Relaxed) != bytes as u64 {
             self.fit();
         }
     }
 
-    /// Takes `bytes` of the budget for something that a table keeps itself. False if too much is kept already.
+    /// Takes `bytes` of the budget for something that a table keeps itself. False if too much is kept
+    /// already.
     pub(crate) fn pin(&self, bytes: u64) -> bool {
         let limit = self.capacity.load(Ordering::Relaxed) / 2;
         let taken = self.pinned.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |p| {

@@ -1,4 +1,5 @@
-//! Variable-length integers and a bounds-checked reader: the building blocks of every LSM format.
+//! Variable-length integers, and a reader that checks bounds. Every format of the LSM tree is built from
+//! these.
 
 /// Longest encoding of a `u64` varint, bytes.
 pub(crate) const MAX_VARINT: usize = 10;
@@ -32,7 +33,8 @@ pub(crate) fn get_varint(data: &[u8], pos: usize) -> Option<(u64, usize)> {
     }
 }
 
-/// A varint of up to eight bytes out of a word that begins with it: its groups of seven bits are closed up two, four and eight at a time.
+/// A varint of up to eight bytes out of a word that begins with it: its groups of seven bits are closed up
+/// two, four and eight at a time.
 #[inline]
 fn short_varint(word: u64, pos: usize) -> Option<(u64, usize)> {
     let stops = !word & 0x8080_8080_8080_8080;

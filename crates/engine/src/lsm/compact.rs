@@ -1,4 +1,4 @@
-//! Runs compactions that the picker chose.
+//! Runs the compactions that the picker chose.
 
 use super::Background;
 use super::core::Core;
@@ -39,7 +39,8 @@ fn running(id: u64, choice: &Choice) -> Vec<Running> {
 }
 
 impl Core {
-    /// Picks and runs one compaction. False if nothing is worth it. If `busy`, more is being written and what can wait does.
+    /// Picks and runs one compaction. False if nothing is worth it. If `busy`, more is being written and what
+    /// can wait does.
     pub(crate) fn compact_one(&self, busy: bool) -> Result<bool> {
         let (id, choice, version) = {
             let mut c = self.compactions.lock();
@@ -49,7 +50,8 @@ impl Core {
             let version = self.state.load().version.clone();
             let snapshots = self.snapshots.list();
             let cap = self.options.value_garbage_percent;
-            // Collecting values takes turns with the rest, one table at a time, so that neither starves the other.
+            // Collecting values takes turns with the rest, one table at a time, so that neither starves the
+            // other.
             let mut collects = !c.collecting && c.next_id.is_multiple_of(2);
             let mut picked =
                 collects.then(|| collect::pick(&version, &c.running, cap).map(Choice::from)).flatten();
@@ -80,7 +82,8 @@ impl Core {
         result.map(|()| true)
     }
 
-    /// Flushes, then compacts everything into the deepest level in use. For tests and operators: it rewrites all data.
+    /// Flushes, then compacts everything into the deepest level in use. For tests and operators: it rewrites
+    /// all data.
     pub(crate) fn compact_all(&self) -> Result<()> {
         self.flush_all()?;
         self.compactions.lock().paused += 1;
@@ -243,8 +246,8 @@ impl Core {
         self.options.tiered.covers(meta.smallest(), |high| meta.ends_before(high))
     }
 
-    /// What a compaction thread does next. Files first: under steady writes there is always something to compact, and their space
-    /// would never come back.
+    /// What a compaction thread does next. Files first: under steady writes there is always something to
+    /// compact, and their space would never come back.
     pub(crate) fn compact_step(&self, busy: bool) -> Result<bool> {
         Ok(self.folder.collect_one()? || self.compact_one(busy)?)
     }

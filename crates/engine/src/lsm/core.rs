@@ -1,8 +1,8 @@
-//! The engine's insides, shared by its handles and its threads: state, write path, read path.
+//! The engine's internal state, shared by its handles and its threads, with the write path and the read path.
 //!
-//! Readers load one pointer, the [`ReadState`], and never wait. Writers take one lock, in which a batch gets its sequence numbers, goes
-//! to the log and into the memtable, and is published as a whole. Whoever changes the set of memtables or tables publishes a new
-//! [`ReadState`].
+//! Readers load one pointer, the [`ReadState`], and never wait. A writer holds one lock. Under it a batch
+//! gets its sequence numbers, goes to the log and into the memtable, and becomes visible as a whole. Every
+//! change of the set of memtables or tables publishes a new [`ReadState`].
 
 use super::batch::{Op, WriteBatch};
 use super::bloom;
@@ -179,8 +179,9 @@ pub(crate) struct Counters {
     pub(crate) moves: AtomicU64,
     pub(crate) compaction_read_bytes: AtomicU64,
     pub(crate) compaction_write_bytes: AtomicU64,
-    /// Bytes of value files that flushes and ingests, and that compactions wrote; records copied from one file to another.
-    /// Bytes of tables in tiered ranges that compactions wrote: out of level 0, and out of runs that were there.
+    /// Bytes of value files that flushes and ingests, and that compactions wrote; records copied from one
+    /// file to another. Bytes of tables in tiered ranges that compactions wrote: out of level 0, and out of
+    /// runs that were there.
     pub(crate) tiered_first_bytes: AtomicU64,
     pub(crate) tiered_again_bytes: AtomicU64,
     pub(crate) value_flush_bytes: AtomicU64,
@@ -222,7 +223,8 @@ pub(crate) struct Core {
     pub(crate) throttle: Throttle,
     pub(crate) budget: Arc<IoBudget>,
     pub(crate) disk_full: AtomicBool,
-    /// The active memtable holds a range delete that frees whole tables once it is in a table itself: flushed without waiting for it to fill.
+    /// The active memtable holds a range delete that frees whole tables once it is in a table itself: flushed
+    /// without waiting for it to fill.
     pub(crate) flush_soon: AtomicBool,
     pub(crate) closed: Arc<AtomicBool>,
     pub(crate) counters: Counters,
@@ -344,7 +346,8 @@ impl Core {
         if self.options.background == Background::Threads
             && let Some(pause) = self.throttle.charge(bytes)
         {
-            // Only an engine with threads of its own slows its writers down: under the simulation nobody gets here.
+            // Only an engine with threads of its own slows its writers down: under the simulation nobody gets
+            // here.
             #[allow(clippy::disallowed_methods)]
             std::thread::sleep(pause);
         }
@@ -374,8 +377,9 @@ impl Core {
         Error::Io { op: "write", path: self.dir.clone(), source: std::io::Error::new(kind, detail) }
     }
 
-    /// The state and the sequence number of a read of now. The state first: whatever is written between the two steps is newer than
-    /// the read's start, and what is older is in the state. The item cache's epoch before both: see there why its answer may be given.
+    /// The state and the sequence number of a read of now. The state first: whatever is written between the
+    /// two steps is newer than the read's start, and what is older is in the state. The item cache's epoch
+    /// before both: see there why its answer may be given.
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
         let epoch = self.items.epoch();
         let state = self.state.load();
@@ -394,8 +398,8 @@ impl Core {
         Ok(found)
     }
 
-    /// Makes an edit durable, then visible: `flushed` leaves the waiting memtables in the same step. Whoever adds newer data to the tables than
-    /// they had has told the item cache; a compaction adds none.
+    /// Makes an edit durable, then visible: `flushed` leaves the waiting memtables in the same step. Whoever
+    /// adds newer data to the tables than they had has told the item cache; a compaction adds none.
     pub(crate) fn install(&self, mut edit: VersionEdit, flushed: Option<&Arc<Memtable>>) -> Result<()> {
         let mut m = self.manifest.lock();
         edit.next_file = Some(self.next_file.load(Ordering::Relaxed));

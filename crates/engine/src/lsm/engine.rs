@@ -1,4 +1,4 @@
-//! The engine's public face.
+//! The engine's public interface.
 
 use super::batch::WriteBatch;
 use super::budget::IoBudget;
@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// The engine of one node. Cheap to clone; thread-safe. The last handle to go stops the threads; the folder's lock is free once
-/// snapshots and scans are gone too.
+/// The engine of one node. Cheap to clone; thread-safe. The last handle to go stops the threads; the folder's
+/// lock is free once snapshots and scans are gone too.
 #[derive(Clone)]
 pub struct Engine {
     core: Arc<Core>,
@@ -24,10 +24,12 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Opens or creates the engine in `dir`: takes the folder's lock, reads the manifest, opens the log, replays its own stream.
+    /// Opens or creates the engine in `dir`: takes the folder's lock, reads the manifest, opens the log,
+    /// replays its own stream.
     ///
     /// # Errors
-    /// [`Error::Locked`], [`Error::Version`], [`Error::Corrupt`] or [`Error::Io`]; nothing that was there is lost.
+    /// [`Error::Locked`], [`Error::Version`], [`Error::Corrupt`] or [`Error::Io`]; nothing that was there is
+    /// lost.
     pub fn open(env: Arc<dyn Env>, dir: &Path, options: Options) -> Result<Self> {
         let core = Arc::new(open::open(env, dir, options)?);
         let compactors = match core.options.background {
@@ -47,8 +49,8 @@ impl Engine {
         &self.core.log
     }
 
-    /// Applies a batch to the memtable only: durability is the caller's, who has it in a stream of the log and keeps its own applied
-    /// position in the batch.
+    /// Applies a batch to the memtable only: durability is the caller's, who has it in a stream of the log
+    /// and keeps its own applied position in the batch.
     ///
     /// # Errors
     /// [`Error::DiskFull`] while memtables cannot be flushed for want of space; nothing was applied.
@@ -56,7 +58,8 @@ impl Engine {
         self.core.write(batch, Logging::None).map(|_| ())
     }
 
-    /// Logs a batch in the engine's own stream and applies it at once; durable when the log reaches the returned number.
+    /// Logs a batch in the engine's own stream and applies it at once; durable when the log reaches the
+    /// returned number.
     ///
     /// # Errors
     /// [`Error::DiskFull`] or [`Error::Poisoned`]; nothing was applied.
@@ -64,8 +67,8 @@ impl Engine {
         self.core.write(batch, Logging::Synced)
     }
 
-    /// As [`Engine::write`], and waits until the batch is durable. Cheaper than to write and then to wait for the log: if no write is in
-    /// flight the caller's thread does it.
+    /// As [`Engine::write`], and waits until the batch is durable. Cheaper than to write and then to wait for
+    /// the log: if no write is in flight the caller's thread does it.
     ///
     /// # Errors
     /// As [`Engine::write`]; after [`Error::Poisoned`] the batch may have been applied.
@@ -73,8 +76,9 @@ impl Engine {
         self.core.write(batch, Logging::Awaited)
     }
 
-    /// As [`Engine::write`], but the log does not hurry: the batch becomes durable with a later write or once 1 MiB waits. A crash,
-    /// of the process too, can lose the last batches, never one before another. Waits while 8 MiB are on their way to the disk.
+    /// As [`Engine::write`], but the log does not hurry: the batch becomes durable with a later write or once
+    /// 1 MiB waits. A crash, of the process too, can lose the last batches, never one before another. Waits
+    /// while 8 MiB are on their way to the disk.
     ///
     /// # Errors
     /// As [`Engine::write`]; after [`Error::Poisoned`] the batch may have been applied.
@@ -82,7 +86,8 @@ impl Engine {
         self.core.write(batch, Logging::Buffered)
     }
 
-    /// The newest value of a key. It may share memory with a cached block: copy it if it is to be kept for long.
+    /// The newest value of a key. It may share memory with a cached block: copy it if it is to be kept for
+    /// long.
     ///
     /// # Errors
     /// [`Error::Corrupt`] or [`Error::Io`] if a block that may hold the key cannot be read.
@@ -103,7 +108,8 @@ impl Engine {
         Snapshot::new(&self.core)
     }
 
-    /// Live keys in `start..end` (an empty `end` means to the last key), in order, or from the end if `reverse`. Without a snapshot: as of the call.
+    /// Live keys in `start..end` (an empty `end` means to the last key), in order, or from the end if
+    /// `reverse`. Without a snapshot: as of the call.
     pub fn scan(&self, start: &[u8], end: &[u8], reverse: bool, snapshot: Option<&Snapshot>) -> Scan {
         let state = self.core.state.load_full();
         let seq = match snapshot {
@@ -121,8 +127,9 @@ impl Engine {
         self.core.flush_all()
     }
 
-    /// A counter that rises when a flush is complete: everything applied before [`Engine::apply_epoch`] was read as `e` is durable once `flushed_epoch() > e`.
-    /// Consensus groups truncate their log only up to an applied index that is flushed.
+    /// A counter that rises when a flush is complete: everything applied before [`Engine::apply_epoch`] was
+    /// read as `e` is durable once `flushed_epoch() > e`. Consensus groups truncate their log only up to an
+    /// applied index that is flushed.
     pub fn flushed_epoch(&self) -> u64 {
         self.core.flushed_epoch.load(Ordering::Acquire)
     }
@@ -132,7 +139,8 @@ impl Engine {
         self.core.state.load().active.epoch
     }
 
-    /// One unit of background work (a flush, a compaction, a file deletion). False when there is none. For `Background::Manual`.
+    /// One unit of background work (a flush, a compaction, a file deletion). False when there is none. For
+    /// `Background::Manual`.
     ///
     /// # Errors
     /// The work failed and will be tried again by a later call.
@@ -140,7 +148,8 @@ impl Engine {
         self.core.background_step()
     }
 
-    /// Flushes, then rewrites all tables into the deepest level in use, dropping what nobody can see. For operators and tests.
+    /// Flushes, then rewrites all tables into the deepest level in use, dropping what nobody can see. For
+    /// operators and tests.
     ///
     /// # Errors
     /// As [`Engine::flush`].
@@ -148,8 +157,8 @@ impl Engine {
         self.core.compact_all()
     }
 
-    /// Writes a consistent copy of the database into `dir`, a new folder of the same file system, by hard links: an engine of
-    /// its own that [`Engine::open`] takes. Everything applied before the call is in it.
+    /// Writes a consistent copy of the database into `dir`, a new folder of the same file system, by hard
+    /// links: an engine of its own that [`Engine::open`] takes. Everything applied before the call is in it.
     ///
     /// # Errors
     /// Those of writing; `dir` may then hold a part and must be removed.
@@ -164,11 +173,13 @@ impl Engine {
         open::write_checkpoint(&self.core, dir, &version, &edit)
     }
 
-    /// Adds entries in strictly ascending key order as tables, without log or memtable: for bulk loads and moved partitions. They become
-    /// visible and durable together when this returns, and hide what their keys held before.
+    /// Adds entries in strictly ascending key order as tables, without log or memtable: for bulk loads and
+    /// moved partitions. They become visible and durable together when this returns, and hide what their keys
+    /// held before.
     ///
     /// # Errors
-    /// An [`Error::Io`] of kind `InvalidInput` if keys are not ascending; those of writing. Nothing was added.
+    /// An [`Error::Io`] of kind `InvalidInput` if keys are not ascending; those of writing. Nothing was
+    /// added.
     pub fn ingest<K, V>(&self, entries: impl IntoIterator<Item = (K, V)>) -> Result<()>
     where
         K: AsRef<[u8]>,
@@ -177,8 +188,8 @@ impl Engine {
         self.core.ingest(entries)
     }
 
-    /// Reads every checksum of every table and checks that bounds, counts and order are what the manifest says. What is wrong, in
-    /// order; empty if all is well.
+    /// Reads every checksum of every table and checks that bounds, counts and order are what the manifest
+    /// says. What is wrong, in order; empty if all is well.
     pub fn verify(&self) -> Vec<Error> {
         self.core.verify()
     }
@@ -193,7 +204,8 @@ impl Engine {
         Metrics::of(&self.core)
     }
 
-    /// Stops background threads, syncs the log and flushes nothing: reopening replays. Later writes are refused; reads go on.
+    /// Stops background threads, syncs the log and flushes nothing: reopening replays. Later writes are
+    /// refused; reads go on.
     ///
     /// # Errors
     /// Those of the log's last sync.

@@ -1,4 +1,5 @@
-//! Writes a file from its start to its end in large pieces, with the checksum of all of it: tables and value files.
+//! Writes a file sequentially in large pieces, with a checksum over the whole file. Used for tables and value
+//! files.
 
 use crate::Result;
 use crate::env::File;
@@ -40,7 +41,8 @@ impl FileWriter {
     fn flush(&mut self) -> Result<()> {
         if !self.buf.is_empty() {
             self.file.write_at(self.written, &self.buf)?;
-            // In slices: at its end a file has little left to sync, and the log's syncs do not queue behind all of it.
+            // In slices: at its end a file has little left to sync, and the log's syncs do not queue behind
+            // all of it.
             self.file.start_writeback(self.written, self.buf.len() as u64);
             self.sum.update(&self.buf);
             self.written += self.buf.len() as u64;

@@ -1,5 +1,8 @@
-//! Table files as the manifest knows them: numbers, bounds, counts, the value files they refer to; opened on first use and kept open while some version
-//! of the tree refers to them. The last reference to an obsolete file queues it for removal.
+//! Table files as the manifest describes them: number, bounds, counts, and the value files that the table
+//! refers to.
+//!
+//! A file is opened on first use and stays open while a version of the tree refers to it. When the last
+//! reference to an obsolete file is dropped, the file is queued for removal.
 
 use super::cache::BlockCache;
 use super::codec::{Reader, put_bytes, put_varint};

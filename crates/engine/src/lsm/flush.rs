@@ -1,5 +1,7 @@
-//! Flush: the oldest waiting memtable becomes a table of level 0. One manifest edit makes all of it durable at once, which is what lets
-//! a consensus group keep its applied position in the same batch as its data.
+//! Flush: turns the oldest full memtable into a table of level 0.
+//!
+//! One manifest edit makes the whole memtable durable at once. Therefore a consensus group can keep its
+//! applied index in the same batch as its data.
 
 use super::core::Core;
 use super::filter::Filter;
@@ -28,7 +30,8 @@ impl Core {
         Ok(())
     }
 
-    /// What the flush thread does next: closes the active memtable first if that is wanted soon and nothing else waits.
+    /// What the flush thread does next: closes the active memtable first if that is wanted soon and nothing
+    /// else waits.
     pub(crate) fn flush_step(&self) -> Result<bool> {
         if self.flush_soon.load(Ordering::Relaxed) && self.state.load().immutables.is_empty() {
             let _writer = self.writer.lock();
@@ -58,8 +61,8 @@ impl Core {
             self.discard_empty(mem);
             return Ok(());
         }
-        // The log first: a table must never hold a write that the log could still lose, or after a crash the log (and with it a
-        // consensus group) would be behind its own tables.
+        // The log first: a table must never hold a write that the log could still lose, or after a crash the
+        // log (and with it a consensus group) would be behind its own tables.
         if self.log.has_pending() {
             let through = self.manifest.lock().log_index;
             let lsn = self.log.append(&[Record::TruncatePrefix { stream: ENGINE_STREAM, through }])?;
@@ -108,7 +111,8 @@ impl Core {
         self.counters.written[0].fetch_add(bytes, Ordering::Relaxed);
         self.counters.value_flush_bytes.fetch_add(value_bytes, Ordering::Relaxed);
         if log_index > 0 {
-            // Not waited for: a replay of what is in tables already does not happen, and costs nothing but log space until then.
+            // Not waited for: a replay of what is in tables already does not happen, and costs nothing but
+            // log space until then.
             let truncate = Record::TruncatePrefix { stream: ENGINE_STREAM, through: log_index };
             if let Err(e) = self.log.append_buffered(&[truncate]) {
                 tracing::warn!(error = %e, "could not truncate the engine's log stream; the next flush tries again");

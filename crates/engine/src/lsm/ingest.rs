@@ -1,4 +1,5 @@
-//! Ingest: sorted entries straight into tables, all with one sequence number that the manifest records.
+//! Ingest: writes sorted entries directly into tables. All of them get one sequence number, which the
+//! manifest records.
 
 use super::core::Core;
 use super::files::FileMeta;
@@ -100,8 +101,8 @@ impl Core {
         Ok((files, values))
     }
 
-    /// Makes the tables part of the tree. Writers wait meanwhile: the tables get a sequence number above all that is written, and
-    /// nothing older may still be in a memtable, where it would be found first.
+    /// Makes the tables part of the tree. Writers wait meanwhile: the tables get a sequence number above all
+    /// that is written, and nothing older may still be in a memtable, where it would be found first.
     fn add_ingested(&self, mut files: Vec<FileMeta>, values: Vec<ValueMeta>) -> Result<()> {
         if files.is_empty() {
             return Ok(());
@@ -129,7 +130,8 @@ impl Core {
             last_seq: Some(seq),
             ..VersionEdit::default()
         };
-        // No memtable shadows what the tables replace: the item cache stays empty until all of it is published.
+        // No memtable shadows what the tables replace: the item cache stays empty until all of it is
+        // published.
         let closed = self.items.close();
         self.install(edit, None)?;
         drop(running);

@@ -1,4 +1,4 @@
-//! Text for operators: what a manifest and a table say, read without opening the engine and without changing anything.
+//! Text for operators about a manifest or a table. The engine is not opened and nothing is changed.
 
 use super::cache::BlockCache;
 use super::files::{TableFolder, table_number};
@@ -57,8 +57,8 @@ fn shape(version: &Version) -> String {
     out
 }
 
-/// The levels and tables of the engine in `dir`, one line each, and what compaction owes if the engine runs with the default level sizes and no
-/// size-tiered ranges, which the folder does not say.
+/// The levels and tables of the engine in `dir`, one line each, and what compaction owes if the engine runs
+/// with the default level sizes and no size-tiered ranges, which the folder does not say.
 ///
 /// # Errors
 /// Those of reading the manifest; [`Error::Corrupt`] if its edits do not fit each other.

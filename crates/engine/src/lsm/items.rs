@@ -1,38 +1,57 @@
-//! The item cache: short values by key, above the block cache, so that a hot value of a hundred bytes neither holds a block of four KiB nor has
-//! to be searched for in one. It holds what the *tables* say of a key, and only if that is a live value; reads of now ask it after the memtables
-//! and before the tables. Reads of a snapshot and scans pass it by.
+//! The item cache: short values by key, above the block cache. With it a hot value of a hundred bytes does
+//! not hold a block of 4 KiB in memory, and no block has to be searched for it.
 //!
-//! # Why it never answers with what is no longer true
+//! It holds only live values, as the *tables* have them. A read of the newest state looks in the memtables
+//! first, then here, then in the tables. Reads of a snapshot and scans do not use it.
 //!
-//! Writers pay nothing for it: a newer version in a memtable shadows the entry. An entry is wrong only once that memtable no longer does, when its
-//! flush is installed. So a flush calls [`ItemCache::forget`] before it installs: first the *epoch* rises, then every key of the memtable is
-//! removed. A reader that fills the cache read the epoch before it loaded its state. It inserts the entry *unsettled*, reads the epoch again, and
-//! settles the entry if nothing changed. Only settled entries are served.
+//! # Why it never returns outdated values
 //!
-//! A read that finds an entry with value `v` began after version `w` of the key was published, or `v` is newer than that and was current while
-//! the read ran, which is as good. Say `w` is the newest that the read must see and `v` is older. Then `w` is not in a memtable of the read's
-//! state, which was asked first, so it came into the tables before that state was loaded, and before that the epoch rose and the key was removed.
-//! The entry is still there, so it was inserted after the removal, and its filler's second look at the epoch saw the raised one. It settled the
-//! entry, so its first look saw the raised one too, and it loaded its state after that: `w` was published, and either in a memtable of that state
-//! or in its tables. The filler would have found `w`. (The order of insertion and removal is that of the lock over the part of the cache that
-//! they share.) It does not matter that a read may have loaded its state long before: an entry that is newer than its sequence number became
-//! current after the read began.
+//! Writers pay nothing for the cache: a newer version in a memtable shadows the cached entry. An entry
+//! becomes wrong only when that memtable goes away, that is, when its flush is installed. So a flush calls
+//! [`ItemCache::forget`] before it installs: first the *epoch* rises, then every key of the memtable is
+//! removed.
 //!
-//! An ingest puts newer data into the tables with no memtable to shadow what it replaces until it is published. [`ItemCache::close`] empties the
-//! cache and makes the epoch odd until the ingest is published: nobody settles anything meanwhile. Compactions change nothing that a read sees (a
-//! [`super::CompactionFilter`] may drop a value, but readers must not rely on it), so they need nothing.
+//! A reader that fills the cache reads the epoch before it loads its state. It inserts the entry as
+//! *unsettled* and reads the epoch again. If the epoch has not changed, it settles the entry. Only settled
+//! entries are served.
 //!
-//! # What comes in, and how much
+//! Proof. Consider a read that finds an entry with value `v`. Let `w` be the newest version of the key that
+//! the read must see, and suppose that `v` is older than `w`.
 //!
-//! Fingerprints in a small array of slots count what is found in the tables, by a vote: a key raises the count of its slot if the slot is its own,
-//! else it lowers it, and takes the slot over once nothing is left. A key comes in with its third vote. So uniform and scanning loads hardly ever
-//! insert. Nothing comes in while all tables fit into the block cache: no item saves any memory then, and one that is not in the processor's cache
-//! is found no faster than in its block (uniform reads of values of 1 KiB were a fifth slower, skewed ones a tenth faster). The cache has at most a
-//! quarter of the block cache's bytes and takes them from it step by step as it fills.
+//! 1. The read looked in the memtables of its state first and did not find `w`. So `w` was in the tables
+//!    before that state was loaded. Before that, the flush raised the epoch and removed the key.
+//! 2. The entry is still there, so it was inserted after the removal. Its filler's second look at the epoch
+//!    saw the raised epoch.
+//! 3. The filler settled the entry, so its first look saw the raised epoch too. It loaded its state after
+//!    that first look. `w` was published by then, in a memtable of that state or in its tables, so the filler
+//!    would have found `w`. This contradicts the assumption.
 //!
-//! A read that finds nothing here must pay next to nothing: what came in leaves a shorter fingerprint in the same slot, and only a key that finds
-//! its own there searches the cache, with its locks. An item whose fingerprint was pushed out by eight later ones is not found any more until it comes in
-//! again.
+//! The order of insertion and removal is the order of the lock over the part of the cache that they share.
+//! The read may have loaded its state long before it looks here. That does no harm: an entry newer than the
+//! read's sequence number became current after the read began.
+//!
+//! An ingest puts newer data into the tables, and no memtable shadows the old data until the ingest is
+//! published. [`ItemCache::close`] empties the cache and makes the epoch odd until then; while it is odd, no
+//! entry is settled. Compactions change nothing that a read sees, so they need no such step. (A
+//! [`super::CompactionFilter`] may drop a value, but readers must not rely on that.)
+//!
+//! # What is admitted, and how much
+//!
+//! A small array of slots holds fingerprints and counts of keys that were found in the tables. A key raises
+//! the count of its slot if the slot holds its fingerprint. Otherwise it lowers the count, and takes the slot
+//! over once the count is zero. A key is admitted at its third vote, so uniform and scanning loads hardly
+//! ever insert.
+//!
+//! Nothing is admitted while all tables fit into the block cache. An item saves no memory then. If it is not
+//! in the processor's cache, finding it here is not faster than finding it in its block (uniform reads of
+//! values of 1 KiB were a fifth slower, skewed ones a tenth faster).
+//!
+//! The cache holds at most a quarter of the block cache's bytes. It takes them from the block cache step by
+//! step as it fills.
+//!
+//! A read that finds nothing here must cost almost nothing. An admitted key leaves a shorter fingerprint in
+//! its slot. Only a key that finds its own fingerprint there searches the cache and takes its locks. An item
+//! whose fingerprint was displaced by eight later ones is not found until it is admitted again.
 
 use super::bloom;
 use super::cache::{BlockCache, FixedState, STRIPES, stripe};
@@ -48,10 +67,11 @@ use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-/// The longest item, key and value together, bytes: a value of 1 KiB with its key. What is longer gains little over its block.
+/// The longest item, key and value together, bytes: a value of 1 KiB with its key. What is longer gains
+/// little over its block.
 pub(crate) const MAX_ITEM_BYTES: usize = 1280;
-/// Memory that an item costs beside key and value: its two allocations, its place in the cache, its share of the places that the cache keeps for
-/// what it evicted; bytes.
+/// Memory that an item costs beside key and value: its two allocations, its place in the cache, its share of
+/// the places that the cache keeps for what it evicted; bytes.
 const ITEM_OVERHEAD: usize = 160;
 /// Share of the block cache's bytes that items may take.
 const SHARE: u64 = 4;
@@ -67,8 +87,8 @@ const ITEMS_PER_SLOT: u64 = 4;
 const MAX_SLOTS: u64 = 1 << 20;
 /// Low bits of a vote: the count. The others are the fingerprint.
 const COUNT: u16 = 7;
-/// What a key's own vote adds; a vote for another takes one away. So of two keys that are asked for in turns one wins, and then, as the first
-/// votes no more, the other.
+/// What a key's own vote adds; a vote for another takes one away. So of two keys that are asked for in turns
+/// one wins, and then, as the first votes no more, the other.
 const OWN: u16 = 2;
 /// The count at which the next vote lets the key in: after two of its own.
 const ENOUGH: u16 = 2 * OWN;
@@ -189,7 +209,8 @@ struct Counters {
 
 /// See the module's comment.
 pub(crate) struct ItemCache {
-    /// By [`bloom::key_hash`]. Of two keys with the same hash the later one is there. `None`: there is no cache.
+    /// By [`bloom::key_hash`]. Of two keys with the same hash the later one is there. `None`: there is no
+    /// cache.
     items: Option<Items>,
     /// Rises by two with each flush, and by one before and after an ingest.
     epoch: Published,
@@ -257,8 +278,8 @@ impl ItemCache {
         Epoch(self.epoch.load(Ordering::SeqCst))
     }
 
-    /// The value that the tables have for `key`, if it is here. `hash` is [`bloom::key_hash`] of the key. Only for a read of now that has looked
-    /// through the memtables of its state.
+    /// The value that the tables have for `key`, if it is here. `hash` is [`bloom::key_hash`] of the key.
+    /// Only for a read of now that has looked through the memtables of its state.
     #[inline]
     pub(crate) fn get(&self, key: &[u8], hash: u64) -> Option<Bytes> {
         if !self.used.load(Ordering::Relaxed) {
@@ -277,7 +298,8 @@ impl ItemCache {
         found.map(|item| Bytes::copy_from_slice(item.value()))
     }
 
-    /// Takes in what the tables of a state that was loaded after `before` say about `key`, if it is short and the key was asked for lately.
+    /// Takes in what the tables of a state that was loaded after `before` say about `key`, if it is short and
+    /// the key was asked for lately.
     #[inline]
     pub(crate) fn offer(&self, key: &[u8], hash: u64, value: &[u8], before: Epoch) {
         if self.blocks.is_tight()
@@ -359,8 +381,8 @@ impl ItemCache {
         self.shrink(items);
     }
 
-    /// Empties the cache and keeps it empty until the guard goes: from before tables with data that was in no memtable are installed until that
-    /// data is published. One at a time.
+    /// Empties the cache and keeps it empty until the guard goes: from before tables with data that was in no
+    /// memtable are installed until that data is published. One at a time.
     pub(crate) fn close(&self) -> Closed<'_> {
         self.epoch.fetch_add(1, Ordering::SeqCst);
         if let Some(items) = &self.items {
@@ -369,7 +391,8 @@ impl ItemCache {
         Closed(self)
     }
 
-    /// Changes the capacity that is shared with the block cache. What is beyond the items' share goes at once.
+    /// Changes the capacity that is shared with the block cache. What is beyond the items' share goes at
+    /// once.
     pub(crate) fn set_capacity(&self, bytes: usize) {
         let Some(items) = &self.items else { return };
         let mut size = self.size.lock();
@@ -550,7 +573,8 @@ mod tests {
 
     #[test]
     fn a_flush_removes_what_its_memtable_says_something_about() {
-        // With few items they are looked up in the memtable, with many the memtable's keys are looked up in the cache.
+        // With few items they are looked up in the memtable, with many the memtable's keys are looked up in
+        // the cache.
         for others in [0u64, 1000] {
             let cache = cache(MIB);
             let keys: Vec<String> = (0..100).map(|n| format!("key{n:03}")).collect();

@@ -1,4 +1,5 @@
-//! Internal keys: a user key with its sequence number and kind. Ordered by user key, then newest first.
+//! Internal keys: a user key with its sequence number and kind. They are ordered by user key, and within a
+//! key newest first.
 
 /// Highest sequence number: 60 bits, since the kind shares the word.
 pub(crate) const MAX_SEQ: u64 = (1 << 60) - 1;
@@ -55,7 +56,8 @@ fn load8(data: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(data[at..at + 8].try_into().expect("eight bytes"))
 }
 
-/// The eight bytes from `skip` on as a big-endian number, padded with zeros: compares as the bytes do, up to ties.
+/// The eight bytes from `skip` on as a big-endian number, padded with zeros: compares as the bytes do, up to
+/// ties.
 #[inline]
 pub(crate) fn prefix8(key: &[u8], skip: usize) -> u64 {
     if let Some(bytes) = key.get(skip..skip + 8) {
@@ -67,7 +69,8 @@ pub(crate) fn prefix8(key: &[u8], skip: usize) -> u64 {
     u64::from_be_bytes(padded)
 }
 
-/// Appends to `out` a short key `s` with `a <= s < b`, for `a < b`: what an index needs to tell two blocks apart.
+/// Appends to `out` a short key `s` with `a <= s < b`, for `a < b`: what an index needs to tell two blocks
+/// apart.
 pub(crate) fn separator(a: &[u8], b: &[u8], out: &mut Vec<u8>) {
     let shared = common_prefix(a, b);
     // `a` with its first differing byte raised by one, if that stays below `b`; it is never longer than `a`.

@@ -1,8 +1,9 @@
-//! The manifest: the append-only record of version edits, and `CURRENT`, the name of the live one. Drawn in
+//! The manifest: an append-only file of version edits. The file `CURRENT` names the live manifest. Layout:
 //! docs/formats/manifest.md.
 //!
-//! A record is synced before anything that rests on it happens, and then *sealed* by eight more bytes. A bad record without a seal
-//! is the torn tail of a crash and is dropped; with a seal, it was whole once and is reported as corrupt.
+//! A record is synced before anything relies on it, and is then *sealed* by eight more bytes. A bad record
+//! without a seal is the torn tail of a crash and is dropped. A bad record with a seal was whole once, so it
+//! is reported as corrupt.
 
 use super::codec::Reader;
 use super::version::VersionEdit;
@@ -113,8 +114,9 @@ impl Manifest {
         Ok(())
     }
 
-    /// Appends an edit and makes it durable. `snapshot` gives the whole state *with* the edit, for when the manifest must be written
-    /// afresh: because it has grown, or because an earlier append failed and left it in doubt.
+    /// Appends an edit and makes it durable. `snapshot` gives the whole state *with* the edit, for when the
+    /// manifest must be written afresh: because it has grown, or because an earlier append failed and left it
+    /// in doubt.
     pub(crate) fn append(
         &mut self,
         edit: &VersionEdit,
@@ -128,7 +130,8 @@ impl Manifest {
             let _ = self.env.remove(&old);
             return Ok(());
         };
-        // `self.file` stays empty if anything fails: this manifest is then in doubt and is not appended to again.
+        // `self.file` stays empty if anything fails: this manifest is then in doubt and is not appended to
+        // again.
         let record = encode_record(edit, self.end);
         file.write_at(self.end, &record)?;
         if !self.skip_sync {
@@ -247,7 +250,8 @@ fn parse_manifest(data: &[u8], path: &Path) -> Result<Vec<VersionEdit>> {
             let mut ahead = r;
             match ahead.take(SEAL.len()) {
                 Some(seal) if *seal == SEAL => r = ahead,
-                // The crash came between the record and its seal, or the seal is damaged: the record is good either way.
+                // The crash came between the record and its seal, or the seal is damaged: the record is good
+                // either way.
                 _ => {
                     let rest = &data[r.position()..];
                     if rest.len() > SEAL.len() && contains_seal(&rest[1..]) {

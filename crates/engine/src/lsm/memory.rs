@@ -11,7 +11,8 @@
 use super::core::MAX_IMMUTABLES;
 use super::options::Options;
 
-/// Share of the budget that is left alone: buffers of compactions and flushes, open tables, what the allocator wastes.
+/// Share of the budget that is left alone: buffers of compactions and flushes, open tables, what the
+/// allocator wastes.
 const RESERVE_SHARE: usize = 4;
 /// Share that all memtables together may have.
 const MEMTABLES_SHARE: usize = 4;
@@ -61,7 +62,8 @@ impl Shares {
         shares
     }
 
-    /// What the block cache may have now, given the memory of memtables and of their pool; `None` if it is fixed.
+    /// What the block cache may have now, given the memory of memtables and of their pool; `None` if it is
+    /// fixed.
     pub(crate) fn cache_for(&self, memtables: usize, pooled: usize) -> Option<usize> {
         let budget = self.budget?;
         // The share of all memtables, and a pool as large as one, count as used: they will be.

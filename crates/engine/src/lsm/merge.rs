@@ -1,5 +1,5 @@
-//! The merge of all sources of entries, memtables and tables, into one run in internal order (or, in reverse, in exactly the
-//! opposite order). Used by scans, flushes and compactions.
+//! Merges all sources of entries (memtables and tables) into one sequence in internal key order, or in
+//! exactly the reverse order. Used by scans, flushes and compactions.
 
 use super::files::TableFile;
 use super::memtable::MemIter;
@@ -210,7 +210,8 @@ impl RunIter {
     }
 }
 
-/// See the module's comment. A heap of the sources that still have entries, the one whose entry comes first on top.
+/// See the module's comment. A heap of the sources that still have entries, the one whose entry comes first
+/// on top.
 pub(crate) struct MergeIter {
     sources: Vec<Source>,
     heap: Vec<u32>,

@@ -1,4 +1,4 @@
-//! What the engine tells of itself.
+//! The engine's counters and gauges.
 
 use super::core::Core;
 use super::values::collect;
@@ -37,7 +37,8 @@ pub struct Metrics {
     pub pooled_bytes: u64,
     /// Memtables waiting for their flush.
     pub waiting_memtables: u64,
-    /// Bytes that compaction has to rewrite until every level is at its target, roughly, and garbage of value files beyond its cap.
+    /// Bytes that compaction has to rewrite until every level is at its target, roughly, and garbage of value
+    /// files beyond its cap.
     pub debt_bytes: u64,
     /// Flushes done.
     pub flushes: u64,
@@ -59,7 +60,8 @@ pub struct Metrics {
     pub tiered_bytes: u64,
     /// Of these, bytes in the oldest run of each range, where every live key is once.
     pub tiered_oldest_bytes: u64,
-    /// The most sorted runs that one of these ranges has, without level 0: what a read there may have to look into.
+    /// The most sorted runs that one of these ranges has, without level 0: what a read there may have to look
+    /// into.
     pub tiered_runs: u64,
     /// Bytes that compactions wrote in these ranges out of level 0.
     pub tiered_first_bytes: u64,
@@ -99,11 +101,13 @@ pub struct Metrics {
     pub cache_bytes: u64,
     /// Reads that the item cache answered, approximately.
     pub item_hits: u64,
-    /// Reads that went on from the item cache to the tables, approximately; none are counted before the first item is in it.
+    /// Reads that went on from the item cache to the tables, approximately; none are counted before the first
+    /// item is in it.
     pub item_misses: u64,
     /// Bytes in the item cache.
     pub item_bytes: u64,
-    /// Memory of the parts that the budget is shared by: memtables and their pool, block and item cache, the log's recent entries; bytes.
+    /// Memory of the parts that the budget is shared by: memtables and their pool, block and item cache, the
+    /// log's recent entries; bytes.
     pub memory_bytes: u64,
     /// What these parts and all else may have together; 0 without a budget.
     pub memory_budget: u64,
@@ -184,7 +188,8 @@ impl Metrics {
         }
     }
 
-    /// Bytes written to tables and value files for each byte of batches: write amplification without the log. 0 before the first flush.
+    /// Bytes written to tables and value files for each byte of batches: write amplification without the log.
+    /// 0 before the first flush.
     pub fn write_amplification(&self) -> f64 {
         let values = self.value_flush_bytes + self.value_compaction_bytes;
         let written = self.flush_bytes + self.compaction_write_bytes + values;
@@ -192,8 +197,8 @@ impl Metrics {
         if flushed == 0 { 0.0 } else { written as f64 / flushed as f64 }
     }
 
-    /// Bytes in tables and value files for each byte in the last level, where every live key is once, and of live large values: space
-    /// amplification. 1 while there is nothing.
+    /// Bytes in tables and value files for each byte in the last level, where every live key is once, and of
+    /// live large values: space amplification. 1 while there is nothing.
     pub fn space_amplification(&self) -> f64 {
         let last = self.levels.iter().rev().find(|l| l.bytes > 0).map_or(0, |l| l.bytes);
         match last + self.value_live_bytes {

@@ -1,11 +1,15 @@
-//! The log-structured merge tree and the [`Engine`] that ties it to the log.
+//! The log-structured merge tree, and the [`Engine`] that ties it to the log.
 //!
-//! Above come the replicas, who know what keys mean; below are [`crate::env`] and [`crate::log`]. A write goes to the log and the
-//! memtable ([`core`]); full memtables become tables of level 0 ([`flush`]); [`picker`] and [`compact`] keep the levels in shape; a read
-//! looks through memtables and levels, newest first ([`core`], [`version`]), with [`items`] in between; [`scan`] merges them. Formats are drawn in docs/formats:
-//! batch.md, sstable.md, values.md, manifest.md.
+//! The layer above (replicas) knows what keys mean. Below are [`crate::env`] and [`crate::log`].
 //!
-//! Nothing here reads a clock, and with [`Background::Manual`] nothing here starts work of its own.
+//! * Write: into the log and the memtable ([`core`]). A full memtable becomes a table of level 0 ([`flush`]).
+//! * Read: memtables and levels, newest first ([`core`], [`version`]), with the item cache ([`items`])
+//!   between them. [`scan`] merges all of them.
+//! * Background: [`picker`] and [`compact`] keep the levels in shape.
+//!
+//! Formats: batch.md, sstable.md, values.md and manifest.md in docs/formats.
+//!
+//! Nothing here reads a clock. With [`Background::Manual`] nothing here starts work of its own.
 
 mod batch;
 mod bloom;

@@ -1,4 +1,4 @@
-//! Opening the engine: lock, manifest, table files, log, replay.
+//! Opens the engine: takes the lock, reads the manifest, opens the table files, and replays the log.
 
 use super::cache::BlockCache;
 use super::core::{

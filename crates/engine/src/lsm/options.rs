@@ -23,9 +23,10 @@ pub struct Options {
     pub memtable_bytes: usize,
     /// Block cache, bytes. At most a quarter of it goes to the item cache. 0: neither.
     pub cache_bytes: usize,
-    /// Memory that the engine may have all in all, bytes. Memtables, the log's recent entries and the block cache then share it, `cache_bytes` is
-    /// not looked at and `memtable_bytes` is a bound; a quarter is left for buffers, writes on their way to the log and the allocator's waste. At least 64 MiB. `None`: each as its own
-    /// option says.
+    /// Memory that the engine may have all in all, bytes. Memtables, the log's recent entries and the block
+    /// cache then share it, `cache_bytes` is not looked at and `memtable_bytes` is a bound; a quarter is left
+    /// for buffers, writes on their way to the log and the allocator's waste. At least 64 MiB. `None`: each
+    /// as its own option says.
     pub memory_budget: Option<usize>,
     /// Log segment size, bytes.
     pub segment_bytes: u64,
@@ -43,11 +44,13 @@ pub struct Options {
     pub separate_bytes: usize,
     /// Target size of a value file, bytes.
     pub value_file_bytes: u64,
-    /// Share of the bytes in value files that may be garbage, percent: beyond it, live values are copied together.
+    /// Share of the bytes in value files that may be garbage, percent: beyond it, live values are copied
+    /// together.
     pub value_garbage_percent: u64,
     /// Compaction threads (with [`Background::Threads`]).
     pub compaction_threads: usize,
-    /// Key ranges that are compacted by size tiers instead of levels. None by default; may be changed while the engine runs.
+    /// Key ranges that are compacted by size tiers instead of levels. None by default; may be changed while
+    /// the engine runs.
     pub tiered: TieredRanges,
     /// What compactions may leave out. Nothing by default.
     pub filter: Filter,
@@ -60,7 +63,8 @@ pub struct Options {
 /// Bugs that a test can plant in the tree to prove that the proofs see them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EngineFaults {
-    /// Gives up the log before what it holds is in tables: a flush truncates up to the newest batch, not to the flushed one.
+    /// Gives up the log before what it holds is in tables: a flush truncates up to the newest batch, not to
+    /// the flushed one.
     pub early_truncation: bool,
     /// Compaction drops a delete although something older lies below it.
     pub dropped_tombstone: bool,

@@ -1,6 +1,9 @@
-//! Chooses what to compact. Leveled with a tiered level 0: level 0 collects flushed tables, newest first; they go down together into
-//! the first level in use, and from there one table at a time goes to the next level, each level ten times the one above.
-//! Level sizes hang on the last level's, so that it always holds about nine tenths of the data and space stays near 1.1 times the live data.
+//! Chooses what to compact: leveled compaction with a tiered level 0.
+//!
+//! Level 0 collects flushed tables, newest first. They are compacted together into the first level in use.
+//! From there one table at a time moves to the next level, which is ten times larger. The target sizes are
+//! computed from the last level upwards. So the last level always holds about nine tenths of the data, and
+//! space stays near 1.1 times the live data.
 //!
 //! Pure: a version and the running compactions in, a choice out.
 
@@ -99,7 +102,8 @@ pub(crate) fn scores(version: &Version, t: &Targets, options: PickerOptions) -> 
     out
 }
 
-/// Bytes that compaction would have to rewrite until every level is at its target, roughly: the engine's debt.
+/// Bytes that compaction would have to rewrite until every level is at its target, roughly: the engine's
+/// debt.
 pub(crate) fn debt_bytes(version: &Version, options: PickerOptions) -> u64 {
     let t = targets(version, options);
     let mut debt = 0u64;
@@ -143,15 +147,15 @@ pub(crate) fn pick(
     by_size.or_else(|| pick_deletes(version, t.base, &busy, running))
 }
 
-/// Whether level 0 need not wait for more. All of the base level is written again for what it holds, so while more comes it should hold as
-/// much, or as many tables as readers can be asked to look into.
+/// Whether level 0 need not wait for more. All of the base level is written again for what it holds, so while
+/// more comes it should hold as much, or as many tables as readers can be asked to look into.
 fn level0_is_due(version: &Version, t: &Targets, options: PickerOptions) -> bool {
     let level0 = &version.levels[0];
     !options.busy || level0.files.len() >= L0_BUSY_TRIGGER || level0.bytes >= version.levels[t.base].bytes
 }
 
-/// With nothing more pressing to do: tables that are mostly deletes go down to what they delete, so that its space comes back
-/// although nothing else pushes them.
+/// With nothing more pressing to do: tables that are mostly deletes go down to what they delete, so that its
+/// space comes back although nothing else pushes them.
 fn pick_deletes(
     version: &Version,
     base: usize,
@@ -199,7 +203,8 @@ fn pick_l0(version: &Version, base: usize, busy: &BTreeSet<u64>, running: &[Runn
     if files.iter().any(|f| busy.contains(&f.meta.number)) {
         return None;
     }
-    // A table that overlaps nothing can simply move, oldest first: data written in key order is never rewritten.
+    // A table that overlaps nothing can simply move, oldest first: data written in key order is never
+    // rewritten.
     if let Some(oldest) = files.last() {
         let range = oldest.meta.range();
         let alone = files[..files.len() - 1].iter().all(|f| !f.meta.overlaps(&range))
@@ -279,7 +284,8 @@ pub(crate) fn clashes(range: &KeyRange, output_level: usize, running: &[Running]
     running.iter().any(|r| r.output_level == output_level && r.range.overlaps(range))
 }
 
-/// Tables that one range delete of a newer table covers whole, and no snapshot looks into: they go without being read.
+/// Tables that one range delete of a newer table covers whole, and no snapshot looks into: they go without
+/// being read.
 pub(crate) fn pick_covered(version: &Version, busy: &BTreeSet<u64>, snapshots: &[u64]) -> Option<Compaction> {
     let oldest = snapshots.first().copied().unwrap_or(u64::MAX);
     let mut inputs: Vec<(usize, Arc<TableFile>)> = Vec::new();
@@ -313,7 +319,8 @@ pub(crate) fn pick_covered(version: &Version, busy: &BTreeSet<u64>, snapshots: &
     Some(Compaction { kind: Kind::Drop, inputs, output_level: LEVELS, range })
 }
 
-/// The whole tree into one level (none below it may be in use): for compacting by hand. `None` if there is nothing.
+/// The whole tree into one level (none below it may be in use): for compacting by hand. `None` if there is
+/// nothing.
 pub(crate) fn everything(version: &Version, output_level: usize) -> Option<Compaction> {
     let inputs: Vec<(usize, Arc<TableFile>)> = version.files().map(|(l, f)| (l, f.clone())).collect();
     let range = KeyRange::hull(inputs.iter().map(|(_, f)| f))?;

@@ -1,5 +1,5 @@
-//! Range deletes, kept as *fragments*: disjoint ranges, each with the sequence numbers of the range deletes that cover it.
-//! Fragments answer "which range delete covers this key" by one search.
+//! Range deletes, stored as *fragments*: disjoint ranges, each with the sequence numbers of the range deletes
+//! that cover it. One search among the fragments answers which range delete covers a key.
 
 use bytes::Bytes;
 use std::collections::BTreeMap;

@@ -1,5 +1,7 @@
-//! Replay: the batches of the engine's own log stream that are in no table become memtables again. They are gathered and sorted
-//! while the log is read, a run for each segment, and laid out as whole memtables: nothing is inserted one by one, nothing flushed.
+//! Replay: builds memtables from those batches of the engine's own log stream that no table holds yet.
+//!
+//! The batches are collected and sorted while the log is read, one run for each segment, and laid out as
+//! whole memtables. Nothing is inserted one by one, and nothing is flushed.
 
 use super::Background;
 use super::batch;

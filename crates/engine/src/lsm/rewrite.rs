@@ -1,7 +1,9 @@
-//! Writes merged entries out as tables, leaving out what nobody can see any more. Shared by flush and compaction.
+//! Writes merged entries as tables and drops the versions that no reader can see any more. Shared by flush
+//! and compaction.
 //!
-//! Snapshots cut history into stripes: two versions with no snapshot between them are indistinguishable, so only the newer is
-//! kept. Versions older than every snapshot are in stripe 0; there a delete goes too, once nothing lies below that it hides.
+//! Snapshots divide history into stripes. No snapshot can tell two versions in one stripe apart, so only the
+//! newer one is kept. Versions older than every snapshot are in stripe 0. A delete in stripe 0 is dropped
+//! too, once no older level holds anything that it hides.
 
 use super::budget::IoBudget;
 use super::files::{FileMeta, KeyRange, TableFile, TableFolder};
@@ -26,13 +28,15 @@ pub(crate) struct RewritePlan {
     pub(crate) dels: RangeDels,
     /// The tree that the inputs are from.
     pub(crate) version: Arc<Version>,
-    /// Level of the outputs. Deletes are dropped where no deeper level holds their keys; `None`: never (flush, level 0).
+    /// Level of the outputs. Deletes are dropped where no deeper level holds their keys; `None`: never
+    /// (flush, level 0).
     pub(crate) output_level: Option<usize>,
     /// Size at which an output is closed; `u64::MAX` for one output.
     pub(crate) table_bytes: u64,
     /// Keys at which outputs are cut, ascending.
     pub(crate) boundaries: Vec<Vec<u8>>,
-    /// The rewrite ends before this key; `None`: at the end of the input. The range deletes do not reach beyond it.
+    /// The rewrite ends before this key; `None`: at the end of the input. The range deletes do not reach
+    /// beyond it.
     pub(crate) end: Option<Vec<u8>>,
     pub(crate) layout: TableLayout,
     pub(crate) values: ValueLayout,
@@ -50,12 +54,12 @@ pub(crate) struct RewritePlan {
     pub(crate) cancel: Option<Arc<AtomicBool>>,
 }
 
-/// Overlap with the level below the output at which an output is closed early, in target table sizes: what a later compaction
-/// of it has to rewrite.
+/// Overlap with the level below the output at which an output is closed early, in target table sizes: what a
+/// later compaction of it has to rewrite.
 const MAX_GRANDPARENTS: u64 = 10;
 
-/// An output is closed early when it refers to this many times its target size of values: what a collection rewrites whole, and a drop
-/// frees whole, stays small.
+/// An output is closed early when it refers to this many times its target size of values: what a collection
+/// rewrites whole, and a drop frees whole, stays small.
 const VALUES_PER_TABLE: u64 = 16;
 
 /// Bytes of entries between payments.
@@ -166,7 +170,8 @@ impl<'a> Rewriter<'a> {
         }
     }
 
-    /// Writes everything that `merge` (positioned at its start) still yields. On failure no file is left behind.
+    /// Writes everything that `merge` (positioned at its start) still yields. On failure no file is left
+    /// behind.
     pub(crate) fn run(mut self, merge: &mut MergeIter) -> Result<Rewritten> {
         let result = self.write(merge).and_then(|()| self.values.finish());
         if result.is_err() {
@@ -230,7 +235,8 @@ impl<'a> Rewriter<'a> {
                 let bottom = s == 0 && self.plan.output_level.is_some() && !self.below.may_hold(key);
                 let gone = bottom || self.plan.drops_tombstones;
                 if !(gone && kind_of(tag_in) == KIND_DELETE) {
-                    // At the bottom nobody compares sequence numbers any more, unless an older range delete stays; zeros compress.
+                    // At the bottom nobody compares sequence numbers any more, unless an older range delete
+                    // stays; zeros compress.
                     let kind = kind_of(tag_in);
                     let zero = bottom && kind != KIND_DELETE && self.kept_dels.find(key).is_none();
                     let tag_out = if zero { tag(0, kind) } else { tag_in };
@@ -300,7 +306,8 @@ impl<'a> Rewriter<'a> {
         Ok(())
     }
 
-    /// Puts a value into a value file if it belongs into one, or into another one. The entry's tag, and whether its value is now `self.pointer`.
+    /// Puts a value into a value file if it belongs into one, or into another one. The entry's tag, and
+    /// whether its value is now `self.pointer`.
     fn place(&mut self, key: &[u8], tag_in: u64, value: &[u8], whole: Option<Bytes>) -> Result<(u64, bool)> {
         let new = match kind_of(tag_in) {
             KIND_PUT if self.values.takes(value) => self.values.add(key, value)?,

@@ -1,4 +1,4 @@
-//! Scans: the live keys of a range as of a sequence number.
+//! Scans: the live keys of a range as of one sequence number.
 
 use super::core::ReadState;
 use super::key::{KIND_DELETE, KIND_POINTER, kind_of, seq_of};
@@ -19,9 +19,9 @@ pub struct ScanItem {
     pub value: Bytes,
 }
 
-/// An iterator over live keys of a range, in order or in reverse. It holds on to the tables and memtables it was created over.
-/// As an [`Iterator`] it yields owned items; [`Scan::advance`] with [`Scan::key`] and [`Scan::value`] walks without allocating.
-/// After an error it ends.
+/// An iterator over live keys of a range, in order or in reverse. It holds on to the tables and memtables it
+/// was created over. As an [`Iterator`] it yields owned items; [`Scan::advance`] with [`Scan::key`] and
+/// [`Scan::value`] walks without allocating. After an error it ends.
 pub struct Scan {
     state: Arc<ReadState>,
     seq: u64,

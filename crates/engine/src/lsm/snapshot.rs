@@ -1,4 +1,4 @@
-//! Snapshots: sequence numbers that compaction must respect while somebody holds them.
+//! Snapshots: sequence numbers whose versions compaction must keep while a reader holds them.
 
 use super::core::{Core, Published};
 use crate::sync::Mutex;
@@ -48,7 +48,8 @@ pub(crate) struct Snapshots {
 }
 
 impl Snapshots {
-    /// Registers a snapshot of now. The number is read under the lock: a compaction that asked before sees nothing newer than it.
+    /// Registers a snapshot of now. The number is read under the lock: a compaction that asked before sees
+    /// nothing newer than it.
     fn take(&self, visible: &Published) -> u64 {
         let mut live = self.live.lock();
         let seq = visible.load(Ordering::Acquire);

@@ -1,5 +1,6 @@
-//! An immutable sorted list of keys that is searched through eight-byte prefixes kept side by side: a search touches two or
-//! three cache lines instead of one for every comparison. Used for the files of a level and the top index of a table.
+//! An immutable sorted list of keys, searched through an array of their eight-byte prefixes. A search touches
+//! two or three cache lines instead of one for every comparison. Used for the files of a level and for the
+//! top index of a table.
 
 use super::key::{common_prefix, prefix8};
 

@@ -55,7 +55,8 @@ impl Threads {
                 }
                 match step(&core, busy) {
                     Ok(true) => busy = true,
-                    // Nothing to do while busy: again when something has changed, or when nothing has for a while.
+                    // Nothing to do while busy: again when something has changed, or when nothing has for a
+                    // while.
                     Ok(false) => {
                         let patience = (busy && !is_flush).then_some(IDLE);
                         busy = core.signal.wait(seen, patience);
@@ -64,7 +65,8 @@ impl Threads {
                     Err(e) => {
                         let work = if is_flush { "flush" } else { "compaction" };
                         tracing::error!(error = %e, work, "background work failed; trying again");
-                        // Our own notification has raised the generation; wait for the time, not for a change.
+                        // Our own notification has raised the generation; wait for the time, not for a
+                        // change.
                         core.signal.wait(core.signal.generation(), Some(RETRY));
                         busy = true;
                     }

@@ -1,7 +1,8 @@
-//! Slows writers down in proportion to what compaction owes, so that they never meet a wall. Only with background threads.
+//! Slows writers down in proportion to the compaction debt, so that they never have to stop completely. Only
+//! with background threads.
 //!
-//! The price of a written byte rises smoothly with the debt: nothing up to a comfortable debt, then `x / (1 - x)` squared. Writers pay in
-//! sleeps of two milliseconds at most, shared between all of them.
+//! The delay for each written byte rises smoothly with the debt: zero up to a tolerated debt, then
+//! `x / (1 - x)` squared. Writers wait in sleeps of at most two milliseconds. All writers share the delay.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -1,12 +1,15 @@
-//! Size-tiered compaction, for key ranges that the caller names: a table that is written far more than it is read.
+//! Size-tiered compaction for key ranges that the caller names, such as a table that is written far more
+//! often than it is read.
 //!
-//! Within such a range each level is one sorted run, and the runs are never merged one by one into the next, ten times larger one: what level 0
-//! holds of the range becomes a run of its own in the deepest free level above the others; once four neighbours are of
-//! about the same size they become one. A byte is rewritten once for each fourfold growth instead of ten times a level, and more runs wait to
-//! be read and more garbage to be dropped.
+//! Within such a range each level is one sorted run. Runs are not merged one by one into a next run that is
+//! ten times larger. Instead, what level 0 holds of the range becomes a run of its own, in the deepest free
+//! level above the existing runs. When four neighbouring runs have about the same size, they are merged into
+//! one. So a byte is rewritten once for each fourfold growth instead of about ten times per level. The price:
+//! reads look into more runs, and more garbage waits to be dropped.
 //!
-//! Only the choice differs. Levels, their disjoint ranges, and "higher is newer" are as everywhere, so that a range may change its
-//! style at any time: tables that reach over its ends are first cut there, and until then it is leveled.
+//! Only the choice of compactions differs. Levels, their disjoint ranges, and the rule "an upper level is
+//! newer" stay the same, so a range may change its style at any time. Tables that reach across its ends are
+//! split there first; until then the range is treated as leveled.
 //!
 //! Pure: a version, the running compactions and the ranges in, a choice out.
 
@@ -22,8 +25,8 @@ use std::sync::Arc;
 /// Neighbouring runs of about the same size that become one.
 const MIN_RUNS: usize = 4;
 
-/// The key ranges that are compacted by size tiers. Clones share one list, which may be changed while the engine runs; it is not stored:
-/// whoever opens the engine says it again.
+/// The key ranges that are compacted by size tiers. Clones share one list, which may be changed while the
+/// engine runs; it is not stored: whoever opens the engine says it again.
 #[derive(Clone, Default)]
 pub struct TieredRanges {
     /// Start to exclusive end; disjoint.
@@ -31,8 +34,8 @@ pub struct TieredRanges {
 }
 
 impl TieredRanges {
-    /// Has `start..end` compacted by size tiers from now on, apart from its neighbours. Ranges that it overlaps are leveled again. Nothing
-    /// happens if `start >= end`.
+    /// Has `start..end` compacted by size tiers from now on, apart from its neighbours. Ranges that it
+    /// overlaps are leveled again. Nothing happens if `start >= end`.
     pub fn insert(&self, start: &[u8], end: &[u8]) {
         if start < end {
             let mut ranges = self.ranges.write();
@@ -154,7 +157,8 @@ impl Tiered {
         if self.runs.len() < LEVELS - 1 {
             return None;
         }
-        // No level is free for what comes next: the newest runs, as long as each adds no more than is there already.
+        // No level is free for what comes next: the newest runs, as long as each adds no more than is there
+        // already.
         let (mut sum, mut to) = (size(0) + size(1), 1);
         while to + 1 < self.runs.len() && size(to + 1) <= sum {
             sum += size(to + 1);
@@ -163,7 +167,8 @@ impl Tiered {
         Some((0, to))
     }
 
-    /// A run that can go to a deeper free level as it is, if the first level is taken: its index and the level.
+    /// A run that can go to a deeper free level as it is, if the first level is taken: its index and the
+    /// level.
     fn sink(&self) -> Option<(usize, usize)> {
         if self.runs.first().is_none_or(|run| run.level > 1) {
             return None;

@@ -1,4 +1,4 @@
-//! Verification: reads everything and believes nothing.
+//! Verification: reads every file and checks everything that can be checked.
 
 use super::core::Core;
 use super::files::TableFile;
@@ -21,7 +21,8 @@ impl Core {
     }
 }
 
-/// Blocks first, so that damage is named by its place; then the whole file's checksum, for what no block covers.
+/// Blocks first, so that damage is named by its place; then the whole file's checksum, for what no block
+/// covers.
 fn verify_table(file: &Arc<TableFile>, version: &Version) -> Result<()> {
     let table = file.table()?;
     let corrupt = |detail: String| Error::Corrupt {

@@ -1,4 +1,5 @@
-//! Versions: the set of live tables by level and of the value files they refer to, immutable, replaced as a whole by each flush or compaction.
+//! Versions: the set of live tables by level, and the value files that they refer to. A version is immutable.
+//! Each flush or compaction replaces it as a whole.
 
 use super::codec::{Reader, put_varint};
 use super::files::{FileMeta, KeyRange, TableFile, TableFolder};
@@ -130,7 +131,8 @@ impl Version {
         let within = |f: &Arc<TableFile>| f.meta.smallest() >= start && f.meta.ends_before(end);
         self.levels[0].files.iter().any(within)
             || self.levels[1..].iter().any(|level| {
-                // The first table that starts at or after `start`: if it reaches beyond `end`, so do all after it.
+                // The first table that starts at or after `start`: if it reaches beyond `end`, so do all
+                // after it.
                 level.files.get(level.starting_below(start)).is_some_and(within)
             })
     }
@@ -230,7 +232,8 @@ pub(crate) struct VersionEdit {
     pub(crate) added: Vec<(usize, FileMeta)>,
     /// Level and table number.
     pub(crate) removed: Vec<(usize, u64)>,
-    /// Value files that tables of this edit refer to for the first time. One that nothing refers to any more goes by itself.
+    /// Value files that tables of this edit refer to for the first time. One that nothing refers to any more
+    /// goes by itself.
     pub(crate) added_values: Vec<ValueMeta>,
     /// Batches of the engine's own stream up to this index are in tables.
     pub(crate) log_index: Option<u64>,

@@ -1,7 +1,8 @@
 //! The stored form of items: compact, versioned, drawn in `docs/formats/item.md`.
 //!
-//! Called by the replica (store, read, stream) and by the read path, which turns stored bytes into JSON without building an
-//! item. Knows nothing of keys or tables. Decoders check every length against what is left and never panic.
+//! Called by the replica (store, read, stream) and by the read path, which turns stored bytes into JSON
+//! without building an item. Knows nothing of keys or tables. Decoders check every length against what is
+//! left and never panic.
 //!
 //! A *record* is a header and the attributes; the *attributes* alone are what [`encode_item`] writes and
 //! [`item_bytes_to_json`] reads.
@@ -31,8 +32,8 @@ mod tag {
     pub const BINARY_SET: u8 = 11;
 }
 
-/// Containers that a stored value may be nested in. Above what a request may hold, so that a limit raised in a later version
-/// does not make its items unreadable here; low enough for any stack.
+/// Containers that a stored value may be nested in. Above what a request may hold, so that a limit raised in
+/// a later version does not make its items unreadable here; low enough for any stack.
 const MAX_STORED_NESTING: usize = 100;
 
 /// Stored bytes that are not an item. Nothing was changed; the bytes are corrupt or of a later version.

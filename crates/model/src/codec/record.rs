@@ -12,7 +12,8 @@ pub const RECORD_VERSION: u8 = 1;
 pub struct RecordHeader {
     /// When the item was last written: hybrid logical clock, milliseconds in the upper 48 bits.
     pub timestamp: u64,
-    /// The place of the write that left the item among all writes of its partition: it rises with every write, also across a deletion.
+    /// The place of the write that left the item among all writes of its partition: it rises with every
+    /// write, also across a deletion.
     pub version: u64,
     /// The item's size by DynamoDB's rules, so that a read is accounted without decoding.
     pub item_size: u64,
@@ -24,7 +25,8 @@ pub fn encode_record(timestamp: u64, version: u64, item: &Item, out: &mut Vec<u8
     encode_item(item, out);
 }
 
-/// Appends a record's header: version byte, flags (none yet: 0), timestamp, item version, size. The attributes follow.
+/// Appends a record's header: version byte, flags (none yet: 0), timestamp, item version, size. The
+/// attributes follow.
 pub fn encode_header(timestamp: u64, version: u64, item_size: u64, out: &mut Vec<u8>) {
     out.push(RECORD_VERSION);
     out.push(0);

@@ -6,8 +6,8 @@ use crate::json::{write_base64, write_string_bytes};
 /// Appends the JSON of stored attributes. On an error `out` is as it was.
 ///
 /// # Errors
-/// On anything but what [`super::encode_item`] writes. Strings are not checked for UTF-8 again: they were when they were stored,
-/// and blocks carry checksums.
+/// On anything but what [`super::encode_item`] writes. Strings are not checked for UTF-8 again: they were
+/// when they were stored, and blocks carry checksums.
 pub fn item_bytes_to_json(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), CodecError> {
     whole(bytes, out, |input, out| input.map_to_json(0, out))
 }

@@ -15,7 +15,8 @@ pub enum ErrorCode {
     ResourceNotFound,
     /// `ResourceInUseException`, 400.
     ResourceInUse,
-    /// `TableNotFoundException`, 400: of backups and their like; most operations answer `ResourceNotFoundException`.
+    /// `TableNotFoundException`, 400: of backups and their like; most operations answer
+    /// `ResourceNotFoundException`.
     TableNotFound,
     /// `TableAlreadyExistsException`, 400: of restores.
     TableAlreadyExists,
@@ -185,7 +186,8 @@ impl ErrorCode {
         )
     }
 
-    /// The name of the member that holds the text. The service model and the framework disagree on its first letter.
+    /// The name of the member that holds the text. The service model and the framework disagree on its first
+    /// letter.
     pub(super) fn message_member(self) -> &'static str {
         match self {
             ErrorCode::Serialization

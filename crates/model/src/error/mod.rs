@@ -1,7 +1,7 @@
 //! Errors in the DynamoDB wire shape.
 //!
-//! Made by every layer from the validators down to the replica, written to the client by the api crate. `code` holds what a type
-//! means on the wire, `body` writes the JSON.
+//! Made by every layer from the validators down to the replica, written to the client by the api crate.
+//! `code` holds what a type means on the wire, `body` writes the JSON.
 
 mod body;
 mod code;
@@ -14,18 +14,21 @@ pub use code::ErrorCode;
 pub struct ApiError {
     /// Its type.
     pub code: ErrorCode,
-    /// The text, as DynamoDB words it. Empty for a body that is not JSON, which DynamoDB answers without a text.
+    /// The text, as DynamoDB words it. Empty for a body that is not JSON, which DynamoDB answers without a
+    /// text.
     pub message: String,
     /// The item that failed a condition, when the request asked for it.
     pub item: Option<crate::Item>,
-    /// Why a transaction was cancelled, one for each of its actions in the request's order; empty for other errors.
+    /// Why a transaction was cancelled, one for each of its actions in the request's order; empty for other
+    /// errors.
     pub reasons: Vec<CancellationReason>,
 }
 
 /// Why one action of a transaction was refused.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CancellationReason {
-    /// `ConditionalCheckFailed`, `TransactionConflict`, `ValidationError` …; `None` when this action was not at fault.
+    /// `ConditionalCheckFailed`, `TransactionConflict`, `ValidationError` …; `None` when this action was not
+    /// at fault.
     pub code: Option<&'static str>,
     /// The text of the fault.
     pub message: Option<String>,
@@ -44,7 +47,8 @@ impl ApiError {
         Self::new(ErrorCode::Validation, message)
     }
 
-    /// A `ValidationException` about a parameter's value: "One or more parameter values were invalid: " and the fault.
+    /// A `ValidationException` about a parameter's value: "One or more parameter values were invalid: " and
+    /// the fault.
     pub fn invalid_parameter(fault: impl std::fmt::Display) -> Self {
         Self::validation(format!("One or more parameter values were invalid: {fault}"))
     }

@@ -1,7 +1,7 @@
 //! What parsing produces: an arena of nodes with the placeholders still unresolved.
 //!
-//! Nodes are stored children first, left to right, so that a plain scan of the arena visits them in the order in which DynamoDB checks
-//! them, and neither a walk nor a drop recurses however deep the text nests.
+//! Nodes are stored children first, left to right, so that a plain scan of the arena visits them in the order
+//! in which DynamoDB checks them, and neither a walk nor a drop recurses however deep the text nests.
 
 use super::ExpressionKind;
 use super::condition::Comparator;
@@ -133,7 +133,8 @@ pub(super) struct RawAction {
     pub value: Option<NodeId>,
 }
 
-/// A condition, filter or key condition expression that has passed every check that needs its text only. Cheap to clone.
+/// A condition, filter or key condition expression that has passed every check that needs its text only.
+/// Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParsedCondition(pub(super) Arc<ConditionTree>);
 

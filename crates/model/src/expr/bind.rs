@@ -1,7 +1,8 @@
 //! Binding: placeholders are substituted and operands checked, in DynamoDB's order.
 //!
-//! A condition is checked node by node, operands before what they are operands of, left to right. The paths of a projection and the actions
-//! of an update are taken from the last to the first; an update's target paths come before its values.
+//! A condition is checked node by node, operands before what they are operands of, left to right. The paths
+//! of a projection and the actions of an update are taken from the last to the first; an update's target
+//! paths come before its values.
 
 use super::ExpressionKind;
 use super::ast::{
@@ -25,7 +26,8 @@ impl ParsedCondition {
     /// Substitutes the placeholders and checks the operands.
     ///
     /// # Errors
-    /// `ValidationException` with DynamoDB's text for the first undefined placeholder or unfitting operand, or for too many operators.
+    /// `ValidationException` with DynamoDB's text for the first undefined placeholder or unfitting operand,
+    /// or for too many operators.
     pub fn bind(&self, placeholders: &mut Placeholders) -> Result<Condition, ApiError> {
         let tree = &*self.0;
         let mut binder = Binder { kind: tree.kind, placeholders, size: tree.length };
@@ -119,7 +121,8 @@ struct Binder<'p> {
 }
 
 impl Binder<'_> {
-    /// A value may be named many times over: without this, what is sent on to the replicas could be hundreds of times what was received.
+    /// A value may be named many times over: without this, what is sent on to the replicas could be hundreds
+    /// of times what was received.
     fn check_size(&self) -> Result<(), ApiError> {
         if self.size > limits::MAX_EXPANDED_EXPRESSION_BYTES {
             return Err(self.kind.invalid("Expression size has exceeded the maximum allowed size;"));

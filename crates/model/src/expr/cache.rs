@@ -1,10 +1,12 @@
-//! Parsed expressions by their text: clients send the same few texts again and again, and what parsing gives follows from the text alone.
+//! Parsed expressions by their text: clients send the same few texts again and again, and what parsing gives
+//! follows from the text alone.
 //!
-//! Called by [`crate::ops`] in place of the parsers. Each thread has its own, so there is nothing to lock and nothing to wait for. Bounded in
-//! number and in bytes of text. Holds no errors: a client that makes mistakes pushes nothing out.
+//! Called by [`crate::ops`] in place of the parsers. Each thread has its own, so there is nothing to lock and
+//! nothing to wait for. Bounded in number and in bytes of text. Holds no errors: a client that makes mistakes
+//! pushes nothing out.
 //!
-//! Finding an expression of a hundred bytes costs about a thirtieth of parsing it, two to three microseconds of a request less (2026-11-22,
-//! `cargo run --release -p torc-model --example expression_cost`).
+//! Finding an expression of a hundred bytes costs about a thirtieth of parsing it, two to three microseconds
+//! of a request less (2026-11-22, `cargo run --release -p torc-model --example expression_cost`).
 
 use super::ExpressionKind;
 use super::ast::{ParsedCondition, ParsedProjection, ParsedUpdate};
@@ -13,8 +15,8 @@ use crate::limits::{MAX_CACHED_EXPRESSION_BYTES, MAX_CACHED_EXPRESSIONS};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-/// The least recently used half goes at once: what is asked for moves to the young generation, and when that is full it becomes the old
-/// one, whose remaining entries are dropped.
+/// The least recently used half goes at once: what is asked for moves to the young generation, and when that
+/// is full it becomes the old one, whose remaining entries are dropped.
 #[derive(Debug)]
 struct TextCache<T> {
     young: BTreeMap<Box<str>, T>,

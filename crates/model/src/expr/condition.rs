@@ -272,8 +272,8 @@ impl ConditionExpr {
     }
 }
 
-/// What `size` says of a value: UTF-16 units of a string, bytes of a binary, members of anything else; nothing for numbers, booleans and
-/// nulls.
+/// What `size` says of a value: UTF-16 units of a string, bytes of a binary, members of anything else;
+/// nothing for numbers, booleans and nulls.
 fn size(value: &AttributeValue) -> Option<u64> {
     let size = match value {
         AttributeValue::S(text) => text.encode_utf16().count(),

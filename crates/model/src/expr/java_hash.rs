@@ -1,4 +1,5 @@
-//! The iteration order of a Java hash table, in which DynamoDB lists the placeholders that no expression used.
+//! The iteration order of a Java hash table, in which DynamoDB lists the placeholders that no expression
+//! used.
 
 /// `keys`, of a table sized for `capacity_for` entries, in the order in which Java would iterate over them.
 pub(crate) fn in_table_order<'k>(

@@ -8,15 +8,17 @@ use crate::schema::{KeyAttribute, KeyDefinition};
 use crate::{ApiError, AttributeValue, Item, limits};
 use std::cmp::Ordering;
 
-/// The keys that a query reads. A table has one partition attribute and at most one sort attribute; a global index may have several of
-/// each, of which a query fixes all partition attributes and as many leading sort attributes as it likes, the last of them by a range.
+/// The keys that a query reads. A table has one partition attribute and at most one sort attribute; a global
+/// index may have several of each, of which a query fixes all partition attributes and as many leading sort
+/// attributes as it likes, the last of them by a range.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KeyCondition {
     /// The value of each partition attribute, in the order of the key.
     pub partition: Vec<AttributeValue>,
     /// The values of the leading sort attributes, all but the last that the query restricts.
     pub sort_prefix: Vec<AttributeValue>,
-    /// What is asked of the sort attribute after `sort_prefix`; [`SortCondition::Any`] when the query restricts none.
+    /// What is asked of the sort attribute after `sort_prefix`; [`SortCondition::Any`] when the query
+    /// restricts none.
     pub sort: SortCondition,
 }
 
@@ -301,8 +303,9 @@ fn not_scalar(what: &str, key: &str) -> ApiError {
     ))
 }
 
-/// Refuses a path into a key attribute, which is always a scalar. To be called with the paths of every expression of a request, once all are
-/// bound and their placeholders used up; for an update, after [`super::Update::check_keys`].
+/// Refuses a path into a key attribute, which is always a scalar. To be called with the paths of every
+/// expression of a request, once all are bound and their placeholders used up; for an update, after
+/// [`super::Update::check_keys`].
 ///
 /// # Errors
 /// `ValidationException` for the first such path, by the keys of the table before those of its indexes.
@@ -322,8 +325,8 @@ pub fn check_key_paths<'p>(
     Ok(())
 }
 
-/// Refuses a query's filter that names one of the key attributes of the table or index that the query reads. `kind` is
-/// [`ExpressionKind::Filter`] for an expression; anything else stands for the legacy `QueryFilter`.
+/// Refuses a query's filter that names one of the key attributes of the table or index that the query reads.
+/// `kind` is [`ExpressionKind::Filter`] for an expression; anything else stands for the legacy `QueryFilter`.
 ///
 /// # Errors
 /// `ValidationException` that names the key attribute.

@@ -1,5 +1,6 @@
-//! The parameters that came before expressions: `Expected`, `AttributeUpdates`, `KeyConditions`, `QueryFilter`, `ScanFilter`,
-//! `AttributesToGet` and `ConditionalOperator`, translated to what expressions are bound to.
+//! The parameters that came before expressions: `Expected`, `AttributeUpdates`, `KeyConditions`,
+//! `QueryFilter`, `ScanFilter`, `AttributesToGet` and `ConditionalOperator`, translated to what expressions
+//! are bound to.
 //!
 //! Attribute names here are names, never paths: `a.b` is an attribute with a dot in its name.
 
@@ -228,7 +229,8 @@ fn combine(
 /// `Expected` with `ConditionalOperator`; no condition when there is no entry.
 ///
 /// # Errors
-/// `ValidationException` for entries whose members do not go together, unfitting arguments, or an operator without two entries.
+/// `ValidationException` for entries whose members do not go together, unfitting arguments, or an operator
+/// without two entries.
 pub fn expected_condition(
     expected: &BTreeMap<String, LegacyExpected>,
     operator: Option<ConditionalOperator>,
@@ -306,7 +308,8 @@ pub fn check_key_conditions(conditions: &BTreeMap<String, LegacyCondition>) -> R
 /// `KeyConditions`, against the key of the table or, with its name, of the index.
 ///
 /// # Errors
-/// `ValidationException` for unfitting arguments ([`check_key_conditions`]) and for whatever a query cannot do.
+/// `ValidationException` for unfitting arguments ([`check_key_conditions`]) and for whatever a query cannot
+/// do.
 pub fn key_conditions(
     conditions: &BTreeMap<String, LegacyCondition>,
     key: &KeyDefinition,

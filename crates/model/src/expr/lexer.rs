@@ -1,5 +1,5 @@
-//! Text to tokens. Never fails: a character that starts no token becomes a token of its own, which no grammar accepts, so that the
-//! parser reports it in the order in which it is met.
+//! Text to tokens. Never fails: a character that starts no token becomes a token of its own, which no grammar
+//! accepts, so that the parser reports it in the order in which it is met.
 
 use super::ExpressionKind;
 use crate::ApiError;
@@ -119,8 +119,8 @@ fn keyword(word: &[u8]) -> Option<TokenKind> {
     keywords.iter().find(|(text, _)| word.eq_ignore_ascii_case(text)).map(|(_, kind)| *kind)
 }
 
-/// The error for the token at `position`: the token itself and, as `near`, everything from the start of the token before it to the end of
-/// the token after it.
+/// The error for the token at `position`: the token itself and, as `near`, everything from the start of the
+/// token before it to the end of the token after it.
 pub(super) fn syntax_error(kind: ExpressionKind, text: &str, tokens: &[Token], position: usize) -> ApiError {
     let end_of_text = Token { kind: TokenKind::End, start: text.len(), end: text.len() };
     let token = tokens.get(position).copied().unwrap_or(end_of_text);

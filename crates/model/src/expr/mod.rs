@@ -1,19 +1,23 @@
-//! The expression language of DynamoDB: condition, filter, key condition, projection and update expressions, and the legacy
-//! parameters that preceded them.
+//! The expression language of DynamoDB: condition, filter, key condition, projection and update expressions,
+//! and the legacy parameters that preceded them.
 //!
-//! Called by the api layer (parse and bind, once per request), and by the replica that leads a partition (evaluate against the stored
-//! item). Everything here is pure: no IO, no clock, no knowledge of tables beyond the key schema that is handed in.
+//! Called by the api layer (parse and bind, once per request), and by the replica that leads a partition
+//! (evaluate against the stored item). Everything here is pure: no IO, no clock, no knowledge of tables
+//! beyond the key schema that is handed in.
 //!
-//! An expression passes through three stages, and the first error in this order is the one that the client sees:
+//! An expression passes through three stages, and the first error in this order is the one that the client
+//! sees:
 //!
-//! 1. *Parse* ([`ParsedCondition::parse`] and its siblings): size, syntax, redundant parentheses, then reserved words, function names and
-//!    list indexes in text order. The result depends on the text only and is kept by text ([`ParsedCondition::cached`] …).
-//! 2. *Bind* ([`ParsedCondition::bind`] …): placeholders are substituted from [`Placeholders`], which remembers what was used so that
-//!    leftovers can be reported once every expression of the request is bound; then operands are checked.
+//! 1. *Parse* ([`ParsedCondition::parse`] and its siblings): size, syntax, redundant parentheses, then
+//!    reserved words, function names and list indexes in text order. The result depends on the text only and
+//!    is kept by text ([`ParsedCondition::cached`] …).
+//! 2. *Bind* ([`ParsedCondition::bind`] …): placeholders are substituted from [`Placeholders`], which
+//!    remembers what was used so that leftovers can be reported once every expression of the request is
+//!    bound; then operands are checked.
 //! 3. *Evaluate* ([`Condition::matches`], [`Projection::apply`], [`Update::apply`]) against an item.
 //!
-//! *Invariant*: no input exhausts the stack. Parsing keeps an explicit stack, the syntax tree is an arena, and what is bound has at most
-//! [`crate::limits::MAX_EXPRESSION_OPERATORS`] operators.
+//! *Invariant*: no input exhausts the stack. Parsing keeps an explicit stack, the syntax tree is an arena,
+//! and what is bound has at most [`crate::limits::MAX_EXPRESSION_OPERATORS`] operators.
 
 mod ast;
 mod bind;

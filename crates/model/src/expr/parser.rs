@@ -1,5 +1,5 @@
-//! The parts of the parser that the grammars share: the token cursor, document paths, operands, and the errors that wait until the whole
-//! text has proved to be well formed.
+//! The parts of the parser that the grammars share: the token cursor, document paths, operands, and the
+//! errors that wait until the whole text has proved to be well formed.
 
 use super::ExpressionKind;
 use super::ast::{Function, Node, NodeId, RawElement, RawPath};
@@ -99,8 +99,9 @@ impl<'t> Parser<'t> {
         self.nodes.len() - 1
     }
 
-    /// Reports redundant parentheses to the left of the cursor. DynamoDB does so as soon as it has parsed them, which is before it meets
-    /// a syntax error further on, but only once it has looked ahead far enough to know what they enclose.
+    /// Reports redundant parentheses to the left of the cursor. DynamoDB does so as soon as it has parsed
+    /// them, which is before it meets a syntax error further on, but only once it has looked ahead far enough
+    /// to know what they enclose.
     pub fn check_parens(&self) -> Result<(), ApiError> {
         if self.redundant_parens {
             return Err(self.kind.invalid("The expression has redundant parentheses;"));
@@ -114,7 +115,8 @@ impl<'t> Parser<'t> {
         self.push(Node::Paren(inner))
     }
 
-    /// Notes an error at byte `offset` that is reported only if the text is well formed and nothing stands before it.
+    /// Notes an error at byte `offset` that is reported only if the text is well formed and nothing stands
+    /// before it.
     pub fn defer(&mut self, offset: usize, message: String) {
         if self.deferred.as_ref().is_none_or(|(first, _)| offset < *first) {
             self.deferred = Some((offset, message));
@@ -191,8 +193,9 @@ impl<'t> Parser<'t> {
         self.operand_at(true)
     }
 
-    /// An operand where something else could stand. When it is a function call as a whole, the caller checks whether the call may stand
-    /// here ([`Self::check_call`]); and it is for the caller to call [`Self::check_parens`].
+    /// An operand where something else could stand. When it is a function call as a whole, the caller checks
+    /// whether the call may stand here ([`Self::check_call`]); and it is for the caller to call
+    /// [`Self::check_parens`].
     pub fn first_operand(&mut self) -> Result<NodeId, ApiError> {
         self.operand_at(false)
     }

@@ -6,9 +6,10 @@
 //! operand   := path | :value | function | '(' operand ')'
 //! ```
 //!
-//! `NOT` binds tighter than `AND`, `AND` tighter than `OR`, both to the left. A parenthesis may open a condition or an operand, and which
-//! one is known only later, so the parser keeps what is open on a stack of its own and decides when the content is complete. The error is
-//! always at the first token that no continuation of the text could make right.
+//! `NOT` binds tighter than `AND`, `AND` tighter than `OR`, both to the left. A parenthesis may open a
+//! condition or an operand, and which one is known only later, so the parser keeps what is open on a stack of
+//! its own and decides when the content is complete. The error is always at the first token that no
+//! continuation of the text could make right.
 
 use super::ExpressionKind;
 use super::ast::{ConditionTree, Node, NodeId, ParsedCondition, ParsedProjection, ProjectionTree};
@@ -40,7 +41,8 @@ impl ParsedCondition {
     /// Parses a condition, filter or key condition expression.
     ///
     /// # Errors
-    /// `ValidationException` with DynamoDB's text for the first fault of size, syntax, parentheses, reserved words, functions or indexes.
+    /// `ValidationException` with DynamoDB's text for the first fault of size, syntax, parentheses, reserved
+    /// words, functions or indexes.
     pub fn parse(kind: ExpressionKind, text: &str) -> Result<Self, ApiError> {
         let mut parser = Parser::new(kind, text)?;
         let root = condition(&mut parser)?;

@@ -17,8 +17,8 @@ impl ParsedUpdate {
     /// Parses an update expression.
     ///
     /// # Errors
-    /// `ValidationException` with DynamoDB's text for the first fault of size, syntax, parentheses, repeated sections, reserved words,
-    /// functions or indexes.
+    /// `ValidationException` with DynamoDB's text for the first fault of size, syntax, parentheses, repeated
+    /// sections, reserved words, functions or indexes.
     pub fn parse(text: &str) -> Result<Self, ApiError> {
         let mut parser = Parser::new(ExpressionKind::Update, text)?;
         let mut actions = Vec::new();
@@ -71,7 +71,8 @@ fn action(parser: &mut Parser<'_>, section: Section) -> Result<RawAction, ApiErr
     Ok(RawAction { section, path, value })
 }
 
-/// The right-hand side of `SET`. A parenthesis may open an operand or a sum; a sum in parentheses is complete and cannot be added to.
+/// The right-hand side of `SET`. A parenthesis may open an operand or a sum; a sum in parentheses is complete
+/// and cannot be added to.
 fn set_value(parser: &mut Parser<'_>) -> Result<NodeId, ApiError> {
     let mut open = 0_usize;
     while parser.peek() == TokenKind::LeftParen {

@@ -13,7 +13,8 @@ pub enum Element {
     Index(u32),
 }
 
-/// A path to an attribute or to something inside it. Never empty, and its first element is always a key. Cheap to clone.
+/// A path to an attribute or to something inside it. Never empty, and its first element is always a key.
+/// Cheap to clone.
 ///
 /// Displayed as DynamoDB does in messages: `[a, [0], b]`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,5 +1,5 @@
-//! The set of paths that a projection names or an update writes: no path may lie inside another (*overlap*), and none may treat as a map
-//! what another treats as a list (*conflict*).
+//! The set of paths that a projection names or an update writes: no path may lie inside another (*overlap*),
+//! and none may treat as a map what another treats as a list (*conflict*).
 
 use super::path::{DocumentPath, Element};
 
@@ -76,7 +76,8 @@ impl<T> PathSet<T> {
 }
 
 impl<T> Branch<T> {
-    /// The children, the last to come first. Paths are inserted from the last of the text to the first, so this is the order of the text.
+    /// The children, the last to come first. Paths are inserted from the last of the text to the first, so
+    /// this is the order of the text.
     pub fn children(&self) -> impl Iterator<Item = (&Element, &Tree<T>)> {
         self.children.iter().rev().map(|(e, t)| (e, t))
     }

@@ -1,4 +1,5 @@
-//! `ExpressionAttributeNames` and `ExpressionAttributeValues` of one request, and which of them its expressions have used.
+//! `ExpressionAttributeNames` and `ExpressionAttributeValues` of one request, and which of them its
+//! expressions have used.
 
 use super::java_hash::in_table_order;
 use crate::limits::{MAX_PLACEHOLDER_CHARACTERS, MAX_SUBSTITUTION_BYTES};
@@ -7,8 +8,9 @@ use crate::{ApiError, AttributeValue};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// The names and values that placeholders stand for. One is made for each request (for each table of a batch, for each action of a
-/// transaction); every expression is bound with it, then [`Placeholders::check_unused`] reports what none of them used.
+/// The names and values that placeholders stand for. One is made for each request (for each table of a batch,
+/// for each action of a transaction); every expression is bound with it, then [`Placeholders::check_unused`]
+/// reports what none of them used.
 #[derive(Clone, Debug, Default)]
 pub struct Placeholders {
     names: BTreeMap<String, Arc<str>>,
@@ -24,8 +26,9 @@ impl Placeholders {
     /// Takes the two maps of a request as they came, `None` for one that is absent.
     ///
     /// # Errors
-    /// `ValidationException` for an empty map, for a key that is too long or not `#` or `:` followed by letters, digits and `_`, for a name that
-    /// is empty or longer than 65535 bytes, and when all of it together is too large. Names are checked before values, and sizes last.
+    /// `ValidationException` for an empty map, for a key that is too long or not `#` or `:` followed by
+    /// letters, digits and `_`, for a name that is empty or longer than 65535 bytes, and when all of it
+    /// together is too large. Names are checked before values, and sizes last.
     pub fn new(
         names: Option<BTreeMap<String, String>>,
         values: Option<BTreeMap<String, AttributeValue>>,
@@ -72,7 +75,8 @@ impl Placeholders {
         check_keys("ExpressionAttributeValues", ':', keys)
     }
 
-    /// The error of a value of `ExpressionAttributeValues` that is not an attribute value, given the text of that fault.
+    /// The error of a value of `ExpressionAttributeValues` that is not an attribute value, given the text of
+    /// that fault.
     pub fn invalid_value(key: &str, fault: &str) -> ApiError {
         ApiError::validation(format!(
             "ExpressionAttributeValues contains invalid value: {fault} for key {key}"

@@ -60,8 +60,8 @@ impl Projection {
         self.paths.iter().map(DocumentPath::root)
     }
 
-    /// What `item` has at the paths, within the maps and lists that enclose it. List elements keep their order and close ranks. A map or
-    /// list of which nothing was asked for that is there does not appear.
+    /// What `item` has at the paths, within the maps and lists that enclose it. List elements keep their
+    /// order and close ranks. A map or list of which nothing was asked for that is there does not appear.
     pub fn apply(&self, item: &Item) -> Item {
         project_map(self.tree.root(), item)
     }

@@ -1,4 +1,5 @@
-//! The reserved words of DynamoDB's expressions: the list in the developer guide ("Reserved words in DynamoDB").
+//! The reserved words of DynamoDB's expressions: the list in the developer guide ("Reserved words in
+//! DynamoDB").
 
 /// True if `name`, in any case, cannot stand for an attribute without a `#` placeholder.
 pub fn is_reserved(name: &str) -> bool {

@@ -1,6 +1,8 @@
-//! Bound conditions and updates as bytes, for the node that leads the partition. The layout is drawn in `docs/formats/expression.md`.
+//! Bound conditions and updates as bytes, for the node that leads the partition. The layout is drawn in
+//! `docs/formats/expression.md`.
 //!
-//! Numbers are LEB128 varints; strings and binaries are a length and their bytes; trees are written parent first.
+//! Numbers are LEB128 varints; strings and binaries are a length and their bytes; trees are written parent
+//! first.
 
 use super::condition::{AttributeType, Comparator, Condition, ConditionExpr, Operand};
 use super::path::{DocumentPath, Element};
@@ -287,7 +289,8 @@ impl<'b> Reader<'b> {
         Err(WireError::Malformed)
     }
 
-    /// The length of something of which every element takes at least a byte, so that no length can make us reserve more than was sent.
+    /// The length of something of which every element takes at least a byte, so that no length can make us
+    /// reserve more than was sent.
     fn length(&mut self) -> Result<usize, WireError> {
         let length = usize::try_from(self.number()?).map_err(|_| WireError::Malformed)?;
         if length <= self.rest.len() { Ok(length) } else { Err(WireError::Truncated) }

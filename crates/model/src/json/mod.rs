@@ -1,8 +1,8 @@
-//! DynamoDB's JSON: a strict pull reader with the errors of DynamoDB's own deserialiser, the reader of attribute values, and a
-//! writer that appends to a byte vector.
+//! DynamoDB's JSON: a strict pull reader with the errors of DynamoDB's own deserialiser, the reader of
+//! attribute values, and a writer that appends to a byte vector.
 //!
-//! Called by the request types in [`crate::ops`] and by the api crate. Nothing here builds a document tree, and nothing recurses
-//! further than [`crate::limits::MAX_NESTING`], so hostile nesting costs no stack.
+//! Called by the request types in [`crate::ops`] and by the api crate. Nothing here builds a document tree,
+//! and nothing recurses further than [`crate::limits::MAX_NESTING`], so hostile nesting costs no stack.
 
 mod reader;
 mod scan;

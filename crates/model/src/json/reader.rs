@@ -1,4 +1,5 @@
-//! A pull reader over a request body. Syntax is RFC 8259's, strictly; wrong types give DynamoDB's `SerializationException` texts.
+//! A pull reader over a request body. Syntax is RFC 8259's, strictly; wrong types give DynamoDB's
+//! `SerializationException` texts.
 
 use super::scan::plain_prefix;
 use crate::{ApiError, ErrorCode};
@@ -310,11 +311,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A structure: calls `member` for each member that is not null. `member` must consume the value; give it to
-    /// [`Reader::skip`] when its name is unknown.
+    /// A structure: calls `member` for each member that is not null. `member` must consume the value; give it
+    /// to [`Reader::skip`] when its name is unknown.
     ///
     /// # Errors
-    /// `SerializationException` when the value is no object; `class` is the structure's name in the service model.
+    /// `SerializationException` when the value is no object; `class` is the structure's name in the service
+    /// model.
     pub fn structure(
         &mut self,
         class: &str,
@@ -439,8 +441,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// An integer of Java type `class` (`Integer` or `Long`). A fraction is cut off; a value out of range is brought to the
-    /// nearest bound, for the validator to refuse.
+    /// An integer of Java type `class` (`Integer` or `Long`). A fraction is cut off; a value out of range is
+    /// brought to the nearest bound, for the validator to refuse.
     ///
     /// # Errors
     /// `SerializationException` for any other kind.

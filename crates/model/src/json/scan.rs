@@ -24,7 +24,8 @@ fn is_special(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
-/// The high bit of the lowest special byte is set, and none below it. Bits above it mean nothing: a subtraction borrows upwards.
+/// The high bit of the lowest special byte is set, and none below it. Bits above it mean nothing: a
+/// subtraction borrows upwards.
 fn special_bytes(word: u64) -> u64 {
     let below = |word: u64, bound: u8| word.wrapping_sub(LOW_BITS * u64::from(bound)) & !word;
     let equals = |byte: u8| below(word ^ (LOW_BITS * u64::from(byte)), 1);

@@ -1,8 +1,8 @@
 //! Reads attribute values: items, keys and expression values.
 //!
-//! DynamoDB first deserialises the whole body (wrong JSON types are `SerializationException`s, at once) and validates later, at
-//! a moment that differs between operations. So what is wrong with a well-formed value is kept beside the values, for the
-//! operation's validator to report in its turn.
+//! DynamoDB first deserialises the whole body (wrong JSON types are `SerializationException`s, at once) and
+//! validates later, at a moment that differs between operations. So what is wrong with a well-formed value is
+//! kept beside the values, for the operation's validator to report in its turn.
 
 use super::reader::Reader;
 use crate::limits::{MAX_ATTRIBUTE_NAME_BYTES, MAX_NESTING};

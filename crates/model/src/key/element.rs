@@ -1,7 +1,8 @@
 //! One key attribute: a type byte and a self-delimiting, order-preserving form of the value.
 //!
-//! Strings and binaries are their bytes (UTF-8 order is code-point order, binaries are unsigned) with `00` escaped as `00 FF` and
-//! `00 01` at the end, so that a shorter one sorts before its extensions. Numbers: see [`crate::Number::encode_ordered`].
+//! Strings and binaries are their bytes (UTF-8 order is code-point order, binaries are unsigned) with `00`
+//! escaped as `00 FF` and `00 01` at the end, so that a shorter one sorts before its extensions. Numbers: see
+//! [`crate::Number::encode_ordered`].
 
 use crate::{AttributeValue, Number};
 use bytes::Bytes;
@@ -14,7 +15,8 @@ const STRING: u8 = 2;
 const BINARY: u8 = 3;
 /// What a zero byte of the value becomes, after itself.
 const ESCAPE: u8 = 0xff;
-/// Ends a string or binary, after a zero byte. Below [`ESCAPE`], and above nothing else that may follow a zero byte.
+/// Ends a string or binary, after a zero byte. Below [`ESCAPE`], and above nothing else that may follow a
+/// zero byte.
 const END: u8 = 0x01;
 
 /// A value that cannot be part of a key, or bytes that are no key.
@@ -104,7 +106,8 @@ pub(super) fn type_byte(value: &AttributeValue) -> Result<u8, KeyError> {
     }
 }
 
-/// The index just past the end mark of a string or binary that starts at `bytes[0]`, and whether it has escapes.
+/// The index just past the end mark of a string or binary that starts at `bytes[0]`, and whether it has
+/// escapes.
 fn find_end(bytes: &[u8]) -> Result<(usize, bool), KeyError> {
     let mut at = 0;
     let mut escapes = false;
@@ -120,7 +123,8 @@ fn find_end(bytes: &[u8]) -> Result<(usize, bool), KeyError> {
     }
 }
 
-/// The length of the first element of `bytes`, which is checked to be well-formed only as far as needed to find its end.
+/// The length of the first element of `bytes`, which is checked to be well-formed only as far as needed to
+/// find its end.
 ///
 /// # Errors
 /// When no element starts there.

@@ -1,9 +1,10 @@
 //! Keys as bytes whose order is DynamoDB's order; drawn in `docs/formats/key.md`.
 //!
-//! `element` encodes one key attribute, `storage` the whole key under which the engine keeps an item, `range` the bounds of a
-//! sort-key condition, `token` the place of a partition key on the ring.
+//! `element` encodes one key attribute, `storage` the whole key under which the engine keeps an item, `range`
+//! the bounds of a sort-key condition, `token` the place of a partition key on the ring.
 //!
-//! Called by the replica, the coordinator and the api. Must stay as it is on disk: a change of encoding is a change of format.
+//! Called by the replica, the coordinator and the api. Must stay as it is on disk: a change of encoding is a
+//! change of format.
 
 mod element;
 mod range;

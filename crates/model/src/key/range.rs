@@ -51,7 +51,8 @@ impl KeyRange {
     }
 }
 
-/// The least byte string above all that begin with `prefix`; `None` when there is none (`prefix` is empty or all `FF`).
+/// The least byte string above all that begin with `prefix`; `None` when there is none (`prefix` is empty or
+/// all `FF`).
 pub fn prefix_successor(prefix: &[u8]) -> Option<Vec<u8>> {
     let last = prefix.iter().rposition(|byte| *byte != 0xff)?;
     let mut successor = prefix[..=last].to_vec();
@@ -59,7 +60,8 @@ pub fn prefix_successor(prefix: &[u8]) -> Option<Vec<u8>> {
     Some(successor)
 }
 
-/// The range of full keys that begin with `prefix` (everything up to the conditioned attribute) and meet `condition`.
+/// The range of full keys that begin with `prefix` (everything up to the conditioned attribute) and meet
+/// `condition`.
 ///
 /// # Errors
 /// When a value cannot be a key, or `begins_with` is asked of a number.

@@ -38,8 +38,8 @@ pub struct ItemKey<'a> {
     pub primary: &'a [u8],
 }
 
-/// The engine key of an item. `pk` and `sk` are encoded by [`super::encode_element`]; `sk` is empty for a table without a sort
-/// key.
+/// The engine key of an item. `pk` and `sk` are encoded by [`super::encode_element`]; `sk` is empty for a
+/// table without a sort key.
 pub fn item_key(space: u8, table_id: u64, token: u64, pk: &[u8], sk: &[u8]) -> Vec<u8> {
     let mut key = Vec::with_capacity(ITEM_KEY_HEADER_BYTES + pk.len() + sk.len());
     key.push(space);
@@ -83,8 +83,9 @@ pub fn decode_item_key(key: &[u8]) -> Option<ItemKey<'_>> {
     })
 }
 
-/// What stands before the partition key in the rows of a local index: the index's ordinal in its table, 1 to 5. Local indexes share
-/// table id and token with their items, so that they lie in the same partition; the ordinal tells them apart.
+/// What stands before the partition key in the rows of a local index: the index's ordinal in its table, 1
+/// to 5. Local indexes share table id and token with their items, so that they lie in the same partition; the
+/// ordinal tells them apart.
 pub fn local_index_prefix(ordinal: u8, pk: &[u8]) -> Vec<u8> {
     let mut prefix = Vec::with_capacity(1 + pk.len());
     prefix.push(ordinal);

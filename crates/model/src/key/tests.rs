@@ -140,7 +140,8 @@ fn the_layout_is_the_documented_one() {
     let pk = encoded(&AttributeValue::S("a\0b".into()));
     assert_eq!(pk, [2, b'a', 0, 0xff, b'b', 0, 1]);
     let sk = encoded(&AttributeValue::N(crate::Number::parse("-12.5").unwrap()));
-    // Sign, exponent 1 + 130 complemented, pairs 12 and 50 doubled, the first marked as continued, complemented.
+    // Sign, exponent 1 + 130 complemented, pairs 12 and 50 doubled, the first marked as continued,
+    // complemented.
     assert_eq!(sk, [1, 1, !131, !25, !100]);
     let key = item_key(space::TABLE, 0x0102, 0x0304, &pk, &sk);
     assert_eq!(key[..17], [3, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 3, 4]);

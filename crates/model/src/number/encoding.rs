@@ -22,8 +22,9 @@ const SHORT_EXPONENT_BIAS: i32 = 64;
 const LONG_EXPONENT: u8 = 0x7f;
 
 impl Number {
-    /// Appends the ordered form: sign byte, biased leading exponent, digit pairs from the most significant, each doubled with
-    /// the low bit set while more follow. A negative number has every byte after the sign complemented.
+    /// Appends the ordered form: sign byte, biased leading exponent, digit pairs from the most significant,
+    /// each doubled with the low bit set while more follow. A negative number has every byte after the sign
+    /// complemented.
     pub fn encode_ordered(&self, out: &mut Vec<u8>) {
         if self.is_zero() {
             out.push(ZERO);
@@ -45,8 +46,8 @@ impl Number {
         }
     }
 
-    /// Reads an ordered form at the start of `bytes`; returns the number and the length read. `None` if malformed or not
-    /// canonical.
+    /// Reads an ordered form at the start of `bytes`; returns the number and the length read. `None` if
+    /// malformed or not canonical.
     pub fn decode_ordered(bytes: &[u8]) -> Option<(Number, usize)> {
         let (&sign, rest) = bytes.split_first()?;
         if sign == ZERO {
@@ -79,8 +80,8 @@ impl Number {
         None
     }
 
-    /// Appends the compact form: a byte of sign and exponent (two more for a far exponent), then the digits as a
-    /// little-endian base-128 varint.
+    /// Appends the compact form: a byte of sign and exponent (two more for a far exponent), then the digits
+    /// as a little-endian base-128 varint.
     pub fn encode_compact(&self, out: &mut Vec<u8>) {
         let sign = u8::from(self.negative) << 7;
         let short = self.exponent() + SHORT_EXPONENT_BIAS;
@@ -98,7 +99,8 @@ impl Number {
         out.push(digits as u8);
     }
 
-    /// Reads a compact form at the start of `bytes`; returns the number and the length read. `None` if malformed.
+    /// Reads a compact form at the start of `bytes`; returns the number and the length read. `None` if
+    /// malformed.
     pub fn decode_compact(bytes: &[u8]) -> Option<(Number, usize)> {
         let (&head, mut rest) = bytes.split_first()?;
         let mut read = 1;

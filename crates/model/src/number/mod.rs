@@ -1,9 +1,11 @@
 //! DynamoDB numbers: 38 significant decimal digits, magnitude 1E-130 to 9.99…E+125.
 //!
-//! A number is held as `± digits × 10^exponent` with no trailing zero in `digits`, so equal values have equal representations and
-//! equality and hash can be derived. Nothing here rounds: what does not fit is an error, as in DynamoDB.
+//! A number is held as `± digits × 10^exponent` with no trailing zero in `digits`, so equal values have equal
+//! representations and equality and hash can be derived. Nothing here rounds: what does not fit is an error,
+//! as in DynamoDB.
 //!
-//! `parse` reads and writes the decimal spelling, `encoding` holds the two byte forms (ordered for keys, compact for storage).
+//! `parse` reads and writes the decimal spelling, `encoding` holds the two byte forms (ordered for keys,
+//! compact for storage).
 
 mod encoding;
 mod parse;
@@ -14,7 +16,8 @@ use std::cmp::Ordering;
 
 /// An exact decimal. Equality, order and hash are by value, not by spelling.
 ///
-/// Twenty-four bytes: the digits are kept as two halves so that the type aligns to eight bytes rather than sixteen.
+/// Twenty-four bytes: the digits are kept as two halves so that the type aligns to eight bytes rather than
+/// sixteen.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Number {
     digits_high: u64,
@@ -139,13 +142,14 @@ impl Number {
         self.exponent() + self.significant_digits() as i32 - 1
     }
 
-    /// The bytes that the number counts for in an item's size: one for every two digits, counted in base 100 as DynamoDB
-    /// stores them, plus one, plus one for a sign; 21 at most.
+    /// The bytes that the number counts for in an item's size: one for every two digits, counted in base 100
+    /// as DynamoDB stores them, plus one, plus one for a sign; 21 at most.
     pub fn size_bytes(&self) -> usize {
         if self.is_zero() {
             return 1;
         }
-        // Base-100 digits are aligned to even powers of ten, so 10 and 1 take one, 12.3 takes two and 1.23 takes two.
+        // Base-100 digits are aligned to even powers of ten, so 10 and 1 take one, 12.3 takes two and 1.23
+        // takes two.
         let last = self.exponent().div_euclid(2);
         let first = self.leading_exponent().div_euclid(2);
         let pairs = (first - last + 1) as usize;
@@ -165,8 +169,8 @@ impl Number {
         }
         let (large, small) = if self.exponent >= other.exponent { (self, other) } else { (other, self) };
         let shift = (large.exponent() - small.exponent()) as u32;
-        // `small` ends in a non-zero digit and so does the sum. A shift over 38, or an aligned operand that leaves 128 bits,
-        // therefore means more than 38 significant digits, whichever way the signs go.
+        // `small` ends in a non-zero digit and so does the sum. A shift over 38, or an aligned operand that
+        // leaves 128 bits, therefore means more than 38 significant digits, whichever way the signs go.
         if shift > MAX_NUMBER_DIGITS as u32 {
             return Err(NumberError::TooPrecise);
         }

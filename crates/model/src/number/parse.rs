@@ -4,8 +4,8 @@ use super::{Number, NumberError, pow10};
 use crate::limits::MAX_NUMBER_DIGITS;
 
 impl Number {
-    /// Reads a decimal: optional sign, digits with an optional point (at least one digit), optional exponent `e` or `E` with an
-    /// optional sign. No spaces.
+    /// Reads a decimal: optional sign, digits with an optional point (at least one digit), optional exponent
+    /// `e` or `E` with an optional sign. No spaces.
     ///
     /// # Errors
     /// Not a number, overflow, underflow, too many digits, in this order.

@@ -140,7 +140,8 @@ fn integers() {
     assert_eq!(std::mem::size_of::<Number>(), 24);
 }
 
-/// A schoolbook decimal: digits in base ten, least significant first, at a fixed scale of 10^-200. Slow and obvious.
+/// A schoolbook decimal: digits in base ten, least significant first, at a fixed scale of 10^-200. Slow and
+/// obvious.
 #[derive(Clone, PartialEq, Debug)]
 struct Schoolbook(bool, Vec<u8>);
 

@@ -114,7 +114,8 @@ impl Constraints {
     }
 }
 
-/// The name of a table of a control operation, which words its faults its own way and comes before all constraints.
+/// The name of a table of a control operation, which words its faults its own way and comes before all
+/// constraints.
 ///
 /// # Errors
 /// `ValidationException` when the name is absent, or too short or long. Its characters are a constraint.

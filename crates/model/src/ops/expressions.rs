@@ -39,8 +39,8 @@ impl Params {
         present
     }
 
-    /// Refuses legacy parameters beside expressions, and placeholders without an expression that could use them. `kinds` are the
-    /// expressions that the operation has, in the order in which DynamoDB lists them.
+    /// Refuses legacy parameters beside expressions, and placeholders without an expression that could use
+    /// them. `kinds` are the expressions that the operation has, in the order in which DynamoDB lists them.
     ///
     /// # Errors
     /// `ValidationException`.

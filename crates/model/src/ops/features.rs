@@ -1,5 +1,6 @@
-//! Operations of features that Torc does not have: backups, global tables, exports, imports and their like. Their requests are checked as
-//! DynamoDB checks them, so that a client hears of its own mistakes first; what to answer is the api layer's.
+//! Operations of features that Torc does not have: backups, global tables, exports, imports and their like.
+//! Their requests are checked as DynamoDB checks them, so that a client hears of its own mistakes first; what
+//! to answer is the api layer's.
 //!
 //! One table describes them all: each is a handful of strings and numbers.
 

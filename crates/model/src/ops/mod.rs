@@ -1,14 +1,17 @@
-//! The requests of the operations: read from the JSON body, validated in DynamoDB's order, handed on as typed values. One file each.
+//! The requests of the operations: read from the JSON body, validated in DynamoDB's order, handed on as typed
+//! values. One file each.
 //!
-//! Called by the api crate. Every request has `parse(body)`, which does all that needs no table, and those of one table have a second
-//! step against its schema. Pure: whether a table exists is the caller's to find out between the two.
+//! Called by the api crate. Every request has `parse(body)`, which does all that needs no table, and those of
+//! one table have a second step against its schema. Pure: whether a table exists is the caller's to find out
+//! between the two.
 //!
 //! The order of checks, for every operation:
 //!
 //! 1. JSON syntax and types, in the body's order: `SerializationException`.
-//! 2. Constraints of the service model (null, length, pattern, range, enumeration), up to ten reported together: "2 validation errors
-//!    detected: …".
-//! 3. What single parameters and their combinations must satisfy, first fault only. Expressions and legacy conditions come last.
+//! 2. Constraints of the service model (null, length, pattern, range, enumeration), up to ten reported
+//!    together: "2 validation errors detected: …".
+//! 3. What single parameters and their combinations must satisfy, first fault only. Expressions and legacy
+//!    conditions come last.
 //! 4. Whether the table exists (the caller), then what depends on its schema.
 
 mod batch_get_item;

@@ -1,6 +1,7 @@
 //! The parameters of the data operations as they come, before any check but that of their JSON types.
 //!
-//! One struct holds those of all data operations; each reads those that it has, and passes over the rest as DynamoDB does.
+//! One struct holds those of all data operations; each reads those that it has, and passes over the rest as
+//! DynamoDB does.
 
 use super::constraints::Constraints;
 use super::legacy::{LegacyEntry, read_legacy};
@@ -46,7 +47,8 @@ pub(super) struct Params {
     pub scan_filter: Option<LegacyMap>,
 }
 
-/// Reads the members of a request's body that are not null; `class` is the request's name in the service model.
+/// Reads the members of a request's body that are not null; `class` is the request's name in the service
+/// model.
 ///
 /// # Errors
 /// `SerializationException`.

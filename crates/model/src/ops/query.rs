@@ -74,8 +74,8 @@ pub struct QueryPlan<'s> {
     pub index: Option<IndexRef<'s>>,
     /// The encoded partition key; what the token is made of.
     pub partition: Vec<u8>,
-    /// The encoded values of the sort attributes that the query fixes before the last one that it restricts; empty unless an index key has
-    /// several sort attributes.
+    /// The encoded values of the sort attributes that the query fixes before the last one that it restricts;
+    /// empty unless an index key has several sort attributes.
     pub sort_prefix: Vec<u8>,
     /// What is asked of the sort key, or of the sort attribute after `sort_prefix`.
     pub sort: SortCondition,
@@ -96,7 +96,8 @@ impl QueryPlan<'_> {
     }
 }
 
-/// How `Select` and the projections may go together. `prefix` is put before the refusals, which the operations word differently.
+/// How `Select` and the projections may go together. `prefix` is put before the refusals, which the
+/// operations word differently.
 ///
 /// # Errors
 /// `ValidationException`.
@@ -165,8 +166,8 @@ pub(super) fn resolve_index<'s>(
     Ok((Some(index), select.unwrap_or(default)))
 }
 
-/// Refuses a filter that looks at attributes which the index does not hold, and a projection that asks a global index for them. A
-/// local one has them fetched from the table.
+/// Refuses a filter that looks at attributes which the index does not hold, and a projection that asks a
+/// global index for them. A local one has them fetched from the table.
 ///
 /// # Errors
 /// `ValidationException` that names the attributes.
@@ -194,7 +195,8 @@ pub(super) fn check_projected(
     }
 }
 
-/// Those of the names that the index does not hold, each once, in the order of a Java hash set; `None` if it holds them all.
+/// Those of the names that the index does not hold, each once, in the order of a Java hash set; `None` if it
+/// holds them all.
 fn not_projected<'n>(
     schema: &TableSchema,
     index: IndexRef<'_>,

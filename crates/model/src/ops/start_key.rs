@@ -13,8 +13,8 @@ pub struct StartKey {
 const INVALID: &str = "The provided starting key is invalid";
 
 impl StartKey {
-    /// Checks the attributes against what is read. `explain` is how a `Scan` of a table words its refusal; of an
-    /// index, and `Query`, it says less.
+    /// Checks the attributes against what is read. `explain` is how a `Scan` of a table words its refusal; of
+    /// an index, and `Query`, it says less.
     ///
     /// # Errors
     /// `ValidationException` for attributes too many or too few, of the wrong type, or empty.

@@ -1,4 +1,5 @@
-//! The structures that define tables and indexes, as they come in `CreateTable` and its like, and their constraints.
+//! The structures that define tables and indexes, as they come in `CreateTable` and its like, and their
+//! constraints.
 
 use super::constraints::Constraints;
 use super::params::string;
@@ -157,7 +158,8 @@ pub(super) fn projection(reader: &mut Reader<'_>) -> Result<Option<RawProjection
     Ok(Some(out))
 }
 
-/// `LocalSecondaryIndexes` or `GlobalSecondaryIndexes`; `class` is the structure's name, and only a global index has throughput.
+/// `LocalSecondaryIndexes` or `GlobalSecondaryIndexes`; `class` is the structure's name, and only a global
+/// index has throughput.
 pub(super) fn indexes(reader: &mut Reader<'_>, class: &str) -> Result<Option<Vec<RawIndex>>, ApiError> {
     let global = class == "GlobalSecondaryIndex";
     structures(reader, class, |one: &mut RawIndex, reader, name| {

@@ -1533,7 +1533,8 @@ fn a_key_may_fit_the_table_and_not_its_index() {
         let put = PutItem::parse(format!(r#"{{"TableName":"abc","Item":{attribute}}}"#).as_bytes()).unwrap();
         let key = format!(r#"{{"TableName":"abc","Key":{attribute}}}"#);
         assert_eq!(put.check_schema(&schema).err().map(|error| error.message).unwrap_or_default(), message);
-        // There may be such an item since before the index was. Whether an update makes a new one is known where it is carried out.
+        // There may be such an item since before the index was. Whether an update makes a new one is known
+        // where it is carried out.
         UpdateItem::parse(key.as_bytes()).unwrap().check_schema(&schema).unwrap();
         GetItem::parse(key.as_bytes()).unwrap().check_schema(&schema).unwrap();
         DeleteItem::parse(key.as_bytes()).unwrap().check_schema(&schema).unwrap();

@@ -156,7 +156,8 @@ fn in_use(what: &str, name: &str) -> ApiError {
 /// Carries the updates out on the new schema, whose billing is set already.
 ///
 /// # Errors
-/// Whatever does not fit the table as it is; `LimitExceededException` for more than one index made or deleted.
+/// Whatever does not fit the table as it is; `LimitExceededException` for more than one index made or
+/// deleted.
 pub(super) fn apply(
     updates: &[IndexUpdate],
     definitions: Option<&[RawDefinition]>,

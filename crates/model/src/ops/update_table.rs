@@ -58,7 +58,8 @@ impl UpdateTable {
     /// Reads and validates a body.
     ///
     /// # Errors
-    /// `SerializationException` or `ValidationException`, also for changes of replicas, which Torc does not make.
+    /// `SerializationException` or `ValidationException`, also for changes of replicas, which Torc does not
+    /// make.
     pub fn parse(body: &[u8]) -> Result<Self, ApiError> {
         let mut raw = Raw::default();
         read_body(body, "UpdateTableInput", |reader, name| {
@@ -84,12 +85,13 @@ impl UpdateTable {
         raw.validate(table)
     }
 
-    /// The schema after the update, and the index that begins or ends with it; the old schema is left as it is. `now_ms` is noted as the time of
-    /// the change.
+    /// The schema after the update, and the index that begins or ends with it; the old schema is left as it
+    /// is. `now_ms` is noted as the time of the change.
     ///
     /// # Errors
-    /// `ValidationException` for what does not fit the table as it is, `ResourceInUseException` or `LimitExceededException` while another index is
-    /// on its way in or out, `ResourceNotFoundException` for an index that is not there.
+    /// `ValidationException` for what does not fit the table as it is, `ResourceInUseException` or
+    /// `LimitExceededException` while another index is on its way in or out, `ResourceNotFoundException` for
+    /// an index that is not there.
     pub fn apply(
         &self,
         old: &TableSchema,

@@ -206,7 +206,8 @@ impl KeyDefinition {
 }
 
 impl TableSchema {
-    /// Checks an item to be stored: its primary key, and the index keys that it has (an item without them is left out of the index).
+    /// Checks an item to be stored: its primary key, and the index keys that it has (an item without them is
+    /// left out of the index).
     ///
     /// # Errors
     /// `ValidationException`, the primary key's first.
@@ -223,8 +224,8 @@ impl TableSchema {
         self.check_indexes(item, Origin::Item, |_| true)
     }
 
-    /// Checks the index keys that an update changes, on the way from `before` to `after`. One that was wrong before the index was
-    /// made does not stand in the way of other updates.
+    /// Checks the index keys that an update changes, on the way from `before` to `after`. One that was wrong
+    /// before the index was made does not stand in the way of other updates.
     ///
     /// # Errors
     /// As [`TableSchema::check_index_keys`], worded as for an update.
@@ -232,7 +233,8 @@ impl TableSchema {
         self.check_indexes(after, Origin::Update, |name| before.get(name) != after.get(name))
     }
 
-    /// Refuses document paths that look inside a key attribute of the table or of one of its indexes: keys are scalars.
+    /// Refuses document paths that look inside a key attribute of the table or of one of its indexes: keys
+    /// are scalars.
     ///
     /// # Errors
     /// `ValidationException` that names the first such attribute.
@@ -254,7 +256,8 @@ impl TableSchema {
         indexes.sort_unstable_by_key(|index| index.name());
         for index in indexes {
             for (attribute, is_sort) in index.key().roles() {
-                // Those of the table's own key are looked at too: in the index they may be the sort key, which is shorter.
+                // Those of the table's own key are looked at too: in the index they may be the sort key,
+                // which is shorter.
                 if !concerns(&attribute.name) {
                     continue;
                 }
@@ -275,7 +278,8 @@ impl TableSchema {
             .collect()
     }
 
-    /// The key attributes that a page of a query or scan ends with: the table's, and the index's if one is read.
+    /// The key attributes that a page of a query or scan ends with: the table's, and the index's if one is
+    /// read.
     pub fn continuation_attributes(&self, index: Option<IndexRef<'_>>) -> Vec<(String, ScalarType)> {
         let mut out: Vec<(String, ScalarType)> = Vec::new();
         let index = index.into_iter().flat_map(|index| index.key().attributes());

@@ -1,7 +1,9 @@
-//! What a table is: key, indexes, billing and settings. Stored by the topology as JSON, rendered by the api as `TableDescription`.
+//! What a table is: key, indexes, billing and settings. Stored by the topology as JSON, rendered by the api
+//! as `TableDescription`.
 //!
-//! `types` holds the parts, `names` the rules and parsing of names and ARNs, `keys` the checks of an item's keys against a schema and their encoding.
-//! Nothing here knows where a table's partitions are, or whether it is being created: that is the topology's.
+//! `types` holds the parts, `names` the rules and parsing of names and ARNs, `keys` the checks of an item's
+//! keys against a schema and their encoding. Nothing here knows where a table's partitions are, or whether it
+//! is being created: that is the topology's.
 
 mod keys;
 mod names;

@@ -27,7 +27,8 @@ pub enum TableReference<'a> {
     BadArn,
 }
 
-/// Tells names from ARNs (`arn:aws:dynamodb:region:account:table/name`). Region and account are not looked at: there is one of each.
+/// Tells names from ARNs (`arn:aws:dynamodb:region:account:table/name`). Region and account are not looked
+/// at: there is one of each.
 pub fn parse_table_reference(text: &str) -> TableReference<'_> {
     let Some(rest) = text.strip_prefix("arn:") else { return TableReference::Name(text) };
     let mut parts = rest.splitn(5, ':');

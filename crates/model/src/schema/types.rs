@@ -52,8 +52,8 @@ pub struct AttributeDefinition {
 /// An attribute of a key, with its type.
 pub type KeyAttribute = AttributeDefinition;
 
-/// The key of a table or index. A table has one partition attribute and at most one sort attribute; a global index may have
-/// several of each.
+/// The key of a table or index. A table has one partition attribute and at most one sort attribute; a global
+/// index may have several of each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyDefinition {
     /// `HASH` attributes, at least one.
@@ -191,7 +191,8 @@ pub struct GlobalIndex {
 }
 
 impl GlobalIndex {
-    /// Whether an item has a row in it: it has all attributes of the index's key, of their types, and such that they can be keys.
+    /// Whether an item has a row in it: it has all attributes of the index's key, of their types, and such
+    /// that they can be keys.
     pub fn admits(&self, item: &crate::Item) -> bool {
         self.key.fits(item)
     }
@@ -301,7 +302,8 @@ pub struct TimeToLive {
     pub attribute: String,
 }
 
-/// All that defines a table. Stored as JSON; members added later have defaults, so that older records stay readable.
+/// All that defines a table. Stored as JSON; members added later have defaults, so that older records stay
+/// readable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableSchema {
     /// The table's name.

@@ -1,4 +1,5 @@
-//! The simulated disk's contents: what programs see, what would survive a power cut, and what lies between.
+//! The simulated disk's content: what programs read, what would survive a power cut, and the unsynced changes
+//! between the two.
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;

@@ -1,8 +1,9 @@
-//! A deterministic disk in memory. One [`SimEnv`] is one node's disk; a simulated cluster has one for each node.
+//! A deterministic disk in memory. One [`SimEnv`] is the disk of one node.
 //!
-//! What a program reads is the *current* content. A power cut ([`SimEnv::crash`]) goes back to what was synced, plus a seeded
-//! part of what was not: for each file some 512-byte sectors of the unsynced writes, for each folder some of the unsynced
-//! creations, renames and removals. The disk draws only from its seeds, so a run repeats exactly.
+//! Programs read the *current* content. A power cut ([`SimEnv::crash`]) returns to the synced content, plus a
+//! seeded part of what was not synced: for each file some 512-byte sectors of the unsynced writes, for each
+//! folder some of the unsynced creations, renames and removals. All randomness comes from the disk's seeds,
+//! so a run repeats exactly.
 
 mod disk;
 
@@ -75,8 +76,9 @@ impl SimEnv {
         Self { shared: Arc::new(Mutex::new(shared)) }
     }
 
-    /// Cuts the power: unsynced changes are lost or kept in part, decided by `seed`. Open files are dead (every operation
-    /// fails), locks are free, and the one-time faults are cleared (capacity, lying sync and the stall flag stay).
+    /// Cuts the power: unsynced changes are lost or kept in part, decided by `seed`. Open files are dead
+    /// (every operation fails), locks are free, and the one-time faults are cleared (capacity, lying sync and
+    /// the stall flag stay).
     pub fn crash(&self, seed: u64) {
         let mut shared = self.shared.lock();
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -117,7 +119,8 @@ impl SimEnv {
         self.shared.lock().capture.take().unwrap_or_default()
     }
 
-    /// Number of operations so far that changed something (write, allocate, sync, create, rename, remove, link, folder sync).
+    /// Number of operations so far that changed something (write, allocate, sync, create, rename, remove,
+    /// link, folder sync).
     pub fn operations(&self) -> u64 {
         self.shared.lock().operations
     }
@@ -127,8 +130,8 @@ impl SimEnv {
         self.shared.lock().syncs
     }
 
-    /// The `nth` file sync from now (1 = the next) fails; a seeded part of what it should have written is durable, the
-    /// rest will never be, although it can still be read.
+    /// The `nth` file sync from now (1 = the next) fails; a seeded part of what it should have written is
+    /// durable, the rest will never be, although it can still be read.
     pub fn fail_sync(&self, nth: u64) {
         self.shared.lock().faults.fail_sync_after = Some(nth.saturating_sub(1));
     }
@@ -138,7 +141,8 @@ impl SimEnv {
         self.shared.lock().faults.fail_write_after = Some(nth.saturating_sub(1));
     }
 
-    /// The `nth` write from now (1 = the next) lands 4 KiB away from where it should, in the same file, and reports success.
+    /// The `nth` write from now (1 = the next) lands 4 KiB away from where it should, in the same file, and
+    /// reports success.
     pub fn misdirect_write(&self, nth: u64) {
         self.shared.lock().faults.misdirect_after = Some(nth.saturating_sub(1));
     }
@@ -148,7 +152,8 @@ impl SimEnv {
         self.shared.lock().faults.drop_write_after = Some(nth.saturating_sub(1));
     }
 
-    /// Takes back the failures planned with [`SimEnv::fail_sync`] and [`SimEnv::fail_write`] that have not struck yet.
+    /// Takes back the failures planned with [`SimEnv::fail_sync`] and [`SimEnv::fail_write`] that have not
+    /// struck yet.
     pub fn cancel_planned(&self) {
         let faults = &mut self.shared.lock().faults;
         (faults.fail_sync_after, faults.fail_write_after) = (None, None);
@@ -160,8 +165,8 @@ impl SimEnv {
         self.shared.lock().faults.lying_sync = on;
     }
 
-    /// Marks the disk stalled. Operations still work: whoever drives the node asks [`SimEnv::stalled`] before each turn of
-    /// disk work and puts it off.
+    /// Marks the disk stalled. Operations still work: whoever drives the node asks [`SimEnv::stalled`] before
+    /// each turn of disk work and puts it off.
     pub fn set_stalled(&self, on: bool) {
         self.shared.lock().faults.stalled = on;
     }
@@ -181,8 +186,8 @@ impl SimEnv {
         self.shared.lock().disk.used()
     }
 
-    /// Makes writes to files opened with [`OpenMode::Log`] durable when they return, as `O_DSYNC` does. Off at first, which
-    /// shows more crash states.
+    /// Makes writes to files opened with [`OpenMode::Log`] durable when they return, as `O_DSYNC` does. Off
+    /// at first, which shows more crash states.
     pub fn set_log_writes_durable(&self, on: bool) {
         self.shared.lock().faults.log_writes_durable = on;
     }

@@ -1,3 +1,5 @@
+//! Tests of the simulated disk itself: what a power cut keeps, and each fault.
+
 use super::*;
 
 fn path(name: &str) -> PathBuf {

@@ -1,5 +1,6 @@
-//! Where a memtable shard keeps its keys and values: an append-only list of chunks addressed by a 32-bit position.
-//! A full chunk never changes again, so both halves of a split shard share it and nothing is copied.
+//! Where a memtable shard keeps its keys and values: an append-only list of chunks, addressed by a 32-bit
+//! position. A full chunk never changes again. When a shard splits, both halves share its full chunks and
+//! nothing is copied.
 
 use super::pool::MemPool;
 use bytes::Bytes;
@@ -7,7 +8,8 @@ use std::sync::Arc;
 
 /// Ordinary chunk size; a larger record gets a chunk of its own. Positions hold the offset in 16 bits.
 pub(super) const CHUNK: usize = 1 << 16;
-/// Values from this size on are kept as [`Bytes`] of their own, so that a read hands them out without copying.
+/// Values from this size on are kept as [`Bytes`] of their own, so that a read hands them out without
+/// copying.
 const LARGE: usize = 2048;
 /// Key length, value length.
 const HEADER: usize = 8;
@@ -71,7 +73,8 @@ impl Arena {
         value.len() >= LARGE
     }
 
-    /// Takes over the chunks of `other`, whose records with large values are given, and says how many chunks lie before them.
+    /// Takes over the chunks of `other`, whose records with large values are given, and says how many chunks
+    /// lie before them.
     pub(super) fn absorb(&mut self, mut other: Self, large: &[Pos]) -> u32 {
         self.seal();
         other.seal();

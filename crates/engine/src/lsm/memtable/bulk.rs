@@ -1,5 +1,6 @@
-//! Building memtables from a log at once: entries are gathered in the order of the log, sorted, and laid out as full leaves, which
-//! costs a fraction of inserting them one by one. Gathering and sorting run in as many threads as there are runs.
+//! Builds memtables from a log at once. Entries are collected in log order, sorted, and laid out as full
+//! leaves. This costs a fraction of inserting them one by one. Each run of entries is collected and sorted by
+//! a thread of its own.
 
 use super::arena::{Arena, Pos};
 use super::leaf::{LEAF_ENTRIES, Leaf};
@@ -155,7 +156,8 @@ fn compare(a: &Entry, b: &Entry, arena: &Arena) -> Ordering {
 }
 
 impl Memtable {
-    /// A memtable of consecutive sorted runs (at least one), whose first operation has the sequence number after `last_seq`.
+    /// A memtable of consecutive sorted runs (at least one), whose first operation has the sequence number
+    /// after `last_seq`.
     pub(crate) fn from_runs(epoch: u64, runs: Vec<BulkRun>, last_seq: u64, pool: Arc<MemPool>) -> Self {
         let mut runs = runs.into_iter();
         let mut run = runs.next().unwrap_or_default();

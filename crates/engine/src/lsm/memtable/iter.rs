@@ -1,5 +1,5 @@
-//! Iteration over a memtable while it is being written: a run of entries is copied out under the shard's read lock, then
-//! walked without it. Runs start short (a point-like scan pays for little) and grow.
+//! Iteration over a memtable while it is being written. A run of entries is copied under the shard's read
+//! lock and then walked without the lock. Runs start short, so that a short scan copies little, and grow.
 
 use super::{Memtable, arena::Value, shard::Shard};
 use crate::lsm::key::seq_of;
@@ -14,7 +14,8 @@ const RUN_BYTES: usize = 64 << 10;
 /// A cursor over a memtable in one direction, fixed at creation. Not positioned until sought.
 pub(crate) struct MemIter {
     mem: Arc<Memtable>,
-    /// With a number: only the newest version of each key visible at it, deletes included. Without: every entry.
+    /// With a number: only the newest version of each key visible at it, deletes included. Without: every
+    /// entry.
     visible_at: Option<u64>,
     reverse: bool,
     run: Run,
@@ -162,7 +163,8 @@ impl MemIter {
                 Some(key) => shard.lower_bound(key, u64::MAX),
                 None => shard.end(),
             };
-            // Versions of a key come oldest first; the last visible one met before the key changes is its newest.
+            // Versions of a key come oldest first; the last visible one met before the key changes is its
+            // newest.
             let mut newest: Option<(&[u8], u64, Value<'_>)> = None;
             while let Some(before) = shard.before(place) {
                 let Some((key, tag, value)) = shard.entry(before) else { break };

@@ -1,5 +1,6 @@
-//! A leaf of a memtable shard: up to [`LEAF_ENTRIES`] entries in order, their eight-byte key prefixes side by side. The bytes that
-//! all keys of the leaf share are skipped, so that a prefix almost always decides a comparison without touching the arena.
+//! A leaf of a memtable shard: up to [`LEAF_ENTRIES`] entries in order, with their eight-byte key prefixes in
+//! one array. The bytes that all keys of the leaf share are skipped, so a prefix nearly always decides a
+//! comparison without reading the arena.
 
 use super::arena::{Arena, Pos};
 use crate::lsm::key::{common_prefix, prefix8};
@@ -39,7 +40,8 @@ impl Leaf {
         (self.len, self.skip) = (0, 0);
     }
 
-    /// A leaf of 1 to [`LEAF_ENTRIES`] sorted entries: the prefix behind the `skip` bytes that all their keys share, tag, position.
+    /// A leaf of 1 to [`LEAF_ENTRIES`] sorted entries: the prefix behind the `skip` bytes that all their keys
+    /// share, tag, position.
     pub(super) fn from_sorted(
         entries: impl Iterator<Item = (u64, u64, Pos)>,
         skip: usize,
@@ -103,7 +105,8 @@ impl Leaf {
             Ordering::Equal => {}
         }
         let prefix = prefix8(key, self.skip as usize);
-        // Counting, not bisecting: the loads do not wait for each other, and a leaf is rarely in the processor's cache.
+        // Counting, not bisecting: the loads do not wait for each other, and a leaf is rarely in the
+        // processor's cache.
         let prefixes = &self.prefixes[..self.len()];
         let mut at = prefixes.iter().map(|&p| usize::from(p < prefix)).sum::<usize>();
         let mut len = prefixes[at..].iter().take_while(|&&p| p == prefix).count();
@@ -125,7 +128,8 @@ impl Leaf {
         at
     }
 
-    /// Inserts at `at`, the result of [`Leaf::lower_bound`]; the record is already in the arena. The leaf must not be full.
+    /// Inserts at `at`, the result of [`Leaf::lower_bound`]; the record is already in the arena. The leaf
+    /// must not be full.
     pub(super) fn insert(&mut self, at: usize, key: &[u8], tag: u64, pos: Pos, arena: &Arena) {
         let len = self.len();
         debug_assert!(len < LEAF_ENTRIES && at <= len);

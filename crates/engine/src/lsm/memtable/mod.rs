@@ -1,8 +1,11 @@
-//! The memtable: recent writes in memory, in key order, all versions.
+//! The memtable: recent writes in memory, in key order, with all versions.
 //!
-//! It is cut by key range into shards, each a two-level tree of sorted leaves under a lock of its own; a shard splits as it grows.
-//! One writer at a time inserts (the engine's write lock sees to it); any number read. A reader at sequence number `s` may run
-//! while newer entries arrive: it skips them. A memtable never loses an entry until it is dropped as a whole.
+//! It is divided by key range into shards. Each shard is a two-level tree of sorted leaves under its own
+//! lock, and splits as it grows. One writer at a time inserts (the engine's write lock guarantees this); any
+//! number of readers read.
+//!
+//! A reader at sequence number `s` may run while newer entries arrive: it skips them. A memtable never loses
+//! an entry until the whole memtable is dropped.
 
 mod arena;
 mod bulk;
@@ -93,7 +96,8 @@ impl Memtable {
         }
     }
 
-    /// Adds an entry (`kind` is `KIND_PUT` or `KIND_DELETE`). Sequence numbers only rise. Only under the engine's write lock.
+    /// Adds an entry (`kind` is `KIND_PUT` or `KIND_DELETE`). Sequence numbers only rise. Only under the
+    /// engine's write lock.
     pub(crate) fn insert(&self, key: &[u8], seq: u64, kind: u64, value: &[u8]) {
         self.note_seq(seq);
         let map = self.map.load();
@@ -103,7 +107,8 @@ impl Memtable {
         assert!(shard.insert(key, tag(seq, kind), value), "a shard splits long before 4 GiB");
         let split = shard.wants_split().then(|| shard.split()).flatten();
         if let Some((low, right)) = split {
-            // The new map is published before the lock is let go: who finds the key beyond this shard finds it in the new map.
+            // The new map is published before the lock is let go: who finds the key beyond this shard finds
+            // it in the new map.
             let mut shards = map.shards.clone();
             shards.insert(at + 1, Arc::new(RwLock::new(right)));
             let mut lows: Vec<&[u8]> = (0..map.lows.len()).map(|i| map.lows.get(i)).collect();
@@ -173,8 +178,8 @@ impl Memtable {
         }
     }
 
-    /// Runs `f` on the shard that holds the keys just below `bound` (`None`: the last shard), read-locked. The second argument is
-    /// the shard's low bound.
+    /// Runs `f` on the shard that holds the keys just below `bound` (`None`: the last shard), read-locked.
+    /// The second argument is the shard's low bound.
     fn with_shard_below<T>(&self, bound: Option<&[u8]>, f: impl FnOnce(&Shard, &[u8]) -> T) -> T {
         loop {
             let map = self.map.load();

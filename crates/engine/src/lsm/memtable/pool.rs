@@ -1,5 +1,7 @@
-//! Memory of memtables that are gone, kept for those to come. Giving it back to the allocator costs the thread that drops a memtable
-//! tens of milliseconds, during which writers wait for the allocator's lock, and then for the kernel to clear the same pages again.
+//! Keeps the memory of dropped memtables for the next ones.
+//!
+//! Returning the memory to the allocator costs the dropping thread tens of milliseconds. Meanwhile writers
+//! wait for the allocator's lock, and afterwards for the kernel to clear the same pages again.
 
 use super::arena::CHUNK;
 use super::leaf::Leaf;

@@ -1,4 +1,4 @@
-//! One key range of a memtable: leaves in order under one lock, with a directory of their first keys.
+//! One key range of a memtable: sorted leaves under one lock, with a directory of their first keys.
 
 use super::arena::{Arena, Value};
 use super::leaf::Leaf;
@@ -10,7 +10,8 @@ use std::sync::Arc;
 /// Leaves at which a shard splits in two (about 12 000 entries; few where a model checker has to see it).
 pub(super) const SHARD_LEAVES: usize = if cfg!(feature = "shuttle") { 2 } else { 256 };
 
-/// The contents of a shard. It holds the keys from its low bound, which only the shard map knows, up to `high`.
+/// The contents of a shard. It holds the keys from its low bound, which only the shard map knows, up to
+/// `high`.
 // Leaves are boxed so that inserting one moves pointers, not kilobytes.
 #[allow(clippy::vec_box)]
 #[derive(Debug)]
@@ -154,7 +155,8 @@ impl Shard {
         Some((key, leaf.tag(place.entry), value))
     }
 
-    /// Adds an entry. False if the shard's arena has no room left, which a batch of the permitted size cannot reach.
+    /// Adds an entry. False if the shard's arena has no room left, which a batch of the permitted size cannot
+    /// reach.
     pub(super) fn insert(&mut self, key: &[u8], tag: u64, value: &[u8]) -> bool {
         let Some(pos) = self.arena.push(key, value) else { return false };
         if self.leaves.is_empty() {
@@ -217,7 +219,8 @@ impl Shard {
         self.firsts = (0..self.leaves.len()).map(|i| prefix8(self.first_key(i), self.skip)).collect();
     }
 
-    /// Moves the upper half of the leaves into a new shard, cutting between two different keys. `None` if there is no such place.
+    /// Moves the upper half of the leaves into a new shard, cutting between two different keys. `None` if
+    /// there is no such place.
     pub(super) fn split(&mut self) -> Option<(Box<[u8]>, Shard)> {
         let half = self.leaves.len() / 2;
         let cut = (half..self.leaves.len()).chain((1..half).rev()).find(|&i| {

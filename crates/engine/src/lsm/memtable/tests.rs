@@ -1,4 +1,4 @@
-//! The memtable against an ordered map, through leaf and shard splits.
+//! Compares the memtable with an ordered map, across splits of leaves and shards.
 
 use super::*;
 use crate::lsm::key::{KIND_DELETE, KIND_PUT, MAX_SEQ};

@@ -1,7 +1,7 @@
-//! Blocks: sorted entries with prefix compression and restart points. Drawn in docs/formats/sstable.md.
+//! Blocks: sorted entries with prefix compression and restart points. Layout: docs/formats/sstable.md.
 //!
-//! A block in memory has passed its checksum; still, every read of it is bounds-checked and a malformed entry ends the walk with
-//! an error instead of a panic.
+//! A block in memory has passed its checksum. Every read of it is still bounds-checked, and a malformed entry
+//! ends the iteration with an error instead of a panic.
 
 use super::lookup::Lookup;
 use crate::lsm::codec::{get_varint, put_varint};
@@ -14,8 +14,8 @@ use std::sync::Arc;
 /// Entries between restart points in data blocks.
 pub(crate) const RESTART_INTERVAL: usize = 16;
 
-/// Values up to this size are copied out of their block: cheaper than counting references to it, and it does not stay in memory for
-/// the sake of one value.
+/// Values up to this size are copied out of their block: cheaper than counting references to it, and it does
+/// not stay in memory for the sake of one value.
 const COPY_BYTES: usize = 1024;
 
 /// Writes one block.
@@ -338,8 +338,9 @@ impl<'a> BlockView<'a> {
         Ok(low.saturating_sub(1))
     }
 
-    /// The first entry with this key at or below `tag`. Compares without building keys: while all entries so far are before the
-    /// target, how many bytes of it the last one matched tells what the next one's shared length means.
+    /// The first entry with this key at or below `tag`. Compares without building keys: while all entries so
+    /// far are before the target, how many bytes of it the last one matched tells what the next one's shared
+    /// length means.
     pub(crate) fn get(&self, key: &[u8], tag: u64) -> Result<BlockGet, Malformed> {
         let limit = self.entries_end as usize;
         if self.restarts == 0 {

@@ -41,7 +41,8 @@ pub(crate) struct TableSummary {
     pub(crate) raw_bytes: u64,
 }
 
-/// See the module's comment. Entries come in internal order, then range deletes, then [`TableBuilder::finish`].
+/// See the module's comment. Entries come in internal order, then range deletes, then
+/// [`TableBuilder::finish`].
 pub(crate) struct TableBuilder {
     out: FileWriter,
     layout: TableLayout,

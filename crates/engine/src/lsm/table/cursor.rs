@@ -1,4 +1,4 @@
-//! A walk over the entries of one block.
+//! Iterates over the entries of one block.
 
 use super::block::{Block, Malformed};
 use bytes::Bytes;

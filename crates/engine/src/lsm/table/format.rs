@@ -1,4 +1,5 @@
-//! The parts of a table file that are not blocks: handles, block trailers, the footer. Drawn in docs/formats/sstable.md.
+//! The parts of a table file that are not blocks: handles, block trailers and the footer. Layout:
+//! docs/formats/sstable.md.
 
 use crate::lsm::codec::{Reader, put_varint};
 use crate::{Error, Result};
@@ -73,7 +74,8 @@ fn seed(table_id: u64, offset: u64) -> u64 {
     table_id.rotate_left(40) ^ offset
 }
 
-/// Compresses `raw` if that pays and appends it with its trailer to `out`. `offset` is where it will be in the file.
+/// Compresses `raw` if that pays and appends it with its trailer to `out`. `offset` is where it will be in
+/// the file.
 pub(crate) fn seal_block(
     raw: &[u8],
     compression: Compression,
@@ -186,7 +188,8 @@ pub(super) fn unpack(kind: u8, body: &[u8], out: &mut Vec<u8>, handle: Handle, p
     Ok(len)
 }
 
-/// Opens a body with its compression byte after giving it the right checksum, for tests of what lies behind that.
+/// Opens a body with its compression byte after giving it the right checksum, for tests of what lies behind
+/// that.
 #[cfg(test)]
 pub(crate) fn open_resealed(mut body: Vec<u8>, table_id: u64, offset: u64) -> Result<Vec<u8>> {
     let sum = xxh3_64_with_seed(&body, seed(table_id, offset));

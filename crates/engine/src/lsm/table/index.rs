@@ -9,13 +9,15 @@ use crate::lsm::sorted_keys::SortedKeys;
 /// See the module's comment.
 #[derive(Debug)]
 pub(crate) struct IndexPartition {
-    /// A key at or above the last of each block and below the first of the next (or equal to both, if a key's versions run on).
+    /// A key at or above the last of each block and below the first of the next (or equal to both, if a key's
+    /// versions run on).
     separators: SortedKeys,
     handles: Vec<Handle>,
 }
 
 impl IndexPartition {
-    /// Unpacks an index block of a table whose blocks lie in its first `limit` bytes. `None` if it is malformed.
+    /// Unpacks an index block of a table whose blocks lie in its first `limit` bytes. `None` if it is
+    /// malformed.
     pub(crate) fn parse(block: Block, limit: u64) -> Option<Self> {
         let mut cursor = BlockCursor::new(block);
         let (mut keys, mut handles): (Vec<Vec<u8>>, _) = (Vec::new(), Vec::new());
@@ -36,7 +38,8 @@ impl IndexPartition {
         self.handles.len()
     }
 
-    /// Number of the first block whose separator is `>= key`: the only one where a search for `key` can begin.
+    /// Number of the first block whose separator is `>= key`: the only one where a search for `key` can
+    /// begin.
     #[inline]
     pub(crate) fn find(&self, key: &[u8]) -> usize {
         self.separators.lower_bound(key)

@@ -103,7 +103,8 @@ impl TableIter {
         let partition = key.map_or(last, |k| self.table.find_partition(k).min(last));
         let index = self.table.index(partition)?;
         let Some(last) = index.len().checked_sub(1) else { return Ok(()) };
-        // The block whose separator is the first `>= key` may hold keys below it; if all separators are below, the last block.
+        // The block whose separator is the first `>= key` may hold keys below it; if all separators are
+        // below, the last block.
         let block = key.map_or(last, |k| index.find(k).min(last));
         (self.partition, self.index) = (partition, Some(index));
         self.go(block, |data| data.seek_before(key))

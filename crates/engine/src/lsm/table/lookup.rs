@@ -1,19 +1,21 @@
-//! The index of a cached block's keys that a search for one of them uses.
+//! An index over the keys of a cached block, used to find one key in it.
 
 use super::block::{BlockGet, BlockView, Entry, Malformed};
 use crate::lsm::key::{common_prefix, prefix8};
 use std::cell::RefCell;
 use std::cmp::Ordering;
 
-/// Built when a block enters the cache: eight bytes of every key side by side, so that a search touches neighbouring cache lines instead
-/// of decoding entries all over the block. A tenth more memory, a third less time.
+/// Built when a block enters the cache: eight bytes of every key side by side, so that a search touches
+/// neighbouring cache lines instead of decoding entries all over the block. A tenth more memory, a third less
+/// time.
 #[derive(Debug)]
 pub(super) struct Lookup {
     /// Bytes that all keys share, left out of the prefixes.
     pub(super) skip: u16,
     /// Entries.
     len: u16,
-    /// Where the prefixes begin in the block's data: eight bytes for each entry, then two with the entry's offset.
+    /// Where the prefixes begin in the block's data: eight bytes for each entry, then two with the entry's
+    /// offset.
     start: u32,
     /// The shared bytes, as far as they fit.
     common: [u8; INLINE_COMMON],
@@ -27,8 +29,8 @@ const LOOKUP_BYTES: usize = 10;
 const COUNTED: usize = 64;
 
 impl Lookup {
-    /// A copy of a block whose entries end at `entries_end`, with prefixes and offsets behind it. `None` if the block is malformed (its reader will say so)
-    /// or too large to be worth it.
+    /// A copy of a block whose entries end at `entries_end`, with prefixes and offsets behind it. `None` if
+    /// the block is malformed (its reader will say so) or too large to be worth it.
     pub(super) fn build(data: &[u8], entries_end: usize) -> Option<(Vec<u8>, Self)> {
         thread_local! {
             /// Keys of the block, their ends, the entries' offsets: kept between blocks.
@@ -91,8 +93,8 @@ impl Lookup {
         usize::from(u16::from_le_bytes([data[at], data[at + 1]]))
     }
 
-    /// Number of the first entry whose prefix is not below the key's, or what the search comes to if the key lies outside the
-    /// keys' common prefix.
+    /// Number of the first entry whose prefix is not below the key's, or what the search comes to if the key
+    /// lies outside the keys' common prefix.
     #[inline]
     pub(super) fn position(
         &self,
@@ -127,7 +129,8 @@ impl Lookup {
                 rest = &rest[..half];
             }
         }
-        // Counting, not bisecting: the loads do not wait for each other, and a block is rarely in the processor's cache.
+        // Counting, not bisecting: the loads do not wait for each other, and a block is rarely in the
+        // processor's cache.
         Ok(Ok(at + rest.iter().map(|p| usize::from(before(p))).sum::<usize>()))
     }
 }

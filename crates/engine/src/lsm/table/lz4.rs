@@ -1,6 +1,9 @@
-//! Unpacking of LZ4 blocks (the block format of github.com/lz4/lz4, `doc/lz4_Block_format.md`), which every read past the cache waits for.
-//! The library's safe decoder copies a match that overlaps itself byte by byte; runs of one byte, which padded values are full of, are
-//! a fill here. Trusts nothing: whatever the bytes, it answers or refuses.
+//! Decompresses LZ4 blocks (the block format of github.com/lz4/lz4, `doc/lz4_Block_format.md`). Every read
+//! that misses the cache waits for it.
+//!
+//! The library's safe decoder copies an overlapping match byte by byte. Padded values contain many runs of
+//! one byte; here such a run is one fill. Input is not trusted: any bytes lead to an output or to an error,
+//! never to a panic.
 
 /// Bytes copied at once where there is room on both sides; what is too much is written over by what follows.
 const WIDE: usize = 16;
@@ -45,7 +48,8 @@ pub(super) fn unpack(packed: &[u8], out: &mut [u8]) -> Option<usize> {
             let byte = out[start];
             out[to..to + length].fill(byte);
         } else {
-            // A match longer than its offset repeats what it has just written: each turn copies all there is of the pattern.
+            // A match longer than its offset repeats what it has just written: each turn copies all there is
+            // of the pattern.
             let mut done = 0;
             while done < length {
                 let n = (offset + done).min(length - done);

@@ -1,5 +1,8 @@
-//! Sorted tables: immutable files of entries in internal order with a two-level index, a partitioned filter and range deletes.
-//! Written by flush, compaction and ingest; read by gets, scans and compactions. A table never changes and knows nothing of levels.
+//! Sorted tables: immutable files of entries in internal key order, with a two-level index, a partitioned
+//! filter and range deletes.
+//!
+//! Flush, compaction and ingest write them; gets, scans and compactions read them. A table never changes and
+//! does not know its level.
 
 pub(crate) mod block;
 pub(crate) mod builder;

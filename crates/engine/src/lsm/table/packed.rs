@@ -1,5 +1,8 @@
-//! Blocks as they lie in their file: opened in buffers of the reader's, or kept compressed in the cache where memory is scarce. Twice as
-//! many fit, and to unpack one takes a microsecond where a read from the device takes fifty.
+//! Blocks in their compressed form, as they are in the file. They are decompressed into buffers of the
+//! reader, or kept compressed in the cache where memory is scarce.
+//!
+//! Twice as many compressed blocks fit into the cache. Decompressing one takes about a microsecond, where a
+//! read from the device takes fifty.
 
 use super::format::{COMPRESSION_NONE, Handle, check_block, unpack};
 use crate::Result;
@@ -15,7 +18,8 @@ pub(super) struct Opened<'a> {
 }
 
 impl Opened<'_> {
-    /// The block as the cache keeps it where memory is scarce. `None` if compression does not save a quarter of it.
+    /// The block as the cache keeps it where memory is scarce. `None` if compression does not save a quarter
+    /// of it.
     pub(super) fn to_packed(&self) -> Option<PackedBlock> {
         let (kind, body) = self.packed?;
         (body.len() <= self.raw.len() / 4 * 3).then(|| PackedBlock {
@@ -26,7 +30,8 @@ impl Opened<'_> {
     }
 }
 
-/// Checks a block read with its trailer and hands its contents to `then`. Compressed ones are unpacked into `scratch`, which only grows.
+/// Checks a block read with its trailer and hands its contents to `then`. Compressed ones are unpacked into
+/// `scratch`, which only grows.
 pub(super) fn with_block<T>(
     sealed: &[u8],
     scratch: &mut Vec<u8>,

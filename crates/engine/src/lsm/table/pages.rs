@@ -1,7 +1,9 @@
-//! Data blocks and the pages of the device: a block that lies across two pages costs a read of both, and room for both in the system's page
-//! cache, to serve half of each. So blocks are closed where, packed, they end with the page.
+//! Aligns data blocks with the pages of the device. A block that lies across two pages costs a read of both
+//! pages, and memory for both in the system's page cache. So a block is closed where its compressed form ends
+//! with a page.
 //!
-//! Nothing of this is in the format: a table is read by its handles, and what lies between two blocks is covered by the file's checksum.
+//! The format does not depend on this. A table is read through its handles, and the bytes between two blocks
+//! are covered by the file's checksum.
 
 /// What devices and page caches read at least, bytes.
 const PAGE: usize = 4096;
@@ -38,7 +40,8 @@ impl PageFit {
         (raw * self.ratio).div_ceil(UNIT) + SLACK
     }
 
-    /// Whether a block that will lie at `offset` and has `raw` bytes should be closed, the last entry having taken `entry` of them.
+    /// Whether a block that will lie at `offset` and has `raw` bytes should be closed, the last entry having
+    /// taken `entry` of them.
     #[inline]
     pub(crate) fn is_full(&self, offset: u64, raw: usize, entry: usize) -> bool {
         let least = self.block_bytes / 2;
@@ -74,8 +77,9 @@ impl PageFit {
 mod tests {
     use super::*;
 
-    /// Entries of `entry` bytes that pack to `percent`, in blocks of 4 KiB: the share of blocks that touch a page more than they must, in
-    /// percent, the share of the file left empty, and the mean size of a block before packing.
+    /// Entries of `entry` bytes that pack to `percent`, in blocks of 4 KiB: the share of blocks that touch a
+    /// page more than they must, in percent, the share of the file left empty, and the mean size of a block
+    /// before packing.
     fn lay_out(entry: usize, percent: usize) -> (usize, usize, usize) {
         let mut fit = PageFit::new(4096);
         let (mut offset, mut raw) = (0u64, 0);

@@ -1,4 +1,4 @@
-//! An open table: point reads, and the block access that iterators build on.
+//! An open table: point reads, and the access to blocks that iterators use.
 
 use super::block::{Block, BlockGet, BlockView, Malformed};
 use super::builder::TableSummary;
@@ -85,7 +85,8 @@ fn search_raw(raw: &[u8], key: &[u8], tag: u64) -> Option<Answer> {
     })
 }
 
-/// An index partition and the filter over the same keys, both kept here once read if the cache's budget allows.
+/// An index partition and the filter over the same keys, both kept here once read if the cache's budget
+/// allows.
 #[derive(Debug)]
 struct Partition {
     index: Handle,
@@ -218,7 +219,8 @@ impl Table {
         Ok(())
     }
 
-    /// The newest version of `key` visible at `seq`, this table's range deletes applied. `hash` is [`bloom::key_hash`] of the key.
+    /// The newest version of `key` visible at `seq`, this table's range deletes applied. `hash` is
+    /// [`bloom::key_hash`] of the key.
     pub(crate) fn get(&self, key: &[u8], hash: u64, seq: u64) -> Result<GetOutcome> {
         let cover = self.range_dels.cover(key, seq);
         let none = if cover > 0 { GetOutcome::Deleted } else { GetOutcome::Missing };
@@ -373,8 +375,8 @@ impl Table {
         }
     }
 
-    /// A data block that is not in the cache unpacked: as a whole if it is from now on, else what `make` makes of its contents (`None`: they are
-    /// malformed).
+    /// A data block that is not in the cache unpacked: as a whole if it is from now on, else what `make`
+    /// makes of its contents (`None`: they are malformed).
     #[cold]
     fn load<T>(
         &self,

@@ -1,4 +1,4 @@
-//! Tables against a sorted list, and every flip of a small table's bytes.
+//! Compares tables with a sorted list, and flips every byte of a small table.
 
 use super::*;
 use crate::env::{Env, SimEnv};
@@ -134,7 +134,8 @@ proptest! {
     }
 }
 
-/// Every single-bit flip of a small table is reported by whoever reads the damaged part; nothing wrong is ever served.
+/// Every single-bit flip of a small table is reported by whoever reads the damaged part; nothing wrong is
+/// ever served.
 #[test]
 fn every_flip_is_detected_or_harmless() {
     let env = SimEnv::new(0);

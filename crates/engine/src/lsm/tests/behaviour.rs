@@ -312,7 +312,8 @@ fn a_range_delete_spares_what_is_newer_than_it() {
     batch.delete_range(b"key", b"kez");
     engine.write(&batch).unwrap();
     engine.flush().unwrap();
-    // Tables that lie wholly within the range, one newer and still in level 0, one flushed together with the delete.
+    // Tables that lie wholly within the range, one newer and still in level 0, one flushed together with the
+    // delete.
     put(&engine, "key00003", "new").unwrap();
     engine.flush().unwrap();
     let mut batch = WriteBatch::new();

@@ -1,4 +1,4 @@
-//! The block cache where the data is larger than it.
+//! The block cache when the data is larger than the cache.
 
 use super::{open, tiny};
 use crate::env::SimEnv;

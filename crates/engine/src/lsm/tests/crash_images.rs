@@ -1,5 +1,6 @@
-//! Crash exploration: the disk is copied after every single write, sync, rename and removal of a workload, the power is cut on
-//! each copy, and the copy must open with every batch that was durable at that point, whole batches only, no deleted key back.
+//! Crash exploration. The disk is copied after every single write, sync, rename and removal of a workload.
+//! The power is cut on each copy, and each copy must open: with every batch that was durable at that point,
+//! with whole batches only, and without any deleted key.
 
 use super::{apart, open, tiny};
 use crate::Result;
@@ -41,7 +42,8 @@ pub(super) fn count(content: &Map) -> usize {
     content.get(&b"count"[..]).map_or(0, |c| String::from_utf8_lossy(c).parse().unwrap_or(usize::MAX))
 }
 
-/// What batch `n` is followed by: a sync, a flush or some background work. True if everything so far is durable then.
+/// What batch `n` is followed by: a sync, a flush or some background work. True if everything so far is
+/// durable then.
 pub(super) fn work(engine: &Engine, n: usize) -> Result<bool> {
     match n % 10 {
         3 | 7 => engine.log().sync_step().map(|_| true),

@@ -1,5 +1,5 @@
-//! Devices that lie: writes that land elsewhere or nowhere, syncs that keep nothing, a disk that fills up and empties again. What is
-//! read is right or refused, never wrong.
+//! Devices that misbehave: writes that reach another place or none, syncs that keep nothing, a disk that
+//! fills up and gets space again. A read returns the right data or an error, never wrong data.
 
 use super::crash_images::{Map, batch, content, count, work};
 use super::{open, tiny};

@@ -1,7 +1,8 @@
-//! Every parser of the tree's files on bytes that are almost right. Checksums are made right again after each change, so that what lies
-//! behind them is reached: whatever the bytes, a parser refuses or reads, and never panics or runs away.
+//! Feeds slightly damaged bytes to every parser of the tree's files. After each change the checksums are
+//! corrected, so that the code behind them is reached. Whatever the bytes, a parser returns a value or an
+//! error; it never panics and never loops without end.
 //!
-//! `TORC_FUZZ_SEED` and `TORC_FUZZ_ROUNDS` choose another stream of cases and how many.
+//! `TORC_FUZZ_SEED` chooses another sequence of cases, `TORC_FUZZ_ROUNDS` how many.
 
 use super::{DIR, apart, open, tiny};
 use crate::env::{Env, OpenMode, SimEnv};
@@ -285,7 +286,8 @@ fn value_files_and_pointers() {
     assert!(parsed > 0 && walked > 0);
 }
 
-/// Whole files: anything in the folder is changed, and the engine opens with what was there, or refuses; checksums are left wrong.
+/// Whole files: anything in the folder is changed, and the engine opens with what was there, or refuses;
+/// checksums are left wrong.
 #[test]
 fn files_of_a_folder() {
     files_of(&tiny());
@@ -325,7 +327,8 @@ fn files_of(options: &Options) {
         file.write_at(0, &data).unwrap();
         match open(&image, options.clone()).and_then(|engine| super::crash_images::content(&engine)) {
             Ok(got) => {
-                // Damage in the very last write of the log looks like one cut short: three batches at once, after the sync at 57.
+                // Damage in the very last write of the log looks like one cut short: three batches at once,
+                // after the sync at 57.
                 let n = super::crash_images::count(&got);
                 assert!(n >= 57 && got == models[n], "round {round}, {path:?}: another story, {n} batches");
                 same += 1;

@@ -1,9 +1,10 @@
-//! The concurrent parts under the shuttle model checker, which runs the same few steps of a few threads in thousands of orders, chosen by a
-//! seed, and sees deadlocks: publication of batches, memtables that split and are replaced while they are read, snapshots beside compaction,
-//! the item cache beside flushes and ingests, group commit, closing.
+//! The concurrent parts under the shuttle model checker. It runs the same few steps of a few threads in
+//! thousands of orders, chosen by a seed, and detects deadlocks. Covered: publication of batches, memtables
+//! that split and are replaced while they are read, snapshots beside compaction, the item cache beside
+//! flushes and ingests, group commit, closing.
 //!
-//! `cargo test -p torc-engine --features shuttle --lib interleavings`; `TORC_SHUTTLE_ROUNDS=N` for more orders of each. Orders of memory
-//! accesses weaker than sequential are not explored.
+//! `cargo test -p torc-engine --features shuttle --lib interleavings`; `TORC_SHUTTLE_ROUNDS=N` for more
+//! orders of each. Memory orders weaker than sequentially consistent are not explored.
 
 use super::{DIR, open, outgrow, tiny};
 use crate::env::{Env, SimEnv};
@@ -16,7 +17,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Half of the orders are random, half give threads priorities that change a few times (which finds what needs few, unlikely switches).
+/// Half of the orders are random, half give threads priorities that change a few times (which finds what
+/// needs few, unlikely switches).
 fn explore(rounds: usize, test: impl Fn() + Send + Sync + Clone + 'static) {
     let rounds = std::env::var("TORC_SHUTTLE_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(rounds);
     shuttle::check_random(test.clone(), rounds / 2);
@@ -177,8 +179,9 @@ fn a_snapshot_keeps_what_it_sees_beside_compaction() {
     });
 }
 
-/// Keys that are read so often that readers put them into the item cache, while one thread raises their values and flushes or ingests. Several
-/// keys, because only the first read of each fills; without the log, in which writers let others go first again and again.
+/// Keys that are read so often that readers put them into the item cache, while one thread raises their
+/// values and flushes or ingests. Several keys, because only the first read of each fills; without the log,
+/// in which writers let others go first again and again.
 fn items(faults: EngineFaults, readers: usize, last: u64, ingest: bool) {
     let keys = || (0..8u8).map(|n| [b'h', b'0' + n]);
     let batch = |n: u64| {

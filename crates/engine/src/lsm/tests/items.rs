@@ -1,4 +1,4 @@
-//! The item cache as a reader of the engine meets it: it answers, and never with what is no longer true.
+//! The item cache as seen through the engine: reads are served from it, and never with an outdated value.
 
 use super::{apart, open, outgrow, tiny};
 use crate::env::SimEnv;
@@ -14,7 +14,8 @@ fn change(engine: &Engine, make: impl FnOnce(&mut WriteBatch)) {
     engine.write(&batch).unwrap();
 }
 
-/// Reads the key until the item cache answers (two reads leave their votes, the third fills, the fourth hits); every answer is the same.
+/// Reads the key until the item cache answers (two reads leave their votes, the third fills, the fourth
+/// hits); every answer is the same.
 fn warm(engine: &Engine) -> Option<Vec<u8>> {
     let before = engine.metrics().item_hits;
     let answers: Vec<_> = (0..4).map(|_| engine.get(HOT).unwrap().map(|v| v.to_vec())).collect();
@@ -138,7 +139,8 @@ fn nothing_comes_in_while_the_tables_fit_into_the_block_cache() {
     assert_eq!(warm(&engine).as_deref(), Some(&b"value"[..]));
 }
 
-/// A hot key holds no block: with a block cache that other reads go through, it is read from the disk no more.
+/// A hot key holds no block: with a block cache that other reads go through, it is read from the disk no
+/// more.
 #[test]
 fn hot_items_stay_while_others_go_through_the_block_cache() {
     let env = SimEnv::new(0);
@@ -161,7 +163,8 @@ fn hot_items_stay_while_others_go_through_the_block_cache() {
     assert!(m.item_bytes <= 64 << 10 && m.cache_bytes + m.item_bytes <= 260 << 10, "{m:?}");
 }
 
-/// Writers raise one number for each of a few hot keys, with threads that flush and compact; no reader sees one fall.
+/// Writers raise one number for each of a few hot keys, with threads that flush and compact; no reader sees
+/// one fall.
 #[test]
 fn hot_numbers_only_rise_under_load() {
     const KEYS: usize = 4;

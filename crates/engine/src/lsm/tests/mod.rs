@@ -36,7 +36,8 @@ pub(crate) fn tiny() -> Options {
     }
 }
 
-/// As [`tiny`], with about a quarter of the values that tests write apart from the tree, in value files so small that they are collected often.
+/// As [`tiny`], with about a quarter of the values that tests write apart from the tree, in value files so
+/// small that they are collected often.
 pub(crate) fn apart(separate_bytes: usize) -> Options {
     Options { separate_bytes, value_file_bytes: 2 << 10, ..tiny() }
 }
@@ -46,7 +47,8 @@ pub(crate) fn open(env: &SimEnv, options: Options) -> Result<Engine> {
     Engine::open(env, Path::new(DIR), options)
 }
 
-/// Makes the tables larger than a cache of `cache_bytes`, with keys from `~` on: only then are items cached and blocks packed.
+/// Makes the tables larger than a cache of `cache_bytes`, with keys from `~` on: only then are items cached
+/// and blocks packed.
 pub(crate) fn outgrow(engine: &Engine, cache_bytes: usize) {
     let mut batch = WriteBatch::new();
     for n in 0..=cache_bytes / 1000 {

@@ -1,8 +1,9 @@
-//! The engine against an ordered map: random batches, range deletes, snapshots, flushes, compactions, ingests, checkpoints,
-//! restarts, power cuts and failing disks.
+//! Compares the engine with an ordered map under random batches, range deletes, snapshots, flushes,
+//! compactions, ingests, checkpoints, restarts, power cuts and failing disks.
 //!
-//! Every batch also writes its own number under one key. After a crash that key tells how many batches survived: at least those
-//! that were durable, and the content must be exactly that of that many batches, no half of one.
+//! Every batch also writes its own number under one fixed key. After a crash that key tells how many batches
+//! survived. It must be at least as many as were durable, and the content must be exactly that of so many
+//! whole batches.
 
 use super::{DIR, apart, open, tiny};
 use crate::Error;
@@ -214,7 +215,8 @@ impl Run {
         self.check_hot()
     }
 
-    /// Reads of a few keys after every step: often enough that they come from the item cache, which is small enough to be too small for all.
+    /// Reads of a few keys after every step: often enough that they come from the item cache, which is small
+    /// enough to be too small for all.
     fn check_hot(&mut self) -> crate::Result<()> {
         let first = self.rng.random_range(0..12);
         for key in (first..first + 4).map(|n| format!("k{:03}", n * 12).into_bytes()).chain([COUNT.to_vec()])

@@ -1,10 +1,11 @@
-//! What the engine's own threads do by themselves.
+//! What the engine's own threads do without being asked.
 
 use super::{open, tiny};
 use crate::env::SimEnv;
 use crate::lsm::{Background, Options, WriteBatch};
 
-/// Four tables in level 0 wait while more may come, since all that lies below would be written again for them; then they go down unasked.
+/// Four tables in level 0 wait while more may come, since all that lies below would be written again for
+/// them; then they go down unasked.
 #[test]
 fn level_0_goes_down_when_no_more_is_written() {
     let options = Options { background: Background::Threads, memtable_bytes: 1 << 20, ..tiny() };

@@ -1,4 +1,4 @@
-//! Size-tiered ranges beside leveled ones, on the whole engine.
+//! Size-tiered key ranges beside leveled ones, on the whole engine.
 
 use super::{open, tiny};
 use crate::env::SimEnv;

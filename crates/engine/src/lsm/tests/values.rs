@@ -1,4 +1,5 @@
-//! Large values apart from the tree: where they are, what becomes of them, and what is seen when they are damaged.
+//! Large values in value files: where they are stored, when they are removed, and what a read returns when
+//! they are damaged.
 
 use super::{DIR, apart, open};
 use crate::env::{Env, OpenMode, SimEnv};

@@ -1,8 +1,9 @@
 //! Chooses value files to be emptied. Pure: a version and the running compactions in, a choice out.
 //!
-//! Every merge copies what it meets of a file that is at least half garbage. That alone bounds nothing, so when garbage passes its share of
-//! all value bytes (the cap), tables that refer to the worst file are rewritten in place, one at a time, until it is below again. The
-//! worst file first: it costs the least copying for each byte that comes back.
+//! Every merge copies the values that it meets in a file that is at least half garbage. That alone does not
+//! bound the garbage. So when garbage exceeds its permitted share of all value bytes (the cap), tables that
+//! refer to the worst file are rewritten in place, one at a time, until garbage is below the cap again. The
+//! worst file comes first because it costs the least copying for each byte that is freed.
 
 use super::file::LiveValues;
 use crate::lsm::files::TableFile;
@@ -50,7 +51,8 @@ pub(crate) fn relocated(version: &Version, cap_percent: u64) -> BTreeSet<u64> {
     victims(version, cap_percent).into_iter().collect()
 }
 
-/// The rewrite in place of a table that refers to the worst file, if there is more garbage than the cap allows.
+/// The rewrite in place of a table that refers to the worst file, if there is more garbage than the cap
+/// allows.
 pub(crate) fn pick(version: &Version, running: &[Running], cap_percent: u64) -> Option<Compaction> {
     if version.values.is_empty() || excess(version, cap_percent) == 0 {
         return None;

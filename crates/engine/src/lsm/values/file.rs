@@ -1,4 +1,5 @@
-//! A live value file: opened on first use, kept open while a version refers to it, removed with the last reference.
+//! A live value file: opened on first use, kept open while a version refers to it, removed with the last
+//! reference.
 
 use super::format::{HEADER, Pointer, ValueMeta, check_header, corrupt, open_record, walk};
 use crate::env::{File, OpenMode};

@@ -1,4 +1,4 @@
-//! The bytes of value files and of the pointers into them. Drawn in docs/formats/values.md.
+//! The bytes of value files and of the pointers into them. Layout: docs/formats/values.md.
 
 use crate::lsm::codec::{Reader, put_bytes, put_varint};
 use crate::lsm::table::Compression;
@@ -167,7 +167,8 @@ pub(crate) fn corrupt(path: &Path, offset: u64, detail: String) -> Error {
     Error::Corrupt { what: "value", path: path.to_path_buf(), offset, detail }
 }
 
-/// Appends a record, which will be at `offset` of file `number`, and returns the pointer to it. `scratch` is overwritten.
+/// Appends a record, which will be at `offset` of file `number`, and returns the pointer to it. `scratch` is
+/// overwritten.
 pub(crate) fn put_record(
     number: u64,
     offset: u64,
@@ -204,7 +205,8 @@ pub(crate) fn open_record(sealed: Vec<u8>, number: u64, offset: u64, path: &Path
     Ok((key, raw.slice(value..)))
 }
 
-/// Goes through the bytes of a whole value file: `each` gets every record's pointer, key and value. The number of the file.
+/// Goes through the bytes of a whole value file: `each` gets every record's pointer, key and value. The
+/// number of the file.
 ///
 /// # Errors
 /// The first thing that is wrong; or what `each` answers.

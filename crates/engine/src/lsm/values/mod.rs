@@ -1,12 +1,15 @@
-//! Large values apart from the tree. A value of [`super::Options::separate_bytes`] or more goes to a *value file* when its memtable is
-//! flushed (or its table ingested), and the table holds a pointer; compaction then moves pointers, not values.
+//! Large values, stored outside the tree. When a memtable is flushed (or a table ingested), a value of
+//! [`super::Options::separate_bytes`] or more goes into a *value file*, and the table holds a pointer to it.
+//! Compaction then moves pointers instead of values.
 //!
-//! Separated at the flush, not on the write path: until then the value is in the shared log, which a consensus group needs whole
-//! anyway, and a second file to sync would be a second wait for every write.
+//! Values are separated at the flush, not on the write path. Until the flush the value is in the shared log,
+//! which a consensus group needs whole anyway. A second file on the write path would mean a second sync for
+//! every write.
 //!
-//! A value file never changes. Each table says, in the manifest, how much of which value files it refers to; what no table
-//! refers to is garbage, and a file without references leaves the version in the same edit as the last table that had one. Files that
-//! are mostly garbage are emptied by compaction, which copies what is still referred to ([`collect`]). Nobody else removes one.
+//! A value file never changes. The manifest says for each table how many bytes of which value files the table
+//! refers to. Bytes that no table refers to are garbage. A file without references leaves the version in the
+//! same edit as the last table that referred to it. Compaction empties files that are mostly garbage: it
+//! copies the values still in use ([`collect`]). Nothing else removes a value file.
 //!
 //! Format: docs/formats/values.md.
 

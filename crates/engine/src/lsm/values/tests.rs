@@ -1,3 +1,5 @@
+//! Tests of value files, their pointers and their writer.
+
 use super::format::{HEADER, check_header, header, open_record, put_record};
 use super::*;
 use crate::lsm::codec::Reader;

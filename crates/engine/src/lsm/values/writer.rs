@@ -1,4 +1,4 @@
-//! Writes value files: one after another, each closed at its target size.
+//! Writes value files, one after another. Each is closed at its target size.
 
 use super::format::{Pointer, ValueMeta, header, put_record};
 use crate::Result;

@@ -1,5 +1,5 @@
-//! Tests of the whole language, by stage. The expected texts are DynamoDB's; where a table says nothing else, `:v` is the number 1 and the
-//! item is [`sample`].
+//! Tests of the whole language, by stage. The expected texts are DynamoDB's; where a table says nothing else,
+//! `:v` is the number 1 and the item is [`sample`].
 
 mod binding;
 mod conditions;

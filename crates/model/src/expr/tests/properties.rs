@@ -1,4 +1,5 @@
-//! What holds for every expression: printing and parsing agree, encoding and decoding agree, and nothing panics.
+//! What holds for every expression: printing and parsing agree, encoding and decoding agree, and nothing
+//! panics.
 
 use super::*;
 use proptest::prelude::*;

@@ -195,7 +195,8 @@ fn what_comes_after_syntax() {
         ("((a)) = :v", redundant.to_owned()),
         ("NOT ((a = :v))", redundant.to_owned()),
         ("size(((a))) = :v", redundant.to_owned()),
-        // As soon as they are parsed, before a fault further on, but not before it is known what they enclose.
+        // As soon as they are parsed, before a fault further on, but not before it is known what they
+        // enclose.
         ("((a)) = !", redundant.to_owned()),
         ("((a=:v)) !", redundant.to_owned()),
         ("attribute_exists(((a))) !", redundant.to_owned()),
