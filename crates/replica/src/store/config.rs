@@ -95,6 +95,8 @@ pub struct Limits {
     pub inflight_messages: usize,
     /// Most bytes of committed entries applied by one group in one pass.
     pub apply_bytes: u64,
+    /// A pass's writes go to the engine in batches of about this many bytes. One group's part is never divided.
+    pub apply_batch_bytes: usize,
     /// Commands of one turn are joined into entries of about this many bytes.
     pub entry_bytes: usize,
     /// Largest entry accepted from anywhere.
@@ -127,6 +129,7 @@ impl Default for Limits {
             message_bytes: 1 << 20,
             inflight_messages: 256,
             apply_bytes: 4 << 20,
+            apply_batch_bytes: 16 << 20,
             entry_bytes: 256 << 10,
             max_entry_bytes: 64 << 20,
             pending_bytes: 64 << 20,

@@ -330,9 +330,8 @@ impl Group {
         self.lease_forfeited_ms = None;
         self.quiet = false;
         self.binding = None;
-        // Of what this replica proposed in earlier terms, whatever its log does not hold can't be committed any more.
         let storage = core.storage();
-        self.proposals.resolve_lost(sh, |index| storage.term_at(index));
+        self.proposals.gained_leadership(|index| storage.term_at(index));
         sh.led.insert(self.id);
         sh.metrics.leaderships_won += 1;
     }

@@ -25,10 +25,10 @@ impl Group {
         if self.core.is_none() {
             return;
         }
+        self.proposals.tick(sh, self.leads.is_some());
         if self.leads.is_some() {
             self.tick_leader(sh);
         } else {
-            self.proposals.tick(sh);
             self.tick_election(sh);
         }
     }

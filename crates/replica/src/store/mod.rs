@@ -74,6 +74,7 @@ pub(crate) enum After {
 
 struct Waiting {
     lsn: Lsn,
+    /// The stall clock when it was appended.
     at_ms: u64,
     group: GroupId,
     after: After,
@@ -100,6 +101,10 @@ pub struct Store {
     /// What the groups applied in the present pass, until the engine has it.
     applied: Vec<(GroupId, Applied)>,
     next_tick_ms: u64,
+    last_tick_ms: u64,
+    /// Time in which this store's process ran, milliseconds: a pause of the process counts as one late tick. Only what the disk did
+    /// not finish within this time makes a stall, since a paused process also keeps its disk's answers waiting.
+    stall_clock_ms: u64,
     next_housekeeping_ms: u64,
     groups_changed: bool,
 }
@@ -146,6 +151,8 @@ impl Store {
             stuck: None,
             applied: Vec::new(),
             next_tick_ms: now_ms,
+            last_tick_ms: now_ms,
+            stall_clock_ms: 0,
             next_housekeeping_ms: now_ms,
             groups_changed: false,
         }
@@ -313,8 +320,12 @@ impl Store {
             return Ok(());
         }
         self.next_tick_ms = now_ms + timing.tick_ms;
+        self.stall_clock_ms += (now_ms - self.last_tick_ms).min(2 * timing.tick_ms);
+        self.last_tick_ms = now_ms;
+        // What is durable may be waiting behind this tick.
+        self.on_persisted(self.shared.engine.log().durable_lsn())?;
         let sh = &mut self.shared;
-        let stalled = self.waiting.front().is_some_and(|w| now_ms >= w.at_ms + timing.stall_ms);
+        let stalled = self.waiting.front().is_some_and(|w| self.stall_clock_ms >= w.at_ms + timing.stall_ms);
         if stalled && !sh.stalled {
             sh.metrics.stalls += 1;
             tracing::warn!(
@@ -453,7 +464,7 @@ impl Store {
     }
 
     fn wait(&mut self, group: GroupId, after: After) {
-        self.waiting.push_back(Waiting { lsn: self.last_lsn, at_ms: self.shared.now_ms, group, after });
+        self.waiting.push_back(Waiting { lsn: self.last_lsn, at_ms: self.stall_clock_ms, group, after });
     }
 
     /// Applies what the pass committed, and reports it. False if the disk is full: it is kept.

@@ -26,6 +26,9 @@ pub(crate) struct Proposals {
     queue: VecDeque<(u64, Bytes)>,
     /// In order of index.
     pending: VecDeque<Pending>,
+    /// Entries of earlier leaderships that this replica's own log no longer holds. Another replica's log may, and they may still be
+    /// committed, so they are answered only when an entry is applied at their index.
+    displaced: Vec<Pending>,
     pending_bytes: usize,
     /// When whoever waits for entries of a lost leadership is told that their fate is not known.
     give_up_ms: u64,
@@ -37,7 +40,7 @@ impl Proposals {
     }
 
     pub(crate) fn has_pending(&self) -> bool {
-        !self.pending.is_empty()
+        !self.pending.is_empty() || !self.displaced.is_empty()
     }
 
     /// What waits in the queue was never proposed: it can go elsewhere. What is in the log may still be committed by the next leader.
@@ -53,47 +56,68 @@ impl Proposals {
         for (token, _) in self.queue.drain(..) {
             sh.replies.push((token, Err(ProposeError::NotLeader { hint: None })));
         }
-        for (token, _) in self.pending.drain(..).flat_map(|p| p.replies) {
-            sh.metrics.proposals_ambiguous += 1;
-            sh.replies.push((token, Err(ProposeError::Ambiguous)));
+        self.displaced.extend(self.pending.drain(..));
+        self.give_up_displaced(sh);
+    }
+
+    fn give_up_displaced(&mut self, sh: &mut Shared) {
+        for p in self.displaced.drain(..) {
+            self.pending_bytes -= p.bytes;
+            for (token, _) in p.replies {
+                sh.metrics.proposals_ambiguous += 1;
+                sh.replies.push((token, Err(ProposeError::Ambiguous)));
+            }
         }
-        self.pending_bytes = 0;
     }
 
     /// Gives up on entries of a lost leadership when their time is over.
-    pub(crate) fn tick(&mut self, sh: &mut Shared) {
-        if self.has_pending() && sh.now_ms >= self.give_up_ms {
+    pub(crate) fn tick(&mut self, sh: &mut Shared, leads: bool) {
+        if sh.now_ms < self.give_up_ms {
+            return;
+        }
+        if !leads && self.has_pending() {
             self.give_up(sh);
+        } else if !self.displaced.is_empty() {
+            self.give_up_displaced(sh);
         }
     }
 
-    /// Answers for entries that the log no longer holds.
-    pub(crate) fn resolve_lost(&mut self, sh: &mut Shared, term_at: impl Fn(u64) -> Option<u64>) {
-        let (kept, lost): (VecDeque<_>, VecDeque<_>) =
+    /// This replica leads again. What its log no longer holds makes room for new entries at the same indexes.
+    pub(crate) fn gained_leadership(&mut self, term_at: impl Fn(u64) -> Option<u64>) {
+        let (kept, displaced): (VecDeque<_>, VecDeque<_>) =
             self.pending.drain(..).partition(|p| term_at(p.index) == Some(p.term));
         self.pending = kept;
-        for p in lost {
-            self.pending_bytes -= p.bytes;
-            for (token, _) in p.replies {
-                sh.replies.push((token, Err(ProposeError::NotLeader { hint: None })));
-            }
-        }
+        self.displaced.extend(displaced);
     }
 
     /// The entry `(index, term)` is applied.
     pub(crate) fn applied(&mut self, sh: &mut Shared, index: u64, term: u64) {
         while self.pending.front().is_some_and(|p| p.index <= index) {
             let Some(p) = self.pending.pop_front() else { break };
-            self.pending_bytes -= p.bytes;
-            for (token, response) in p.replies {
+            self.answer_applied(sh, p, index, term);
+        }
+        for p in self.displaced.extract_if(.., |p| p.index <= index).collect::<Vec<_>>() {
+            self.answer_applied(sh, p, index, term);
+        }
+    }
+
+    /// Answers for one entry, when `(index, term)` is the first entry applied at its index or later.
+    fn answer_applied(&mut self, sh: &mut Shared, p: Pending, index: u64, term: u64) {
+        self.pending_bytes -= p.bytes;
+        let known = p.index == index;
+        let won = known && p.term == term;
+        for (token, response) in p.replies {
+            let result = if won {
                 sh.metrics.proposals_applied += 1;
+                Ok(response)
+            } else if known {
                 // Another term's entry in its place: this one can never be committed.
-                let lost = (p.index, p.term) != (index, term);
-                sh.replies.push((
-                    token,
-                    if lost { Err(ProposeError::NotLeader { hint: None }) } else { Ok(response) },
-                ));
-            }
+                Err(ProposeError::NotLeader { hint: None })
+            } else {
+                sh.metrics.proposals_ambiguous += 1;
+                Err(ProposeError::Ambiguous)
+            };
+            sh.replies.push((token, result));
         }
     }
 }

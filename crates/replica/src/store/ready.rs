@@ -123,6 +123,9 @@ impl Group {
         let mut applied = Applied { entries, last: 0, position: self.applied };
         let in_term = self.core.as_ref().map_or(self.durable.term, |c| c.term());
         let (me, observers) = (sh.config.node, sh.config.observers.clone());
+        if !committed.is_empty() {
+            sh.begin_apply();
+        }
         for entry in committed {
             applied.last = entry.index;
             observers.tell(me, self.id, || Observation::Committed { in_term, entry: mark(&entry) });

@@ -66,13 +66,19 @@ pub(crate) struct Shared {
     pub metrics: Metrics,
 }
 
-/// A pass's writes go to the engine in batches of about this size.
-const APPLY_BATCH_BYTES: usize = 16 << 20;
-
 impl Shared {
-    /// The batch for the next committed entry of this pass.
+    /// Begins a group's part of this pass's writes. All of it goes to one batch: were its data and its applied position in two, a
+    /// flush between them could tear them apart.
+    pub(crate) fn begin_apply(&mut self) {
+        let limit = self.config.limits.apply_batch_bytes;
+        if self.apply.back().is_none_or(|b| b.as_bytes().len() >= limit) {
+            self.apply.push_back(WriteBatch::new());
+        }
+    }
+
+    /// The batch of the group that began last.
     pub(crate) fn apply_batch(&mut self) -> &mut WriteBatch {
-        if self.apply.back().is_none_or(|b| b.as_bytes().len() >= APPLY_BATCH_BYTES) {
+        if self.apply.is_empty() {
             self.apply.push_back(WriteBatch::new());
         }
         let last = self.apply.len() - 1;

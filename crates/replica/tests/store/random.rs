@@ -4,7 +4,7 @@ use crate::machine::Command;
 use crate::world::{Settings, World};
 use rand::Rng as _;
 use torc_cluster::{GroupId, NodeId};
-use torc_replica::store::{Input, Limits, PlantedBugs};
+use torc_replica::store::{Input, Limits, PlantedBugs, Timing};
 
 /// Runs one seed. Returns the world after it healed (or did not), violations inside.
 pub fn run(seed: u64, planted: PlantedBugs, faults_ms: u64) -> World {
@@ -16,10 +16,12 @@ pub fn run(seed: u64, planted: PlantedBugs, faults_ms: u64) -> World {
         snapshot_chunk_bytes: 256,
         entry_bytes: 200,
         apply_bytes: 2_000,
+        apply_batch_bytes: 100,
         ..Limits::default()
     };
     let nodes = if seed.is_multiple_of(3) { 5 } else { 3 };
     let settings = Settings {
+        timing: Timing::default(),
         nodes,
         drift_permille: 45,
         delay_ms: (0, 1 + seed % 20),

@@ -4,7 +4,7 @@ use crate::machine::{self, Command};
 use crate::world::{Settings, World};
 use rand::Rng as _;
 use torc_cluster::{GroupId, NodeId};
-use torc_replica::store::{Event, Input, Limits};
+use torc_replica::store::{Event, Input, Limits, Timing};
 
 const G: GroupId = GroupId(16);
 const H: GroupId = GroupId(17);
@@ -485,4 +485,96 @@ fn a_late_answer_binds_nobody_to_a_leader_that_has_restarted_without_the_group()
     world.nodes[&others[0]].env.set_stalled(false);
     append_within(&mut world, G, 4_000);
     assert!(world.violations.is_empty(), "{:#?}", world.violations);
+}
+
+/// Cuts (or mends) the way from each of `from` to each of `to`.
+fn cut(world: &mut World, from: &[u64], to: &[u64], cut: bool) {
+    for (a, b) in from.iter().flat_map(|a| to.iter().map(|b| (n(*a), n(*b)))) {
+        if cut {
+            world.cuts.insert((a, b));
+        } else {
+            world.cuts.remove(&(a, b));
+        }
+    }
+}
+
+/// Runs until a node is a candidate in a new term and its vote requests are on their way.
+fn candidate(world: &mut World, id: u64) {
+    let term = world.view(n(id), G).unwrap().term();
+    assert!(world.run_until(3_000, |w| w.view(n(id), G).unwrap().term() > term), "{id} asks for votes");
+    // They leave once the new term is durable.
+    world.run(2);
+}
+
+/// An entry of node 1 is only in the logs of 1 and 2. Node 1's copy is overwritten in the next term, and node 1 is elected again. Its
+/// log no longer holds the entry, but node 2's does, and node 2 wins after it. "Not the leader" would make the caller write twice.
+#[test]
+fn an_entry_overwritten_on_its_proposer_may_still_win() {
+    let timing = Timing { ambiguous_ms: 60_000, ..Timing::default() };
+    let (delay_ms, sync_ms) = ((0, 0), (0, 0));
+    let mut world = World::new(
+        31,
+        Settings { nodes: 5, drift_permille: 0, delay_ms, sync_ms, timing, ..Settings::default() },
+    );
+    let all = [1, 2, 3, 4, 5];
+    world.create(G, &all);
+    assert!(world.run_until(5_000, |w| w.lease_holder(G) == Some(n(1))));
+    world.run(2_000);
+
+    // The entry reaches node 2 and nobody else. Then node 2 is alone.
+    cut(&mut world, &[1, 2], &[3, 4, 5], true);
+    cut(&mut world, &[3, 4, 5], &[1, 2], true);
+    cut(&mut world, &[4], &[5], true);
+    cut(&mut world, &[5], &[4], true);
+    let op = world.append(n(1), G, 0);
+    world.run(50);
+    cut(&mut world, &[1], &[2], true);
+    cut(&mut world, &[2], &[1], true);
+
+    // Node 3 is elected by 4 and 5. Only node 1 hears of its term's first entry.
+    candidate(&mut world, 3);
+    cut(&mut world, &[3], &[4, 5], true);
+    assert!(world.run_until(10, |w| w.view(n(3), G).unwrap().is_leader()));
+    cut(&mut world, &[3], &[1], false);
+    cut(&mut world, &[1], &[3], false);
+    let term = world.view(n(3), G).unwrap().term();
+    assert!(world.run_until(300, |w| w.view(n(1), G).unwrap().leader() == Some(n(3))));
+    world.run(5);
+
+    // Node 3 hands its leadership to node 1, which 4 and 5 elect. Nobody hears of this term's first entry.
+    cut(&mut world, &[1], &[4, 5], false);
+    cut(&mut world, &[4, 5], &[1], false);
+    world.push(n(3), Input::TransferLeaders);
+    candidate(&mut world, 1);
+    cut(&mut world, &[1], &all, true);
+    assert!(world.run_until(10, |w| w.view(n(1), G).unwrap().is_leader()));
+    assert_eq!(world.view(n(1), G).unwrap().term(), term + 1);
+    cut(&mut world, &all, &[1, 3], true);
+    cut(&mut world, &[3], &all, true);
+
+    // Of 2, 4 and 5 only node 2 has a log that can win.
+    cut(&mut world, &[2], &[4, 5], false);
+    cut(&mut world, &[4, 5], &[2], false);
+    assert!(world.run_until(5_000, |w| w.lease_holder(G) == Some(n(2))));
+    world.cuts.clear();
+    assert!(world.run_until(10_000, |w| w.converged(G)));
+    assert!(world.succeeded(op), "its proposer learns that the entry was applied: {:?}", world.outcome(op));
+    world.verify();
+    ok(&mut world);
+}
+
+/// A process that was stopped takes in what its disk finished meanwhile before it judges the disk by the clock.
+#[test]
+fn a_stopped_process_does_not_take_its_disk_for_dead() {
+    let mut world = cluster(32, Settings { sync_ms: (5, 5), ..Settings::default() });
+    world.run(1_000);
+    let leader = world.lease_holder(G).unwrap();
+    world.append(leader, G, 0);
+    // The sync ends while the process is stopped. For the process the clock jumps by more than a stall takes.
+    world.run(2);
+    world.nodes.get_mut(&leader).unwrap().paused_until = world.now + 700;
+    world.run(1_000);
+    assert_eq!(world.running(leader).store.metrics().stalls, 0);
+    world.verify();
+    ok(&mut world);
 }

@@ -14,7 +14,8 @@ use torc_cluster::{GroupId, NodeId};
 use torc_engine::env::SimEnv;
 use torc_engine::{Background, Engine, Options};
 use torc_replica::store::{
-    Config, Event, GroupSpec, GroupView, Input, Limits, Outputs, PlantedBugs, ProposeError, Store,
+    Config, Event, GroupSpec, GroupView, Input, Limits, Outputs, PlantedBugs, ProposeError, Store, Timing,
+    applied_key,
 };
 use torc_wire::raft::RaftFrame;
 
@@ -27,6 +28,7 @@ pub struct Settings {
     pub duplicate_permille: u32,
     /// How long a sync takes.
     pub sync_ms: (u64, u64),
+    pub timing: Timing,
     pub limits: Limits,
     pub planted: PlantedBugs,
     pub memtable_bytes: usize,
@@ -41,6 +43,7 @@ impl Default for Settings {
             drop_permille: 0,
             duplicate_permille: 0,
             sync_ms: (0, 2),
+            timing: Timing::default(),
             limits: Limits::default(),
             planted: PlantedBugs::default(),
             memtable_bytes: 64 << 10,
@@ -176,7 +179,10 @@ impl World {
         engine
             .log()
             .on_durable(Arc::new(move |lsn| listener.lock().unwrap().push(lsn.expect("the disk syncs"))));
+        self.check_opened(id, &engine);
+        let node = self.nodes.get_mut(&id).unwrap();
         let mut config = Config::new(id, node.incarnation, node.incarnation == 1, seed);
+        config.timing = self.settings.timing;
         config.limits = self.settings.limits;
         config.planted = self.settings.planted;
         let store = Store::new(config, engine.clone(), now);
@@ -197,6 +203,22 @@ impl World {
         self.turn(id);
     }
 
+    /// What an engine holds after a crash is a state that the group was in at the applied position beside it.
+    fn check_opened(&mut self, id: NodeId, engine: &Engine) {
+        for group in self.plans.keys().copied().collect::<Vec<_>>() {
+            let position = engine.get(&applied_key(group)).expect("the engine reads");
+            let Some(index) = position.and_then(|p| p.get(..8)?.try_into().ok().map(u64::from_le_bytes))
+            else {
+                continue;
+            };
+            let contents = machine::contents(engine, group);
+            if self.states.get(&(group, index)).is_some_and(|known| *known != contents) {
+                self.violations
+                    .push(format!("{group}: {id} opened with data that is not that of index {index}"));
+            }
+        }
+    }
+
     fn stored(&self, id: NodeId, group: GroupId) -> bool {
         self.nodes[&id].running.as_ref().is_some_and(|r| r.store.stored_groups().contains(&group))
     }
@@ -213,7 +235,6 @@ impl World {
         self.push(id, Input::CreateGroup(Box::new(spec)));
     }
 
-    /// Power cut: what was not synced may be lost.
     /// No replica may have been sent what it has to throw away: the network here loses messages, but it alters none.
     pub fn check_messages(&mut self, id: NodeId) {
         let bad = self.nodes[&id].running.as_ref().map_or(0, |running| running.store.metrics().bad_messages);
@@ -222,6 +243,7 @@ impl World {
         }
     }
 
+    /// Power cut: what was not synced may be lost.
     pub fn crash(&mut self, id: NodeId) {
         self.check_messages(id);
         let seed = self.rng.random();
@@ -351,6 +373,12 @@ impl World {
         let stalled = node.env.stalled();
         let Some(running) = node.running.as_mut().filter(|_| node.paused_until <= now) else { return false };
         let mut work = false;
+        // The tick comes first: the store must not rely on hearing of its disk before it looks at the clock.
+        if running.next_tick <= now {
+            running.next_tick = now + 20;
+            running.store.push(Input::Tick);
+            work = true;
+        }
         if running.sync_at.is_some_and(|at| at <= now) && !stalled {
             running.sync_at = None;
             running.engine.log().sync_step().expect("the disk syncs");
@@ -358,11 +386,6 @@ impl World {
         }
         for lsn in std::mem::take(&mut *running.persisted.lock().unwrap()) {
             running.store.push(Input::Persisted(lsn));
-            work = true;
-        }
-        if running.next_tick <= now {
-            running.next_tick = now + 20;
-            running.store.push(Input::Tick);
             work = true;
         }
         work
@@ -376,6 +399,12 @@ impl World {
             if running.engine.log().has_pending() && running.sync_at.is_none() {
                 let (low, high) = self.settings.sync_ms;
                 running.sync_at = Some(self.now + self.rng.random_range(low..=high));
+            }
+            for (group, view) in &running.views {
+                if view.is_readable() {
+                    let state = (*group, view.applied_index());
+                    self.states.entry(state).or_insert_with(|| machine::contents(&running.engine, *group));
+                }
             }
             if outputs.groups_changed {
                 running.views = running.store.views();
