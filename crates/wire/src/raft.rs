@@ -262,15 +262,26 @@ pub struct NeedSnapshot {
     pub min_index: u64,
 }
 
+/// Names a snapshot transfer. A sender counts its transfers anew in each life, so the number alone may come twice.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct TransferId {
+    /// The sender's incarnation.
+    #[prost(uint64, tag = "1")]
+    pub incarnation: u64,
+    /// The term that the sender leads in.
+    #[prost(uint64, tag = "2")]
+    pub term: u64,
+    /// 1, 2, 3 … within the incarnation.
+    #[prost(uint64, tag = "3")]
+    pub number: u64,
+}
+
 /// See [`ControlBody::SnapshotBegin`].
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct SnapshotBegin {
-    /// Chosen by the sender, unique among its transfers of this group in this term.
-    #[prost(uint64, tag = "1")]
-    pub id: u64,
-    /// The leader's term.
-    #[prost(uint64, tag = "2")]
-    pub term: u64,
+    /// The transfer that begins. Required.
+    #[prost(message, required, tag = "1")]
+    pub id: TransferId,
     /// The snapshot's applied index.
     #[prost(uint64, tag = "3")]
     pub index: u64,
@@ -286,8 +297,8 @@ pub struct SnapshotBegin {
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct SnapshotChunk {
     /// The transfer.
-    #[prost(uint64, tag = "1")]
-    pub id: u64,
+    #[prost(message, required, tag = "1")]
+    pub id: TransferId,
     /// 0, 1, 2 …
     #[prost(uint64, tag = "2")]
     pub seq: u64,
@@ -306,8 +317,8 @@ pub struct SnapshotChunk {
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct SnapshotAck {
     /// The transfer.
-    #[prost(uint64, tag = "1")]
-    pub id: u64,
+    #[prost(message, required, tag = "1")]
+    pub id: TransferId,
     /// The chunk wanted next; everything before is applied.
     #[prost(uint64, tag = "2")]
     pub next_seq: u64,

@@ -60,7 +60,7 @@ use std::time::Duration;
 use torc_cluster::{GroupId, NodeId};
 use torc_engine::log::Record;
 use torc_engine::{Engine, Lsn, WriteBatch};
-use torc_wire::raft::{ControlBody, RaftFrame};
+use torc_wire::raft::{ControlBody, RaftFrame, TransferId};
 
 /// Most passes of one turn. What is left over is done in the next.
 const MAX_PASSES: usize = 64;
@@ -68,8 +68,8 @@ const MAX_PASSES: usize = 64;
 /// What waits for the log.
 pub(crate) enum After {
     Ready { generation: u64, number: u64, had_entries: bool, term: u64, messages: Vec<Message> },
-    SnapshotMarked(u64),
-    SnapshotInstalled(u64),
+    SnapshotMarked(TransferId),
+    SnapshotInstalled(TransferId),
 }
 
 struct Waiting {

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, VecDeque};
 use torc_cluster::NodeId;
 use torc_engine::log::Record;
 use torc_engine::{Engine, Snapshot, WriteBatch};
-use torc_wire::raft::{ControlBody, NeedSnapshot, SnapshotAck, SnapshotBegin, SnapshotChunk};
+use torc_wire::raft::{ControlBody, NeedSnapshot, SnapshotAck, SnapshotBegin, SnapshotChunk, TransferId};
 
 /// The receiver has it all, in durable form.
 const COMPLETE: u64 = u64::MAX;
@@ -150,9 +150,9 @@ impl Group {
         }
         sh.snapshots_sent += 1;
         sh.metrics.snapshots_sent += 1;
+        let number = sh.metrics.snapshots_sent;
         let begin = SnapshotBegin {
-            id: sh.metrics.snapshots_sent,
-            term,
+            id: TransferId { incarnation: sh.config.incarnation, term, number },
             index: self.applied.0,
             index_term: self.applied.1,
             members: Some(self.members().clone()),
@@ -263,7 +263,7 @@ impl Group {
         let ack =
             |next_seq, refused| ControlBody::SnapshotAck(SnapshotAck { id: begin.id, next_seq, refused });
         if let Some(receiver) = &self.receiver
-            && (receiver.from, receiver.begin.id, receiver.begin.term) == (from, begin.id, begin.term)
+            && (receiver.from, receiver.begin.id) == (from, begin.id)
         {
             if receiver.phase == Phase::Receiving {
                 let seq = receiver.next_seq;
@@ -278,11 +278,15 @@ impl Group {
         let covered = self.core.as_ref().is_some_and(|c| {
             self.applied.0 >= begin.index || c.storage().term_at(begin.index) == Some(begin.index_term)
         });
-        if covered && begin.term >= term {
+        if covered && begin.id.term >= term {
             return sh.control(from, FrameClass::Bulk, self.id, ack(COMPLETE, false));
         }
         let leads = self.leads.is_some();
-        if self.halted || leads || !member || begin.term < term || begin.index < self.durable.truncated_index
+        if self.halted
+            || leads
+            || !member
+            || begin.id.term < term
+            || begin.index < self.durable.truncated_index
         {
             return sh.control(from, FrameClass::Bulk, self.id, ack(0, true));
         }
@@ -297,8 +301,8 @@ impl Group {
         }
         self.stop_core(sh);
         // In the leader's term this replica's vote is the leader's, whatever it has forgotten.
-        if begin.term > self.durable.term {
-            (self.durable.term, self.durable.vote) = (begin.term, from.0);
+        if begin.id.term > self.durable.term {
+            (self.durable.term, self.durable.vote) = (begin.id.term, from.0);
         } else if self.durable.vote == 0 {
             self.durable.vote = from.0;
         }
@@ -312,7 +316,11 @@ impl Group {
     }
 
     /// The mark is durable: the old data may go.
-    pub(crate) fn on_snapshot_marked(&mut self, sh: &mut Shared, id: u64) -> Result<(), torc_engine::Error> {
+    pub(crate) fn on_snapshot_marked(
+        &mut self,
+        sh: &mut Shared,
+        id: TransferId,
+    ) -> Result<(), torc_engine::Error> {
         let wanted = |r: &&mut Receiver| r.begin.id == id && r.phase == Phase::Marking;
         let Some(receiver) = self.receiver.as_mut().filter(wanted) else { return Ok(()) };
         receiver.phase = Phase::Receiving;
@@ -409,7 +417,7 @@ impl Group {
     pub(crate) fn on_snapshot_installed(
         &mut self,
         sh: &mut Shared,
-        id: u64,
+        id: TransferId,
     ) -> Result<(), torc_engine::Error> {
         let wanted = |r: &&Receiver| r.begin.id == id && r.phase == Phase::Installing;
         let Some(receiver) = self.receiver.as_ref().filter(wanted) else { return Ok(()) };
@@ -424,12 +432,12 @@ impl Group {
         self.start_core(sh)?;
         // Whatever an earlier replica of this group on this store promised: its leader's lease is respected from the start.
         if let Some(epoch) = sh.liveness.supporting(from, sh.now_ms) {
-            self.binding = Some(Binding { leader: from, term: begin.term, epoch });
+            self.binding = Some(Binding { leader: from, term: begin.id.term, epoch });
         }
         let ack = SnapshotAck { id, next_seq: COMPLETE, refused: false };
         sh.control(from, FrameClass::Bulk, self.id, ControlBody::SnapshotAck(ack));
         let mut message =
-            Message { to: from.0, from: sh.config.node.0, term: begin.term, ..Default::default() };
+            Message { to: from.0, from: sh.config.node.0, term: begin.id.term, ..Default::default() };
         message.set_msg_type(MessageType::MsgAppendResponse);
         (message.index, message.commit) = (begin.index, begin.index);
         self.send(sh, vec![message]);

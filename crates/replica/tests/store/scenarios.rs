@@ -578,3 +578,53 @@ fn a_stopped_process_does_not_take_its_disk_for_dead() {
     world.verify();
     ok(&mut world);
 }
+
+/// A leader sends a snapshot, restarts, and sends another: both are its first transfer of a life. A chunk of the first that arrives
+/// late must not become part of the second.
+#[test]
+fn a_chunk_of_an_earlier_life_does_not_enter_a_new_transfer() {
+    let (delay_ms, sync_ms, limits) = ((0, 0), (0, 0), small_logs());
+    let mut world =
+        World::new(33, Settings { drift_permille: 0, delay_ms, sync_ms, limits, ..Settings::default() });
+    world.create(G, &[1, 2, 3]);
+    assert!(world.run_until(5_000, |w| w.lease_holder(G) == Some(n(1))));
+    world.crash(n(3));
+    fill(&mut world, 300);
+
+    // Only node 1 can fill node 3, and its chunks of this life are held up.
+    cut(&mut world, &[2], &[3], true);
+    cut(&mut world, &[3], &[2], true);
+    world.start(n(3));
+    let mut old = Vec::new();
+    for _ in 0..3_000 {
+        world.run(1);
+        old = world.take_chunks();
+        if !old.is_empty() {
+            break;
+        }
+    }
+    assert!(!old.is_empty(), "a snapshot is on its way");
+    cut(&mut world, &[1], &[3], true);
+    cut(&mut world, &[3], &[1], true);
+    world.crash(n(1));
+    world.start(n(1));
+    assert!(world.run_until(20_000, |w| w.lease_holder(G) == Some(n(1))));
+    fill(&mut world, 100);
+
+    cut(&mut world, &[1], &[3], false);
+    cut(&mut world, &[3], &[1], false);
+    let received = world.running(n(3)).store.metrics().snapshots_received;
+    for _ in 0..5_000 {
+        if world.running(n(3)).store.metrics().snapshots_received > received {
+            world.inject(old[0].clone());
+        }
+        world.run(1);
+        if world.converged(G) {
+            break;
+        }
+    }
+    world.cuts.clear();
+    assert!(world.run_until(20_000, |w| w.converged(G)));
+    world.verify();
+    ok(&mut world);
+}

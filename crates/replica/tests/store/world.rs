@@ -17,7 +17,7 @@ use torc_replica::store::{
     Config, Event, GroupSpec, GroupView, Input, Limits, Outputs, PlantedBugs, ProposeError, Store, Timing,
     applied_key,
 };
-use torc_wire::raft::RaftFrame;
+use torc_wire::raft::{ControlBody, RaftFrame};
 
 pub struct Settings {
     pub nodes: u64,
@@ -308,6 +308,23 @@ impl World {
     /// Any node that believes to lead.
     pub fn leader(&self, group: GroupId) -> Option<NodeId> {
         self.nodes.keys().copied().find(|id| self.view(*id, group).is_some_and(|v| v.is_leader()))
+    }
+
+    /// Takes the frames with snapshot chunks out of the network.
+    pub fn take_chunks(&mut self) -> Vec<(NodeId, NodeId, Bytes)> {
+        let is_chunk = |bytes: &Bytes| {
+            let frame = RaftFrame::decode(bytes.clone()).expect("frames decode");
+            frame.controls.iter().any(|c| matches!(c.body, Some(ControlBody::SnapshotChunk(_))))
+        };
+        let chunks: Vec<_> =
+            self.network.iter().filter(|(_, (_, _, bytes))| is_chunk(bytes)).map(|(at, _)| *at).collect();
+        chunks.into_iter().filter_map(|at| self.network.remove(&at)).collect()
+    }
+
+    /// Delivers a frame in the next step, before any other.
+    pub fn inject(&mut self, frame: (NodeId, NodeId, Bytes)) {
+        self.network.insert((self.now, self.sequence), frame);
+        self.sequence += 1;
     }
 
     pub fn isolate(&mut self, id: NodeId) {
