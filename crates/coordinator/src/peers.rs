@@ -29,4 +29,8 @@ pub trait Peers: Send + Sync {
     ) -> BoxFuture<'_, Result<PeerResponse, PeerError>>;
     /// Whether gossip and recent traffic hold the node to be alive.
     fn is_alive(&self, node: NodeId) -> bool;
+    /// How long an answer of this node may take on the way, by the round trips measured so far. Zero while nothing is known.
+    fn round_trip(&self, _node: NodeId) -> Duration {
+        Duration::ZERO
+    }
 }

@@ -126,7 +126,8 @@ async fn link(
                 pump(&mut queue, feed, ended).await;
                 // Before anybody is told: a request made after that must find it broken.
                 broken.note(&addr, class, true);
-                if let Some(inbound) = &inbound {
+                // Requests travel in this class alone: what breaks another class says nothing of their fate.
+                if let Some(inbound) = inbound.as_ref().filter(|_| class == Class::Data) {
                     inbound.disconnected(&addr);
                 }
                 if queue.is_closed() {

@@ -50,6 +50,10 @@ impl Peers for NodePeers {
         let alive = |inner: Arc<Inner>| inner.liveness.is_alive(node) && is_connected(&inner, node);
         node == self.local() || self.node.upgrade().is_some_and(alive)
     }
+
+    fn round_trip(&self, node: NodeId) -> Duration {
+        self.node.upgrade().map_or(Duration::ZERO, |inner| inner.liveness.round_trip(node))
+    }
 }
 
 /// Whether a frame for the peer would leave: it has an address, and the connection there is not known to be broken.

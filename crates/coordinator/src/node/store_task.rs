@@ -192,6 +192,9 @@ fn turn(node: &Arc<Inner>, store: &mut Store) -> bool {
             node.propagation.look_at([group]);
         }
     }
+    for (peer, ms) in outputs.round_trips {
+        node.liveness.note_round_trip(peer, Duration::from_millis(ms));
+    }
     for event in outputs.events {
         match event {
             Event::Removed(group) => groups::leave(node, group),

@@ -67,9 +67,12 @@ pub struct Router {
     peers: Arc<dyn Peers>,
     map: Arc<dyn PartitionMap>,
     leaders: RwLock<BTreeMap<GroupId, NodeId>>,
-    /// How long one try may take before another replica is asked.
+    /// How long one try may take before another replica is asked, beside the measured round trips.
     try_timeout: Duration,
 }
+
+/// Round trips that the longest try takes: to the leader, and from there to a follower and back for the entry and for a read barrier.
+const ROUND_TRIPS: u32 = 3;
 
 impl Router {
     /// A router that knows no leaders yet.
@@ -124,7 +127,7 @@ impl Router {
                 Some(leader) => leader,
                 None => self.candidate(&partition, &mut rotation),
             };
-            let wait = self.try_timeout.min(deadline - now);
+            let wait = self.patience(&partition).min(deadline - now);
             match self.peers.call(node, make(&partition, epoch), wait).await {
                 Ok(response) => match self.judge(&partition, node, response, repeat) {
                     Verdict::Answer(response) => return Ok(response),
@@ -172,7 +175,7 @@ impl Router {
                 if now >= deadline {
                     return Err(RouteError::Unavailable(last));
                 }
-                let wait = self.try_timeout.min(deadline - now);
+                let wait = self.patience(&partition).min(deadline - now);
                 match self.peers.call(node, make(&partition, epoch), wait).await {
                     Ok(response) => match self.judge(&partition, node, response, Repeat::Safe) {
                         Verdict::Answer(response) => return Ok(response),
@@ -192,6 +195,12 @@ impl Router {
         }
     }
 
+    /// How long one try may take. Slow links make it longer: latency is not failure.
+    fn patience(&self, partition: &Partition) -> Duration {
+        let slowest = partition.replicas.iter().map(|node| self.peers.round_trip(*node)).max();
+        self.try_timeout + slowest.unwrap_or_default() * ROUND_TRIPS
+    }
+
     /// Whom to ask when the leader is not known: replicas in preference order, one after the other, those alive first.
     fn candidate(&self, partition: &Partition, rotation: &mut usize) -> NodeId {
         let alive: Vec<NodeId> =
@@ -208,7 +217,7 @@ impl Router {
             Some(_) => {
                 return Verdict::Answer(response);
             }
-            None => return Verdict::Retry(format!("{node} sent an answer this version does not know")),
+            None => return unknown(repeat, format!("{node} sent an answer this version does not know")),
         };
         let why = format!("{node}: {}", describe(&redirect));
         match RedirectReason::try_from(redirect.reason).unwrap_or(RedirectReason::Unknown) {
@@ -229,14 +238,10 @@ impl Router {
                 self.forget_leader(partition.group, node);
                 Verdict::Refresh(Epoch(redirect.epoch), why)
             }
-            RedirectReason::Ambiguous if repeat == Repeat::OnlyIfUndone => {
-                Verdict::Fail(RouteError::Ambiguous(why))
-            }
+            // A reason that this version does not know may mean anything.
+            RedirectReason::Ambiguous | RedirectReason::Unknown => unknown(repeat, why),
             RedirectReason::Storage => Verdict::Fail(RouteError::Storage(why)),
-            RedirectReason::Ambiguous
-            | RedirectReason::Busy
-            | RedirectReason::Invalid
-            | RedirectReason::Unknown => Verdict::Retry(why),
+            RedirectReason::Busy | RedirectReason::Invalid => Verdict::Retry(why),
         }
     }
 }
@@ -247,6 +252,14 @@ enum Verdict {
     Follow,
     Refresh(Epoch, String),
     Retry(String),
+}
+
+/// The verdict on an answer that leaves open whether the request took effect.
+fn unknown(repeat: Repeat, why: String) -> Verdict {
+    match repeat {
+        Repeat::OnlyIfUndone => Verdict::Fail(RouteError::Ambiguous(why)),
+        Repeat::Safe => Verdict::Retry(why),
+    }
 }
 
 fn describe(redirect: &Redirect) -> String {
@@ -292,6 +305,10 @@ mod tests {
             let body = match to.0 {
                 2 => ResponseBody::Proposed(Proposed::default()),
                 9 => redirect(RedirectReason::WrongPartition, 0),
+                // A newer version's reason.
+                7 => ResponseBody::Redirect(Redirect { reason: 99, ..Redirect::default() }),
+                // A newer version's answer.
+                8 => return Box::pin(std::future::ready(Ok(PeerResponse { body: None }))),
                 _ => redirect(RedirectReason::NotLeader, 2),
             };
             Box::pin(std::future::ready(Ok(PeerResponse { body: Some(body) })))
@@ -345,5 +362,71 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_former_member_is_not_asked_for_ever() {
         assert_eq!(ask(9).await, [9, 1, 2]);
+    }
+
+    /// Asks with a router that takes `believed` for the leader; how it ended and how often anybody was asked.
+    async fn outcome(believed: u64, repeat: Repeat) -> (Result<PeerResponse, RouteError>, usize) {
+        let cluster = Arc::new(Cluster::default());
+        let router = Router::new(cluster.clone(), cluster.clone(), Duration::from_secs(1));
+        router.learn_leader(GROUP, NodeId(believed));
+        let deadline = Instant::now() + Duration::from_secs(1);
+        let make = |_: &Partition, _| PeerRequest::default();
+        let result = router.to_leader(Target::Group(GROUP), repeat, deadline, make).await;
+        let asked = cluster.asked.lock().len();
+        (result, asked)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_is_not_repeated_after_an_answer_that_says_nothing_of_its_fate() {
+        for newer in [7, 8] {
+            let (result, asked) = outcome(newer, Repeat::OnlyIfUndone).await;
+            assert!(matches!(result, Err(RouteError::Ambiguous(_))), "{result:?}");
+            assert_eq!(asked, 1);
+            let (_, asked) = outcome(newer, Repeat::Safe).await;
+            assert!(asked > 1, "a read may be asked again");
+        }
+    }
+
+    /// A leader behind a link of 600 ms there and back, whose own follower is as far away.
+    struct Distant;
+
+    impl Peers for Distant {
+        fn local(&self) -> NodeId {
+            NodeId(1)
+        }
+
+        fn call(
+            &self,
+            to: NodeId,
+            _request: PeerRequest,
+            deadline: Duration,
+        ) -> BoxFuture<'_, Result<PeerResponse, PeerError>> {
+            Box::pin(async move {
+                let body = Some(ResponseBody::Proposed(Proposed::default()));
+                let served = async {
+                    sleep(Duration::from_millis(1200)).await;
+                    PeerResponse { body }
+                };
+                tokio::time::timeout(deadline, served).await.map_err(|_| PeerError::Timeout(to))
+            })
+        }
+
+        fn is_alive(&self, _node: NodeId) -> bool {
+            true
+        }
+
+        fn round_trip(&self, _node: NodeId) -> Duration {
+            Duration::from_millis(600)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_link_does_not_make_the_outcome_of_a_write_unknown() {
+        let map = Arc::new(Cluster::default());
+        let router = Router::new(Arc::new(Distant), map, Duration::from_millis(900));
+        let deadline = Instant::now() + Duration::from_secs(4);
+        let make = |_: &Partition, _| PeerRequest::default();
+        let result = router.to_leader(Target::Group(GROUP), Repeat::OnlyIfUndone, deadline, make).await;
+        assert!(result.is_ok(), "{result:?}");
     }
 }

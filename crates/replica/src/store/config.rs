@@ -91,6 +91,8 @@ impl Timing {
 pub struct Limits {
     /// Most entry bytes in one append message.
     pub message_bytes: u64,
+    /// Most bytes of one frame to another store; only a single message that is larger exceeds it. Well below what a receiver accepts.
+    pub frame_bytes: usize,
     /// Most append messages in flight to one follower of one group.
     pub inflight_messages: usize,
     /// Most bytes of committed entries applied by one group in one pass.
@@ -126,8 +128,9 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            message_bytes: 1 << 20,
-            inflight_messages: 256,
+            message_bytes: 256 << 10,
+            frame_bytes: 4 << 20,
+            inflight_messages: 128,
             apply_bytes: 4 << 20,
             apply_batch_bytes: 16 << 20,
             entry_bytes: 256 << 10,

@@ -35,8 +35,19 @@ struct Peer {
     given: Option<Given>,
     received: Received,
     next_request_ms: u64,
+    /// The last round trip of a request and its promise.
+    round_trip_ms: u64,
     /// Leaderships given up that the peer may not have heard of, with the time of the first request that said so (0: none yet).
     resigned: BTreeMap<u64, (u64, u64)>,
+}
+
+impl Peer {
+    /// How often this peer is asked. A promise counts from its request, so of a promise over a slow link only the end is left when it
+    /// arrives: the next one must arrive before that.
+    fn interval_ms(&self, timing: &Timing) -> u64 {
+        let left = Timing::counted_ms(timing.lease_ms).saturating_sub(self.round_trip_ms);
+        timing.liveness_ms.min(left / 2).max(timing.liveness_ms / 4)
+    }
 }
 
 /// All promises of one store, given and received.
@@ -70,7 +81,7 @@ impl StoreLiveness {
             if now_ms < peer.next_request_ms {
                 continue;
             }
-            peer.next_request_ms = now_ms + self.timing.liveness_ms;
+            peer.next_request_ms = now_ms + peer.interval_ms(&self.timing);
             let resigned = peer.resigned.iter_mut().map(|(group, (term, told))| {
                 if *told == 0 {
                     *told = now_ms.max(1);
@@ -125,6 +136,7 @@ impl StoreLiveness {
             return false;
         }
         let Some(peer) = self.peers.get_mut(&from) else { return false };
+        peer.round_trip_ms = now_ms.saturating_sub(grant.sent_at_ms);
         peer.resigned.retain(|_, (_, told)| *told == 0 || *told > grant.sent_at_ms);
         let epoch = SupportEpoch { incarnation, epoch: grant.epoch };
         if epoch < peer.received.epoch {
@@ -156,6 +168,11 @@ impl StoreLiveness {
         self.peers
             .get(&peer)
             .map_or((SupportEpoch::default(), 0), |p| (p.received.epoch, p.received.until_ms))
+    }
+
+    /// The longest of the last round trips to the peers heard of; 0 while none was measured.
+    pub(crate) fn slowest_round_trip_ms(&self) -> u64 {
+        self.peers.values().map(|p| p.round_trip_ms).max().unwrap_or(0)
     }
 
     /// Whether a peer is known to support this store now.

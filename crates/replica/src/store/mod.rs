@@ -136,6 +136,7 @@ impl Store {
             stopping: false,
             promises_changed: false,
             grants: Vec::new(),
+            round_trips: Vec::new(),
             snapshots_sent: 0,
             metrics: Metrics::default(),
             config,
@@ -367,6 +368,9 @@ impl Store {
         }
         if let Some(grant) = frame.grant {
             sh.promises_changed = true;
+            if grant.to_incarnation == sh.config.incarnation {
+                sh.round_trips.push((from, sh.now_ms.saturating_sub(grant.sent_at_ms)));
+            }
             if sh.liveness.on_grant(from, incarnation, &grant, sh.now_ms) {
                 for id in sh.led.clone() {
                     if let Some(group) = self.groups.get_mut(&id) {
@@ -555,6 +559,7 @@ impl Store {
             replies: std::mem::take(&mut sh.replies),
             leaders: std::mem::take(&mut sh.leaders),
             events: std::mem::take(&mut sh.events),
+            round_trips: std::mem::take(&mut sh.round_trips),
             groups_changed: std::mem::take(&mut self.groups_changed),
             again: !sh.dirty.is_empty() && self.stuck.is_none(),
         })

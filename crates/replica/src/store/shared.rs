@@ -5,6 +5,7 @@ use super::liveness::StoreLiveness;
 use super::metrics::Metrics;
 use super::{After, FrameClass, ProposeError};
 use bytes::Bytes;
+use prost::Message as _;
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -40,6 +41,8 @@ pub(crate) struct Shared {
     pub controls: Vec<(NodeId, FrameClass, Control)>,
     /// Promises given in this turn.
     pub grants: Vec<(NodeId, Grant)>,
+    /// Round trips to peers, milliseconds, measured on promises asked for and given.
+    pub round_trips: Vec<(NodeId, u64)>,
     pub replies: Vec<(u64, Result<Bytes, ProposeError>)>,
     pub leaders: Vec<(GroupId, NodeId)>,
     pub events: Vec<Event>,
@@ -85,10 +88,11 @@ impl Shared {
         &mut self.apply[last]
     }
 
-    /// A time between one and two election timeouts from now.
+    /// A time between one and two election timeouts from now, beside the two round trips that an election takes: a candidate that
+    /// did not wait for them would never see its votes.
     pub(crate) fn election_deadline(&mut self) -> u64 {
-        let base = self.config.timing.election_ms;
-        self.now_ms + base + self.jitter()
+        let votes = 2 * self.liveness.slowest_round_trip_ms().min(self.config.timing.lease_ms);
+        self.now_ms + self.config.timing.election_ms + votes + self.jitter()
     }
 
     /// Up to one election timeout.
@@ -104,21 +108,76 @@ impl Shared {
         self.controls.push((to, class, Control { group: group.0, body: Some(body) }));
     }
 
-    /// Everything on its way out, one frame per receiver and class.
+    /// Everything on its way out, in frames of at most `frame_bytes`. A message that is larger travels alone.
     pub(crate) fn take_frames(&mut self) -> Vec<(NodeId, FrameClass, RaftFrame)> {
-        let mut frames: BTreeMap<(NodeId, FrameClass), RaftFrame> = BTreeMap::new();
+        let mut cutter = Cutter {
+            limit: self.config.limits.frame_bytes,
+            incarnation: self.config.incarnation,
+            open: BTreeMap::new(),
+            full: Vec::new(),
+        };
         for (to, messages) in std::mem::take(&mut self.outbox) {
-            if !messages.is_empty() {
-                frames.entry((to, FrameClass::Data)).or_default().messages = messages;
+            for message in messages {
+                let bytes = message.encoded_len();
+                cutter.frame(to, FrameClass::Data, bytes).messages.push(message);
             }
         }
         for (to, class, control) in self.controls.drain(..) {
-            frames.entry((to, class)).or_default().controls.push(control);
+            let bytes = control.encoded_len();
+            cutter.frame(to, class, bytes).controls.push(control);
         }
-        let incarnation = self.config.incarnation;
-        frames
-            .into_iter()
-            .map(|((to, class), frame)| (to, class, RaftFrame { incarnation, ..frame }))
-            .collect()
+        cutter.finish()
+    }
+}
+
+/// Fills frames up to a limit.
+struct Cutter {
+    limit: usize,
+    incarnation: u64,
+    /// The frame being filled for each receiver and class, with its bytes.
+    open: BTreeMap<(NodeId, FrameClass), (usize, RaftFrame)>,
+    full: Vec<(NodeId, FrameClass, RaftFrame)>,
+}
+
+impl Cutter {
+    /// The frame that the next `bytes` go into.
+    fn frame(&mut self, to: NodeId, class: FrameClass, bytes: usize) -> &mut RaftFrame {
+        let fresh = || (0, RaftFrame { incarnation: self.incarnation, ..RaftFrame::default() });
+        let (filled, frame) = self.open.entry((to, class)).or_insert_with(fresh);
+        if *filled > 0 && *filled + bytes > self.limit {
+            let (_, empty) = fresh();
+            self.full.push((to, class, std::mem::replace(frame, empty)));
+            *filled = 0;
+        }
+        *filled += bytes;
+        frame
+    }
+
+    fn finish(mut self) -> Vec<(NodeId, FrameClass, RaftFrame)> {
+        self.full.extend(self.open.into_iter().map(|((to, class), (_, frame))| (to, class, frame)));
+        self.full
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use torc_wire::raft::RaftEntry;
+
+    #[test]
+    fn frames_are_cut_at_their_limit_and_keep_the_order() {
+        let mut cutter = Cutter { limit: 1000, incarnation: 7, open: BTreeMap::new(), full: Vec::new() };
+        for (index, bytes) in [(1, 400), (2, 400), (3, 400), (4, 5000), (5, 10)] {
+            let data = Bytes::from(vec![0; bytes]);
+            let entries = vec![RaftEntry { index, data, ..RaftEntry::default() }];
+            let message = RaftMessage { entries, ..RaftMessage::default() };
+            let bytes = message.encoded_len();
+            cutter.frame(NodeId(2), FrameClass::Data, bytes).messages.push(message);
+        }
+        let frames = cutter.finish();
+        let indexes: Vec<Vec<u64>> =
+            frames.iter().map(|(_, _, f)| f.messages.iter().map(|m| m.entries[0].index).collect()).collect();
+        assert_eq!(indexes, [vec![1, 2], vec![3], vec![4], vec![5]]);
+        assert!(frames.iter().all(|(_, _, f)| f.incarnation == 7));
     }
 }

@@ -155,6 +155,8 @@ pub struct Outputs {
     pub leaders: Vec<(GroupId, NodeId)>,
     /// What the keeper of the topology should know.
     pub events: Vec<Event>,
+    /// Round trips to other stores, milliseconds, as measured since the last turn.
+    pub round_trips: Vec<(NodeId, u64)>,
     /// Groups were opened, created or dropped: [`super::Store::views`] changed.
     pub groups_changed: bool,
     /// There is more to do at once: run another turn.

@@ -1,4 +1,4 @@
-//! `BatchWriteItem`: independent writes; those that could not be done now come back as unprocessed.
+//! `BatchWriteItem`: independent writes; those that certainly were not done come back as unprocessed.
 
 use super::{Context, capacity, errors, field, location, write};
 use bytes::Bytes;
@@ -51,7 +51,9 @@ pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>
                 note_collection(&mut collections, name, schema, item);
             }
             Err(RouteError::Gone) => return Err(errors::from_route(RouteError::Gone)),
-            // Whether it happened or not: writing the same again does no harm that the client did not ask for.
+            // "Unprocessed" means "not done", and clients write such entries again by themselves. An entry that may have been done must
+            // not come back as one: another client may have written in between.
+            Err(error @ RouteError::Ambiguous(_)) => return Err(errors::from_route(error)),
             Err(error) => {
                 failed += 1;
                 failure = Some(error);
