@@ -14,6 +14,9 @@ pub enum PeerError {
     /// The node is known to be down or has no address: the request was not sent.
     #[error("{0} is not reachable")]
     Unreachable(NodeId),
+    /// So much waits to be sent to the node that the request was not sent.
+    #[error("the link to {0} is congested")]
+    Congested(NodeId),
 }
 
 /// Calls peers. Implemented by the node; a test double in unit tests.

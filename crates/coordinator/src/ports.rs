@@ -13,15 +13,23 @@ pub trait Clock: Send + Sync + 'static {
     fn wall_ms(&self) -> u64;
 }
 
-/// Connection classes between two nodes, so that liveness never queues behind data.
+/// Connection classes between two nodes, the most urgent first. Each has a connection and a queue of its own, so that nothing waits
+/// behind a less urgent class and a break of one says nothing of the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
     /// Gossip and store liveness.
     Liveness,
-    /// Requests, answers and consensus.
-    Data,
-    /// Snapshots and other bulk transfers, rate-limited.
+    /// Messages of the consensus groups. What is lost is sent again by the groups themselves.
+    Consensus,
+    /// Requests and answers.
+    Requests,
+    /// Snapshots and other bulk transfers.
     Bulk,
+}
+
+impl Class {
+    /// All classes.
+    pub const ALL: [Class; 4] = [Class::Liveness, Class::Consensus, Class::Requests, Class::Bulk];
 }
 
 /// The pace of a disk whose engine has no threads of its own: the simulation's. Asked before each unit of disk work.
@@ -34,6 +42,10 @@ pub trait DiskPacer: Send + Sync + 'static {
 pub trait Transport: Send + Sync + 'static {
     /// Queues a frame for the node at `addr` (`host:port`). A full queue drops it.
     fn send(&self, addr: &str, class: Class, frame: Bytes);
+    /// Bytes queued for that node in this class and not yet handed to its connection.
+    fn backlog(&self, _addr: &str, _class: Class) -> usize {
+        0
+    }
     /// Whether it is known that nothing sent to this address now would leave: its connection broke and has not come back.
     fn is_broken(&self, _addr: &str) -> bool {
         false

@@ -1,7 +1,7 @@
 //! The network between nodes: for each peer and connection class, one gRPC stream of frames in each direction.
 //!
-//! Frames are queued without blocking; a full queue, or one towards a peer that is not connected, drops them, as the
-//! protocols above expect of a network. Layout of the stream: docs/protocols/link.md.
+//! Frames are queued without blocking. Each queue is bounded in bytes; a full one, or one towards a peer that is not connected, drops
+//! them, as the protocols above expect of a network. Layout of the stream: docs/protocols/link.md.
 
 use bytes::{Buf, BufMut, Bytes};
 use parking_lot::{Mutex, RwLock};
@@ -10,6 +10,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -21,9 +22,10 @@ use tonic::transport::Endpoint;
 use tonic::{Request, Response, Status, Streaming};
 use torc_coordinator::ports::{Class, Transport};
 
-/// Frames that may wait for one peer and class. One frame holds a whole turn's messages, so this is seconds of traffic.
-const QUEUE_FRAMES: usize = 4096;
-/// Largest frame accepted from the network, bytes.
+/// Frames handed to a connection and not yet sent. Frames are cut at a few MiB, so this bounds the bytes too.
+const FEED_FRAMES: usize = 4;
+/// Largest frame accepted from the network, bytes. Senders cut frames far below; only one entry or answer that is larger by itself
+/// comes near.
 const MAX_FRAME_BYTES: usize = 64 << 20;
 const MIN_RECONNECT: Duration = Duration::from_millis(20);
 const MAX_RECONNECT: Duration = Duration::from_millis(300);
@@ -31,10 +33,28 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const PATH: &str = "/torc.v1.Link/Frames";
 const CLASS_HEADER: &str = "torc-class";
 
+/// Bytes that may wait for one peer and class; more are dropped. Requests are held back by their senders well before this.
+fn queue_bytes(class: Class) -> usize {
+    match class {
+        Class::Liveness => 4 << 20,
+        Class::Consensus | Class::Bulk => 32 << 20,
+        Class::Requests => 128 << 20,
+    }
+}
+
+/// Frames on their way to one peer in one class.
+#[derive(Clone)]
+struct Queue {
+    frames: mpsc::UnboundedSender<Bytes>,
+    bytes: Arc<AtomicUsize>,
+}
+
 /// Takes frames that arrive and hears of connections that break.
 pub trait Inbound: Send + Sync + 'static {
     /// A frame came in.
     fn deliver(&self, class: Class, frame: Bytes);
+    /// Waits until the node can take in another frame of this class. Until then the sender is held back by its connection's window.
+    fn has_room(&self, class: Class) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
     /// The connection to `addr` broke: what was on its way may or may not have arrived.
     fn disconnected(&self, addr: &str);
 }
@@ -49,7 +69,7 @@ impl Broken {
     }
 
     fn note(&self, addr: &str, class: Class, broken: bool) {
-        if class != Class::Data || self.contains(addr) == broken {
+        if class != Class::Requests || self.contains(addr) == broken {
             return;
         }
         let mut addrs = self.0.write();
@@ -63,7 +83,7 @@ impl Broken {
 
 /// Sends frames over gRPC streams, connecting on first use and again after a failure.
 pub struct GrpcTransport {
-    queues: Mutex<BTreeMap<(String, Class), mpsc::Sender<Bytes>>>,
+    queues: Mutex<BTreeMap<String, BTreeMap<Class, Queue>>>,
     broken: Arc<Broken>,
     inbound: std::sync::OnceLock<Arc<dyn Inbound>>,
     runtime: tokio::runtime::Handle,
@@ -85,22 +105,34 @@ impl GrpcTransport {
         let _ = self.inbound.set(inbound);
     }
 
-    fn connect(&self, addr: &str, class: Class) -> mpsc::Sender<Bytes> {
-        let (sender, receiver) = mpsc::channel(QUEUE_FRAMES);
+    fn connect(&self, addr: &str, class: Class) -> Queue {
+        let (frames, receiver) = mpsc::unbounded_channel();
+        let queue = Queue { frames, bytes: Arc::default() };
+        let waiting = Waiting { frames: receiver, bytes: queue.bytes.clone() };
         let inbound = self.inbound.get().cloned();
-        self.runtime.spawn(link(addr.to_string(), class, receiver, inbound, self.broken.clone()));
-        sender
+        self.runtime.spawn(link(addr.to_string(), class, waiting, inbound, self.broken.clone()));
+        queue
     }
 }
 
 impl Transport for GrpcTransport {
     fn send(&self, addr: &str, class: Class, frame: Bytes) {
         let mut queues = self.queues.lock();
-        // Looking up by reference would need an owned key type of its own; peers are few and frames are batched.
-        let key = (addr.to_string(), class);
-        let queue = queues.entry(key).or_insert_with(|| self.connect(addr, class));
-        // A full queue means that the peer does not keep up: the frame is lost, as on a network.
-        let _ = queue.try_send(frame);
+        if !queues.contains_key(addr) {
+            queues.insert(addr.to_string(), BTreeMap::new());
+        }
+        let Some(peer) = queues.get_mut(addr) else { return };
+        let queue = peer.entry(class).or_insert_with(|| self.connect(addr, class));
+        // The peer does not keep up: the frame is lost, as on a network.
+        if queue.bytes.load(Ordering::Relaxed) < queue_bytes(class) {
+            queue.bytes.fetch_add(frame.len(), Ordering::Relaxed);
+            let _ = queue.frames.send(frame);
+        }
+    }
+
+    fn backlog(&self, addr: &str, class: Class) -> usize {
+        let queues = self.queues.lock();
+        queues.get(addr).and_then(|p| p.get(&class)).map_or(0, |q| q.bytes.load(Ordering::Relaxed))
     }
 
     fn is_broken(&self, addr: &str) -> bool {
@@ -108,11 +140,31 @@ impl Transport for GrpcTransport {
     }
 }
 
+/// The receiving end of a [`Queue`].
+struct Waiting {
+    frames: mpsc::UnboundedReceiver<Bytes>,
+    bytes: Arc<AtomicUsize>,
+}
+
+impl Waiting {
+    async fn next(&mut self) -> Option<Bytes> {
+        let frame = self.frames.recv().await?;
+        self.bytes.fetch_sub(frame.len(), Ordering::Relaxed);
+        Some(frame)
+    }
+
+    fn clear(&mut self) {
+        while let Ok(frame) = self.frames.try_recv() {
+            self.bytes.fetch_sub(frame.len(), Ordering::Relaxed);
+        }
+    }
+}
+
 /// Keeps one stream to one peer open and feeds it.
 async fn link(
     addr: String,
     class: Class,
-    mut queue: mpsc::Receiver<Bytes>,
+    mut queue: Waiting,
     inbound: Option<Arc<dyn Inbound>>,
     broken: Arc<Broken>,
 ) {
@@ -127,10 +179,10 @@ async fn link(
                 // Before anybody is told: a request made after that must find it broken.
                 broken.note(&addr, class, true);
                 // Requests travel in this class alone: what breaks another class says nothing of their fate.
-                if let Some(inbound) = inbound.as_ref().filter(|_| class == Class::Data) {
+                if let Some(inbound) = inbound.as_ref().filter(|_| class == Class::Requests) {
                     inbound.disconnected(&addr);
                 }
-                if queue.is_closed() {
+                if queue.frames.is_closed() {
                     return;
                 }
             }
@@ -140,7 +192,7 @@ async fn link(
             }
         }
         // What was queued while nobody was there is old news: protocols above have timed out and will repeat it.
-        while queue.try_recv().is_ok() {}
+        queue.clear();
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(MAX_RECONNECT);
     }
@@ -158,7 +210,7 @@ async fn open(addr: &str, class: Class) -> anyhow::Result<(mpsc::Sender<Bytes>, 
         .keep_alive_timeout(Duration::from_secs(3))
         .keep_alive_while_idle(true);
     let channel = endpoint.connect().await?;
-    let (feed, frames) = mpsc::channel(64);
+    let (feed, frames) = mpsc::channel(FEED_FRAMES);
     let mut request = Request::new(ReceiverStream::new(frames));
     request.metadata_mut().insert(CLASS_HEADER, class_name(class).parse()?);
     let mut client = tonic::client::Grpc::new(channel);
@@ -173,12 +225,12 @@ async fn open(addr: &str, class: Class) -> anyhow::Result<(mpsc::Sender<Bytes>, 
 }
 
 /// Moves frames from the queue into the stream until either ends.
-async fn pump(queue: &mut mpsc::Receiver<Bytes>, feed: mpsc::Sender<Bytes>, mut ended: Ended) {
+async fn pump(queue: &mut Waiting, feed: mpsc::Sender<Bytes>, mut ended: Ended) {
     loop {
         tokio::select! {
             biased;
             _ = &mut ended => return,
-            frame = queue.recv() => match frame {
+            frame = queue.next() => match frame {
                 Some(frame) => {
                     tokio::select! {
                         biased;
@@ -195,18 +247,14 @@ async fn pump(queue: &mut mpsc::Receiver<Bytes>, feed: mpsc::Sender<Bytes>, mut 
 fn class_name(class: Class) -> &'static str {
     match class {
         Class::Liveness => "liveness",
-        Class::Data => "data",
+        Class::Consensus => "consensus",
+        Class::Requests => "requests",
         Class::Bulk => "bulk",
     }
 }
 
 fn class_of(name: &str) -> Option<Class> {
-    match name {
-        "liveness" => Some(Class::Liveness),
-        "data" => Some(Class::Data),
-        "bulk" => Some(Class::Bulk),
-        _ => None,
-    }
+    Class::ALL.into_iter().find(|class| class_name(*class) == name)
 }
 
 /// The receiving side: a gRPC service that hands every frame to the node.
@@ -270,6 +318,7 @@ impl tonic::server::ClientStreamingService<Bytes> for Receive {
             let mut frames = request.into_inner();
             while let Some(frame) = frames.next().await {
                 inbound.deliver(class, frame?);
+                inbound.has_room(class).await;
             }
             Ok(Response::new(Bytes::new()))
         })
@@ -309,3 +358,6 @@ impl Decoder for RawCodec {
         Ok(Some(input.copy_to_bytes(input.remaining())))
     }
 }
+
+#[cfg(test)]
+mod tests;

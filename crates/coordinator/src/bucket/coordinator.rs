@@ -381,7 +381,9 @@ impl BucketCoordinator {
                 None => Err(Miss::Failed(format!("{node} sent an answer that this version does not know"))),
             },
             Err(PeerError::Timeout(_)) => Err(Miss::Failed(format!("{node} did not answer in time"))),
-            Err(PeerError::Unreachable(_)) => Err(Miss::Unasked(format!("{node} is not reachable"))),
+            Err(error @ (PeerError::Unreachable(_) | PeerError::Congested(_))) => {
+                Err(Miss::Unasked(error.to_string()))
+            }
         }
     }
 }

@@ -9,6 +9,9 @@ use std::sync::Arc;
 use torc_cluster::{Epoch, NodeId};
 use torc_wire::peer::{Answer, Frame, PeerResponse, RequestBody};
 
+/// Requests and answers queued for one peer, bytes, from which on no more are added.
+const MAX_BACKLOG_BYTES: usize = 32 << 20;
+
 /// Takes a frame from the network. Anything malformed, foreign or misaddressed is dropped.
 pub(super) fn deliver(node: &Arc<Inner>, class: Class, bytes: Bytes) {
     let frame = match Frame::decode(bytes) {
@@ -81,7 +84,7 @@ fn join_request(node: &Arc<Inner>, frame: Frame) {
                 responses: vec![answer],
                 ..Frame::default()
             };
-            inner.transport.send(&addr, Class::Data, Bytes::from(frame.encode_to_vec()));
+            inner.transport.send(&addr, Class::Requests, Bytes::from(frame.encode_to_vec()));
         });
     }
 }
@@ -90,12 +93,22 @@ fn join_request(node: &Arc<Inner>, frame: Frame) {
 pub(super) async fn flush_outbox(node: Arc<Inner>) {
     loop {
         node.outbox.wait().await;
-        for (to, pending) in node.outbox.drain() {
-            let frame =
-                Frame { requests: pending.requests, responses: pending.responses, ..Frame::default() };
-            send(&node, to, Class::Data, frame);
+        send_outbox(&node);
+    }
+}
+
+/// Sends whatever the outbox holds now.
+pub(super) fn send_outbox(node: &Inner) {
+    for (to, pending) in node.outbox.drain() {
+        for frame in pending.into_frames() {
+            send(node, to, Class::Requests, frame);
         }
     }
+}
+
+/// Whether so much is queued for a peer that nothing should be added: what it asks for is refused, what is for it is not sent.
+pub(super) fn is_congested(node: &Inner, to: NodeId) -> bool {
+    node.address(to).is_some_and(|addr| node.transport.backlog(&addr, Class::Requests) >= MAX_BACKLOG_BYTES)
 }
 
 /// Addresses a frame and hands it to the transport. A peer without a known address gets nothing.

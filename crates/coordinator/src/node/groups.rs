@@ -201,6 +201,6 @@ fn spread(node: &Arc<Inner>, topology: &Topology) {
     }
     let me = node.identity().node;
     for peer in topology.nodes().filter(|n| n.id != me) {
-        super::frames::send(node, peer.id, crate::ports::Class::Data, torc_wire::peer::Frame::default());
+        super::frames::send(node, peer.id, crate::ports::Class::Requests, torc_wire::peer::Frame::default());
     }
 }

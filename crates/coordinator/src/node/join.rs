@@ -62,7 +62,7 @@ async fn ask(node: &Arc<Inner>, seed: &str, identity: &Identity, patience: Durat
         requests: vec![Call { id, deadline_ms: patience.as_millis() as u32, request: Some(request) }],
         ..Frame::default()
     };
-    node.transport.send(seed, Class::Data, Bytes::from(frame.encode_to_vec()));
+    node.transport.send(seed, Class::Requests, Bytes::from(frame.encode_to_vec()));
     match timeout(patience, answer).await.ok()?.ok()?.ok()?.body? {
         ResponseBody::Joined(joined) => Some(joined),
         ResponseBody::Redirect(redirect) => {

@@ -253,7 +253,7 @@ impl Node {
         disk: Option<Arc<dyn DiskPacer>>,
         observers: Observers,
         first_start: bool,
-        store_inputs: mpsc::UnboundedReceiver<torc_replica::store::Input>,
+        store_inputs: store_task::StoreInputs,
         datagrams: mpsc::UnboundedReceiver<(NodeId, Bytes)>,
     ) -> Result<(), NodeError> {
         let inner = &self.inner;
@@ -328,6 +328,14 @@ impl Node {
     /// A frame from the network.
     pub fn deliver(&self, class: Class, frame: Bytes) {
         frames::deliver(&self.inner, class, frame);
+    }
+
+    /// Waits until another frame of this class can be taken in. Liveness, requests and answers always can: they are small, or were held
+    /// back by who sent them.
+    pub async fn has_room(&self, class: Class) {
+        if matches!(class, Class::Consensus | Class::Bulk) {
+            self.inner.store.has_room().await;
+        }
     }
 
     /// The connection to an address broke: requests on their way to it end now, their outcome unknown.
@@ -430,7 +438,9 @@ impl Inner {
     /// The refusal.
     pub(crate) async fn propose(&self, group: GroupId, command: Bytes) -> Result<(), RedirectReason> {
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        self.store.propose(group, command, store_task::ReplyTo::Local(sender));
+        if self.store.propose(group, command, store_task::ReplyTo::Local(sender)).is_err() {
+            return Err(RedirectReason::Busy);
+        }
         match receiver.await {
             Ok(ResponseBody::Proposed(_)) => Ok(()),
             Ok(ResponseBody::Redirect(redirect)) => {

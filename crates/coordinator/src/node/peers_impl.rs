@@ -36,6 +36,9 @@ impl Peers for NodePeers {
             if !node.liveness.is_reachable(to) || !is_connected(&node, to) {
                 return Err(PeerError::Unreachable(to));
             }
+            if super::frames::is_congested(&node, to) {
+                return Err(PeerError::Congested(to));
+            }
             let (id, _guard, answer) = node.calls.register(to);
             let deadline_ms = u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX);
             node.outbox.request(to, Call { id, deadline_ms, request: Some(request) });

@@ -26,6 +26,10 @@ pub(super) fn serve_remote(node: &Arc<Inner>, from: NodeId, call: u64, request: 
     let answer = |body| {
         node.outbox.respond(from, Answer { id: call, response: Some(PeerResponse { body: Some(body) }) })
     };
+    // Its answer would only wait behind others, in this node's memory.
+    if super::frames::is_congested(node, from) {
+        return answer(redirect(RedirectReason::Busy, None, "too many answers wait for the asking node"));
+    }
     match request.body {
         None => answer(redirect(RedirectReason::Invalid, None, "a request this version does not know")),
         Some(RequestBody::Propose(propose)) => {
@@ -33,7 +37,9 @@ pub(super) fn serve_remote(node: &Arc<Inner>, from: NodeId, call: u64, request: 
                 return answer(refused);
             }
             let reply = ReplyTo::Peer { node: from, call };
-            node.store.propose(GroupId(propose.group), propose.command, reply);
+            if node.store.propose(GroupId(propose.group), propose.command, reply).is_err() {
+                answer(busy());
+            }
         }
         Some(body) => {
             if let Some(done) = try_now(node, &body) {
@@ -70,7 +76,9 @@ async fn serve_body(node: &Arc<Inner>, body: RequestBody) -> ResponseBody {
                 return refused;
             }
             let (sender, receiver) = oneshot::channel();
-            node.store.propose(GroupId(propose.group), propose.command, ReplyTo::Local(sender));
+            if node.store.propose(GroupId(propose.group), propose.command, ReplyTo::Local(sender)).is_err() {
+                return busy();
+            }
             receiver
                 .await
                 .unwrap_or_else(|_| redirect(RedirectReason::Ambiguous, None, "the node is shutting down"))
@@ -130,6 +138,10 @@ fn lease_read(
     let body = read();
     // The process may have been stopped between the two looks at the clock: then somebody else may lead by now.
     view.still_valid(&stamp, node.clock.now()).then_some(body)
+}
+
+fn busy() -> ResponseBody {
+    redirect(RedirectReason::Busy, None, "too many writes wait on this node")
 }
 
 fn check_propose(node: &Arc<Inner>, propose: &Propose) -> Result<(), ResponseBody> {

@@ -1,7 +1,6 @@
 //! The loop that owns the node's consensus groups: takes what has arrived, runs one turn of the store, sends what came out.
 
 use super::durable::LogFailed;
-use super::outbox::Pending;
 use super::{Inner, frames, groups};
 use crate::ports::Class;
 use bytes::Bytes;
@@ -9,8 +8,9 @@ use parking_lot::{Mutex, RwLock};
 use prost::Message as _;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use torc_cluster::{GroupId, NodeId};
 use torc_engine::Lsn;
 use torc_replica::store::{Event, FrameClass, GroupView, Input, ProposeError, Store};
@@ -20,6 +20,13 @@ use torc_wire::peer::{Answer, Frame, PeerResponse, Proposed, Redirect, RedirectR
 const TICK: Duration = Duration::from_millis(20);
 /// Most inputs of one turn, so that a flood of proposals can't keep heartbeats waiting.
 const TURN_INPUTS: usize = 1024;
+/// Most bytes of one turn's inputs, for the same reason: each byte is written to the log in the turn.
+const TURN_BYTES: usize = 16 << 20;
+/// Bytes that may wait for the loop. More proposals are refused as busy; more frames wait on their connections.
+const MAX_WAITING_BYTES: usize = 64 << 20;
+
+/// What waits for the loop, with its bytes.
+pub(super) type StoreInputs = mpsc::UnboundedReceiver<(Input, usize)>;
 
 /// Where an outcome goes.
 pub(super) enum ReplyTo {
@@ -31,7 +38,11 @@ pub(super) enum ReplyTo {
 
 /// The way into the store loop.
 pub(super) struct StoreHandle {
-    inputs: mpsc::UnboundedSender<Input>,
+    inputs: mpsc::UnboundedSender<(Input, usize)>,
+    /// Bytes that wait for the loop.
+    waiting_bytes: AtomicUsize,
+    /// Told when fewer bytes wait than before.
+    room: Notify,
     waiting: Mutex<Waiting>,
     views: RwLock<BTreeMap<GroupId, Arc<GroupView>>>,
 }
@@ -43,19 +54,54 @@ struct Waiting {
 }
 
 impl StoreHandle {
-    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Input>) {
+    pub(super) fn new() -> (Self, StoreInputs) {
         let (inputs, receiver) = mpsc::unbounded_channel();
-        (Self { inputs, waiting: Mutex::default(), views: RwLock::default() }, receiver)
+        let handle = Self {
+            inputs,
+            waiting_bytes: AtomicUsize::new(0),
+            room: Notify::new(),
+            waiting: Mutex::default(),
+            views: RwLock::default(),
+        };
+        (handle, receiver)
     }
 
-    /// Queues an input. The loop ends only with the node, so there is nobody to tell when it is gone.
+    /// Queues a small input. The loop ends only with the node, so there is nobody to tell when it is gone.
     pub(super) fn send(&self, input: Input) {
-        let _ = self.inputs.send(input);
+        self.send_sized(input, 0);
+    }
+
+    fn send_sized(&self, input: Input, bytes: usize) {
+        self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let _ = self.inputs.send((input, bytes));
+    }
+
+    fn is_full(&self) -> bool {
+        self.waiting_bytes.load(Ordering::Relaxed) >= MAX_WAITING_BYTES
+    }
+
+    /// Waits until the loop has taken in enough of what waits for it.
+    pub(super) async fn has_room(&self) {
+        loop {
+            let room = self.room.notified();
+            if !self.is_full() {
+                return;
+            }
+            room.await;
+        }
+    }
+
+    fn taken(&self, bytes: usize) {
+        if bytes > 0 {
+            self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.room.notify_waiters();
+        }
     }
 
     pub(super) fn raft_frame(&self, from: NodeId, _class: Class, frame: Bytes) {
+        let bytes = frame.len();
         match torc_wire::raft::RaftFrame::decode(frame) {
-            Ok(frame) => self.send(Input::Frame { from, frame }),
+            Ok(frame) => self.send_sized(Input::Frame { from, frame }, bytes),
             Err(error) => tracing::warn!(%from, %error, "a consensus frame that can't be read was dropped"),
         }
     }
@@ -75,10 +121,15 @@ impl StoreHandle {
         token
     }
 
-    /// Proposes a command; the outcome goes to `reply`.
-    pub(super) fn propose(&self, group: GroupId, command: Bytes, reply: ReplyTo) {
+    /// Proposes a command; the outcome goes to `reply`. Gives `reply` back if too much waits already.
+    pub(super) fn propose(&self, group: GroupId, command: Bytes, reply: ReplyTo) -> Result<(), ReplyTo> {
+        if self.is_full() {
+            return Err(reply);
+        }
         let token = self.register(reply);
-        self.send(Input::Propose { group, command, token });
+        let bytes = command.len();
+        self.send_sized(Input::Propose { group, command, token }, bytes);
+        Ok(())
     }
 
     /// Waits until every write acknowledged before the call is applied here, if this node leads the group.
@@ -118,25 +169,32 @@ pub(super) fn redirect(reason: RedirectReason, node: Option<NodeId>, detail: &st
     })
 }
 
-pub(super) async fn run(node: Arc<Inner>, mut store: Store, mut inputs: mpsc::UnboundedReceiver<Input>) {
+pub(super) async fn run(node: Arc<Inner>, mut store: Store, mut inputs: StoreInputs) {
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
+        let mut bytes = 0;
         tokio::select! {
             biased;
             _ = tick.tick() => store.push(Input::Tick),
             input = inputs.recv() => match input {
-                Some(input) => store.push(input),
+                Some((input, size)) => {
+                    bytes += size;
+                    store.push(input);
+                }
                 None => return,
             },
         }
         for _ in 1..TURN_INPUTS {
-            match inputs.try_recv() {
-                Ok(input) => store.push(input),
-                Err(_) => break,
+            if bytes >= TURN_BYTES {
+                break;
             }
+            let Ok((input, size)) = inputs.try_recv() else { break };
+            bytes += size;
+            store.push(input);
         }
         while turn(&node, &mut store) {}
+        node.store.taken(bytes);
     }
 }
 
@@ -153,17 +211,12 @@ fn turn(node: &Arc<Inner>, store: &mut Store) -> bool {
     };
     node.disk_work();
     for (to, class, frame) in outputs.frames {
-        let (class, pending) = match class {
-            FrameClass::Liveness => (Class::Liveness, Pending::default()),
-            FrameClass::Data => (Class::Data, node.outbox.take(to)),
-            FrameClass::Bulk => (Class::Bulk, Pending::default()),
+        let class = match class {
+            FrameClass::Liveness => Class::Liveness,
+            FrameClass::Data => Class::Consensus,
+            FrameClass::Bulk => Class::Bulk,
         };
-        let frame = Frame {
-            raft: Bytes::from(frame.encode_to_vec()),
-            requests: pending.requests,
-            responses: pending.responses,
-            ..Frame::default()
-        };
+        let frame = Frame { raft: Bytes::from(frame.encode_to_vec()), ..Frame::default() };
         frames::send(node, to, class, frame);
     }
     for (token, outcome) in outputs.replies {
@@ -182,6 +235,8 @@ fn turn(node: &Arc<Inner>, store: &mut Store) -> bool {
             }
         }
     }
+    // The running thread is the shortest way: the outbox's own task need not wake.
+    frames::send_outbox(node);
     if outputs.groups_changed {
         *node.store.views.write() = store.views();
     }

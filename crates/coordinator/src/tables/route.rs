@@ -143,6 +143,7 @@ impl Router {
                     self.forget_leader(partition.group, node);
                     last = error.to_string();
                 }
+                Err(error @ PeerError::Congested(_)) => last = error.to_string(),
                 Err(error @ PeerError::Timeout(_)) => {
                     self.forget_leader(partition.group, node);
                     if repeat == Repeat::OnlyIfUndone {

@@ -11,6 +11,7 @@ use clock::SystemClock;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -267,6 +268,14 @@ impl Inbound for NodeNetwork {
         if let Some(node) = self.node.get() {
             node.deliver(class, frame);
         }
+    }
+
+    fn has_room(&self, class: Class) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async move {
+            if let Some(node) = self.node.get() {
+                node.has_room(class).await;
+            }
+        })
     }
 
     fn disconnected(&self, addr: &str) {
