@@ -70,8 +70,8 @@ fn value(rng: &mut SmallRng, out: &mut [u8]) {
     rng.fill(&mut out[..half]);
 }
 
-/// What a thread did during one group of operations. Time that it could have run but another process had the
-/// processor says nothing of the engine; on a shared machine it would drown everything else.
+/// What a thread did during one group of operations. Time in which the thread was ready but another process
+/// had the processor says nothing about the engine. On a shared machine it would hide everything else.
 #[derive(Clone, Copy, Default)]
 struct Pause {
     wall: Duration,
@@ -82,7 +82,7 @@ struct Pause {
 }
 
 impl Pause {
-    /// What the engine is to blame for.
+    /// The time that the engine itself caused.
     fn own(&self) -> Duration {
         self.wall.saturating_sub(self.queued)
     }
@@ -410,7 +410,7 @@ fn main() {
         drop_partition();
     }
     if wants("hit") {
-        // Once through, so that the cache is warm.
+        // One pass first, so that the cache is warm.
         run(args.threads, args.seconds, keys, hit);
         for threads in [1, 2] {
             report(&format!("read hit x{threads}"), &run(threads, args.seconds, u64::MAX, hit));

@@ -7,7 +7,7 @@
 //! For each phase it prints the peak resident memory and what the engine itself accounts for at that moment.
 //! Settings of the allocator, such as `MALLOC_ARENA_MAX`, apply as to any program.
 
-// A tool of the operating system's: real time, real memory.
+// A tool outside the simulation: it uses real time and real memory.
 #![allow(clippy::disallowed_methods)]
 
 use rand::rngs::SmallRng;
@@ -64,7 +64,7 @@ fn worker(engine: &Engine, load: &Load, seed: u64, stop: &AtomicBool, done: &Ato
     }
 }
 
-/// Runs four workers and answers the most that was resident, with the engine's account of that moment.
+/// Runs four workers. Returns the peak resident memory and what the engine accounted for at that moment.
 fn phase(engine: &Engine, name: &str, load: &Load, seconds: f64) -> u64 {
     let (stop, done) = (AtomicBool::new(false), AtomicU64::new(0));
     let mut most = (0, Metrics::default());

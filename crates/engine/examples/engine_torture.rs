@@ -8,7 +8,7 @@
 //! batch once it is durable. The parent kills the child with SIGKILL at a random moment, opens the folder
 //! itself, and compares the content with what that number of batches must leave.
 
-// A tool of the operating system's: real time, real processes.
+// A tool outside the simulation: it uses real time and real processes.
 #![allow(clippy::disallowed_methods)]
 
 use rand::rngs::SmallRng;
@@ -30,7 +30,7 @@ type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 
 fn options(round: u64) -> Options {
     // Small, so that flushes, compactions and recycling go on all the time; another size each round. In some
-    // rounds most values lie apart from the tree, and one thread's keys are compacted by size tiers.
+    // rounds most values are in value files, and one thread's keys are compacted by size tiers.
     let tiered = TieredRanges::default();
     if round % 2 == 1 {
         tiered.insert(b"t2", b"t3");

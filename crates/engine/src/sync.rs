@@ -15,7 +15,7 @@ mod plain {
     pub(crate) use std::sync::atomic;
     pub(crate) use std::thread;
 
-    /// Lets go of a lock so that whoever waits gets it next.
+    /// Releases a lock so that a waiting thread gets it next.
     pub(crate) fn unlock_fair<T>(guard: MutexGuard<'_, T>) {
         MutexGuard::unlock_fair(guard);
     }
@@ -103,7 +103,7 @@ mod checked {
         mutex.lock()
     }
 
-    /// Somebody else goes on: whoever spins waits for another.
+    /// Lets another thread run: a spinning thread waits for one.
     pub(crate) fn spin(_: u32) {
         thread::yield_now();
     }

@@ -1,6 +1,6 @@
 //! [`Env`] on the operating system's files.
 
-// This file is the engine's one door to the operating system's files.
+// Only this file calls the operating system for files.
 #![allow(clippy::disallowed_methods)]
 
 use super::{Env, File, OpenMode, io_error};
@@ -116,11 +116,11 @@ impl Env for RealEnv {
     }
 }
 
-/// Point reads come in no order: without the hint the kernel reads ahead beside them, and throws out of its
-/// cache what it should keep. Those who read a file through ask for long stretches themselves.
+/// Point reads come in no order. Without the hint the kernel reads ahead around them and evicts pages that it
+/// should keep. Sequential readers ask for long pieces themselves.
 #[cfg(target_os = "linux")]
 fn advise_random(file: &std::fs::File) {
-    // A hint: what refuses it works without.
+    // A hint: a file system that refuses it works without it.
     let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::Random);
 }
 
@@ -213,8 +213,8 @@ impl File for RealFile {
 
     #[cfg(target_os = "linux")]
     fn start_writeback(&self, offset: u64, len: u64) {
-        // The kernel answers this by starting to write what is dirty; pages that are, it cannot drop. A
-        // refusal costs nothing.
+        // The kernel then starts to write dirty pages, because it cannot drop them before. A refusal does no
+        // harm.
         let _ = rustix::fs::fadvise(
             &self.file,
             offset,

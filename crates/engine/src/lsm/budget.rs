@@ -70,7 +70,7 @@ mod tests {
         assert_eq!(budget.pay(1 << 30), None, "unlimited at first");
         budget.set_rate(Some(10 << 20));
         let paused: Duration = (0..1000).filter_map(|_| budget.pay(100 << 10)).sum();
-        // 100 000 KiB at 10 MiB a second; what is owed at the end was not paused for yet.
+        // 100 000 KiB at 10 MiB a second. The last payments have not led to a pause yet.
         let want = Duration::from_secs_f64(1000.0 * 100.0 / (10.0 * 1024.0));
         assert!(paused <= want && want - paused < MIN_PAUSE, "{paused:?}");
         assert_eq!(budget.totals().1, paused);

@@ -104,7 +104,7 @@ pub(crate) struct BlockCache {
     cache: Option<Cache<Key, Cached, ByBytes, FixedState, DefaultLifecycle<Key, Cached>>>,
     capacity: AtomicU64,
     pinned: AtomicU64,
-    /// What the item cache takes of the capacity.
+    /// The part of the capacity that the item cache uses, bytes.
     items: AtomicU64,
     tight: AtomicBool,
     counters: [Counters; STRIPES],
@@ -170,7 +170,7 @@ impl BlockCache {
         }
     }
 
-    /// Says how much there is to cache: the contents of all tables, bytes.
+    /// Sets how much there is to cache: the contents of all tables, bytes.
     pub(crate) fn set_data_bytes(&self, bytes: u64) {
         self.tight.store(bytes > self.capacity.load(Ordering::Relaxed), Ordering::Relaxed);
     }
@@ -181,8 +181,7 @@ impl BlockCache {
         self.tight.load(Ordering::Relaxed)
     }
 
-    /// Changes the budget. What is beyond it goes at once, but for what tables keep, which is not taken from
-    /// them.
+    /// Changes the budget. Blocks beyond it are evicted at once. Partitions that tables keep stay.
     pub(crate) fn set_capacity(&self, bytes: usize) {
         if self.capacity.swap(bytes as u64, Ordering::Relaxed) != bytes as u64 {
             self.fit();
@@ -208,7 +207,7 @@ impl BlockCache {
         }
     }
 
-    /// Has the item cache take so many bytes of the budget. It comes in steps of its own.
+    /// Gives so many bytes of the budget to the item cache. The item cache asks in steps.
     pub(crate) fn set_items(&self, bytes: u64) {
         if self.items.swap(bytes, Ordering::Relaxed) != bytes {
             self.fit();

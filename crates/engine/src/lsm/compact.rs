@@ -16,14 +16,14 @@ use crate::Result;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What was begun.
+/// A compaction that has begun.
 struct Picked {
     id: u64,
     /// It is the one rewrite at a time that gathers values.
     collects: bool,
 }
 
-/// How the compactions to come see it: one entry for each level that it writes to.
+/// What the picker must know about it: one entry for each level that it writes to.
 fn running(id: u64, choice: &Choice) -> Vec<Running> {
     let c = &choice.compaction;
     let files: Vec<u64> = c.inputs.iter().map(|(_, f)| f.meta.number).collect();
@@ -39,8 +39,8 @@ fn running(id: u64, choice: &Choice) -> Vec<Running> {
 }
 
 impl Core {
-    /// Picks and runs one compaction. False if nothing is worth it. If `busy`, more is being written and what
-    /// can wait does.
+    /// Picks and runs one compaction. False if none is worth its cost. With `busy`, more data is being
+    /// written, and compactions that can wait are not picked.
     pub(crate) fn compact_one(&self, busy: bool) -> Result<bool> {
         let (id, choice, version) = {
             let mut c = self.compactions.lock();
@@ -212,7 +212,7 @@ impl Core {
             dels: self.dels_of(choice, piece)?,
             relocate: collect::relocated(&version, self.options.value_garbage_percent),
             version,
-            // Within level 0 there is always something older below.
+            // Outputs in level 0 always have older data below them.
             output_level: (piece.level > 0).then_some(piece.level),
             table_bytes: if piece.level > 0 { self.options.table_bytes } else { u64::MAX },
             boundaries: self.options.tiered.boundaries(),
@@ -246,8 +246,8 @@ impl Core {
         self.options.tiered.covers(meta.smallest(), |high| meta.ends_before(high))
     }
 
-    /// What a compaction thread does next. Files first: under steady writes there is always something to
-    /// compact, and their space would never come back.
+    /// What a compaction thread does next. Removing files comes first: under steady writes there is always
+    /// something to compact, and the space of obsolete files would never be freed.
     pub(crate) fn compact_step(&self, busy: bool) -> Result<bool> {
         Ok(self.folder.collect_one()? || self.compact_one(busy)?)
     }

@@ -89,20 +89,20 @@ impl ReadState {
     }
 }
 
-/// What becomes of a batch in the engine's own log stream.
+/// Whether and when a batch goes to the engine's own log stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Logging {
-    /// Nothing: the caller has it in another stream.
+    /// Not logged here: the caller has it in another stream.
     None,
-    /// It goes to the disk with what comes after it.
+    /// Written to disk together with later batches.
     Buffered,
-    /// It goes to the disk now.
+    /// Written to disk now; the write does not wait for it.
     Synced,
-    /// It is on the disk when the write returns.
+    /// Durable when the write returns.
     Awaited,
 }
 
-/// What compaction makes of a version.
+/// What the picker computed for a version.
 pub(crate) struct Shape {
     pub(crate) targets: Targets,
     pub(crate) scores: [u64; LEVELS],
@@ -132,7 +132,7 @@ pub(crate) struct Compactions {
     pub(crate) next_id: u64,
     /// A rewrite that gathers values is among them.
     pub(crate) collecting: bool,
-    /// Somebody compacts by hand or moves the whole tree: start none.
+    /// A manual compaction or a change of the whole tree is under way: start no other.
     pub(crate) paused: usize,
 }
 
@@ -330,7 +330,7 @@ impl Core {
             immutables.push(old.active.clone());
             immutables.extend(old.immutables.iter().cloned());
             let active = Arc::new(Memtable::new(old.active.epoch + 1, self.pool.clone()));
-            // What the closed memtable covers of the log, the new one covers too.
+            // The new memtable also covers every log entry that the closed memtable covers.
             active.set_log_index(old.active.log_index());
             self.state.store(Arc::new(ReadState { active, immutables, version: old.version.clone() }));
         }
@@ -338,7 +338,8 @@ impl Core {
         self.signal.notify();
     }
 
-    /// Slows the writer down by what compaction owes, and stops it while too many memtables wait.
+    /// Slows the writer down in proportion to the compaction debt, and blocks it while too many memtables
+    /// wait for their flush.
     fn make_room(&self, bytes: usize) -> Result<()> {
         if self.closed.load(Ordering::Relaxed) {
             return Err(self.refusal(std::io::ErrorKind::NotConnected, "the engine is closed"));
@@ -346,8 +347,8 @@ impl Core {
         if self.options.background == Background::Threads
             && let Some(pause) = self.throttle.charge(bytes)
         {
-            // Only an engine with threads of its own slows its writers down: under the simulation nobody gets
-            // here.
+            // Only an engine with background threads slows its writers down, so the simulation never runs
+            // this code.
             #[allow(clippy::disallowed_methods)]
             std::thread::sleep(pause);
         }
@@ -377,9 +378,9 @@ impl Core {
         Error::Io { op: "write", path: self.dir.clone(), source: std::io::Error::new(kind, detail) }
     }
 
-    /// The state and the sequence number of a read of now. The state first: whatever is written between the
-    /// two steps is newer than the read's start, and what is older is in the state. The item cache's epoch
-    /// before both: see there why its answer may be given.
+    /// The state and the sequence number for a read of the newest data. The state is loaded first: a write
+    /// between the two steps is newer than the start of the read, and every older write is in the state. The
+    /// item cache's epoch is read before both; its module's comment says why its answer may then be used.
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
         let epoch = self.items.epoch();
         let state = self.state.load();
@@ -398,8 +399,9 @@ impl Core {
         Ok(found)
     }
 
-    /// Makes an edit durable, then visible: `flushed` leaves the waiting memtables in the same step. Whoever
-    /// adds newer data to the tables than they had has told the item cache; a compaction adds none.
+    /// Makes an edit durable and then visible. The memtable `flushed` leaves the waiting memtables in the
+    /// same step. A caller that adds newer data to the tables must have told the item cache before; a
+    /// compaction adds none.
     pub(crate) fn install(&self, mut edit: VersionEdit, flushed: Option<&Arc<Memtable>>) -> Result<()> {
         let mut m = self.manifest.lock();
         edit.next_file = Some(self.next_file.load(Ordering::Relaxed));
@@ -444,7 +446,7 @@ impl Core {
         Ok(())
     }
 
-    /// Takes a memtable that holds nothing out of the waiting ones.
+    /// Removes an empty memtable from the waiting memtables.
     pub(crate) fn discard_empty(&self, mem: &Arc<Memtable>) {
         let _guard = self.state_lock.lock();
         let old = self.state.load_full();
@@ -455,7 +457,7 @@ impl Core {
         self.fit_memory();
     }
 
-    /// Levels and debt of a version, tiered ranges apart.
+    /// Levels and debt of a version, with tiered ranges counted separately.
     pub(crate) fn shape(&self, version: &Version) -> Shape {
         let options = self.picker_options();
         let ranges = self.options.tiered.list();
@@ -495,7 +497,7 @@ impl Core {
         }
         let waiting = state.immutables.len() as f64;
         let level0 = state.version.levels[0].files.len() as f64;
-        // Debt that costs nothing: what a few level-0 compactions amount to.
+        // Debt that does not slow writers down: the size of a few level-0 compactions.
         let free = self.options.level_base_bytes as f64 * 8.0;
         let garbage = collect::excess(&state.version, self.options.value_garbage_percent);
         let debt = self.shape(&state.version).debt_bytes.saturating_add(garbage) as f64;

@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// The engine of one node. Cheap to clone; thread-safe. The last handle to go stops the threads; the folder's
-/// lock is free once snapshots and scans are gone too.
+/// The engine of one node. Cheap to clone; thread-safe. Dropping the last handle stops the threads. The
+/// folder's lock is released once snapshots and scans are dropped too.
 #[derive(Clone)]
 pub struct Engine {
     core: Arc<Core>,
@@ -49,8 +49,8 @@ impl Engine {
         &self.core.log
     }
 
-    /// Applies a batch to the memtable only: durability is the caller's, who has it in a stream of the log
-    /// and keeps its own applied position in the batch.
+    /// Applies a batch to the memtable only. The caller is responsible for durability: it has the batch in a
+    /// stream of the log, and keeps its own applied index in the batch.
     ///
     /// # Errors
     /// [`Error::DiskFull`] while memtables cannot be flushed for want of space; nothing was applied.
@@ -76,9 +76,9 @@ impl Engine {
         self.core.write(batch, Logging::Awaited)
     }
 
-    /// As [`Engine::write`], but the log does not hurry: the batch becomes durable with a later write or once
-    /// 1 MiB waits. A crash, of the process too, can lose the last batches, never one before another. Waits
-    /// while 8 MiB are on their way to the disk.
+    /// As [`Engine::write`], but the batch is written to disk later: with a later write, or once 1 MiB waits.
+    /// A crash, even of the process alone, can lose the last batches, but never a batch before one that is
+    /// kept. Waits while 8 MiB are being written to disk.
     ///
     /// # Errors
     /// As [`Engine::write`]; after [`Error::Poisoned`] the batch may have been applied.
@@ -103,7 +103,7 @@ impl Engine {
         self.core.state.load().get(key, snapshot.sequence())
     }
 
-    /// A view of now.
+    /// A view of the current state.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::new(&self.core)
     }

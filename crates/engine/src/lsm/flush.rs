@@ -30,8 +30,8 @@ impl Core {
         Ok(())
     }
 
-    /// What the flush thread does next: closes the active memtable first if that is wanted soon and nothing
-    /// else waits.
+    /// What the flush thread does next. If the active memtable should be flushed soon and no other waits, it
+    /// is closed first.
     pub(crate) fn flush_step(&self) -> Result<bool> {
         if self.flush_soon.load(Ordering::Relaxed) && self.state.load().immutables.is_empty() {
             let _writer = self.writer.lock();
@@ -103,7 +103,7 @@ impl Core {
             last_seq: Some(mem.last_seq()),
             ..VersionEdit::default()
         };
-        // Before the memtable stops shadowing them.
+        // Before the flush is installed, because afterwards the memtable no longer shadows these keys.
         self.items.forget(mem);
         self.install(edit, Some(mem))?;
         self.counters.flushes.fetch_add(1, Ordering::Relaxed);
@@ -111,8 +111,8 @@ impl Core {
         self.counters.written[0].fetch_add(bytes, Ordering::Relaxed);
         self.counters.value_flush_bytes.fetch_add(value_bytes, Ordering::Relaxed);
         if log_index > 0 {
-            // Not waited for: a replay of what is in tables already does not happen, and costs nothing but
-            // log space until then.
+            // Not waited for. Until it is durable it costs only log space: batches that tables hold are never
+            // replayed.
             let truncate = Record::TruncatePrefix { stream: ENGINE_STREAM, through: log_index };
             if let Err(e) = self.log.append_buffered(&[truncate]) {
                 tracing::warn!(error = %e, "could not truncate the engine's log stream; the next flush tries again");

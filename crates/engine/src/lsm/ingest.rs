@@ -25,7 +25,7 @@ impl Core {
             self.counters.value_flush_bytes.fetch_add(bytes, Ordering::Relaxed);
             self.add_ingested(files, values)
         });
-        // A manifest in doubt may name them: then the next open decides.
+        // After a failed append the manifest may or may not name them: then the next open decides.
         if result.is_err() && !self.manifest.lock().manifest.in_doubt() {
             values.abandon();
             for number in created {
@@ -101,13 +101,13 @@ impl Core {
         Ok((files, values))
     }
 
-    /// Makes the tables part of the tree. Writers wait meanwhile: the tables get a sequence number above all
-    /// that is written, and nothing older may still be in a memtable, where it would be found first.
+    /// Makes the tables part of the tree. Writers wait meanwhile. The tables get a sequence number above all
+    /// earlier writes, and no older write may still be in a memtable, because a read would find it first.
     fn add_ingested(&self, mut files: Vec<FileMeta>, values: Vec<ValueMeta>) -> Result<()> {
         if files.is_empty() {
             return Ok(());
         }
-        // Most of the memtable goes out without holding writers up.
+        // Flush most of the memtable before writers have to wait.
         self.flush_all()?;
         let mut writer = self.writer.lock();
         if !self.state.load().active.is_empty() {

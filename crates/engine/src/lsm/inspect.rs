@@ -155,7 +155,7 @@ pub fn inspect_values(env: &Arc<dyn Env>, path: &Path) -> Result<String> {
     Ok(head + &lines)
 }
 
-/// What a table file says of itself.
+/// A description of a table file from its own contents.
 ///
 /// # Errors
 /// Those of opening a table.

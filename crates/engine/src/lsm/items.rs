@@ -87,10 +87,10 @@ const ITEMS_PER_SLOT: u64 = 4;
 const MAX_SLOTS: u64 = 1 << 20;
 /// Low bits of a vote: the count. The others are the fingerprint.
 const COUNT: u16 = 7;
-/// What a key's own vote adds; a vote for another takes one away. So of two keys that are asked for in turns
-/// one wins, and then, as the first votes no more, the other.
+/// What a key's own vote adds; a vote for another key subtracts one. So of two keys that are read
+/// alternately, first one is admitted. It then votes no more, and the other is admitted too.
 const OWN: u16 = 2;
-/// The count at which the next vote lets the key in: after two of its own.
+/// The count at which the next vote admits the key: after two of its own.
 const ENOUGH: u16 = 2 * OWN;
 /// Every so many insertions the cache looks whether it needs another step.
 const INSERTIONS_PER_LOOK: u64 = 8;
@@ -133,18 +133,19 @@ impl Weighter<u64, Arc<Item>> for ByBytes {
 
 type Items = Cache<u64, Arc<Item>, ByBytes, FixedState, DefaultLifecycle<u64, Arc<Item>>>;
 
-/// What is known of the keys of one slot, approximately: what threads that meet note here may be lost.
+/// What is known about the keys of one slot. It is approximate: concurrent updates by several threads may be
+/// lost.
 #[derive(Default)]
 #[repr(align(16))]
 struct Slot {
-    /// Fingerprints of eight bits of what came in, the last lowest; 0 is none.
+    /// Eight-bit fingerprints of the admitted keys, the latest in the lowest byte; 0 is none.
     inside: AtomicU64,
     /// Fingerprint of the key that has the slot, and the count.
     vote: AtomicU16,
 }
 
 impl Slot {
-    /// Votes for a key; whether it comes in.
+    /// Votes for a key. True if that admits it.
     #[inline]
     fn vote(&self, hash: u64) -> bool {
         let (vote, print) = (self.vote.load(Ordering::Relaxed), hash as u16 & !COUNT);
@@ -159,7 +160,8 @@ impl Slot {
         !other && count >= ENOUGH
     }
 
-    /// False if the key did not come in, or so many did since that its fingerprint is gone.
+    /// False if the key was not admitted, or if so many others were admitted since that its fingerprint is
+    /// gone.
     #[inline]
     fn may_hold(&self, hash: u64) -> bool {
         const ONES: u64 = u64::MAX / 0xff;
@@ -168,7 +170,7 @@ impl Slot {
         others.wrapping_sub(ONES) & !others & (ONES << 7) != 0
     }
 
-    /// Leaves the fingerprint of a key that came in.
+    /// Records the fingerprint of an admitted key.
     fn note(&self, hash: u64) {
         if !self.may_hold(hash) {
             let inside = self.inside.load(Ordering::Relaxed);
@@ -214,9 +216,10 @@ pub(crate) struct ItemCache {
     items: Option<Items>,
     /// Rises by two with each flush, and by one before and after an ingest.
     epoch: Published,
-    /// Something was inserted once: an unused cache costs a read nothing else.
+    /// Whether anything was ever inserted. Reads of an unused cache check only this flag.
     used: AtomicBool,
-    /// Made when the first key is asked for that may come in: an engine with little data does without.
+    /// Allocated when the first key that may be admitted is read, so an engine with little data does not have
+    /// it.
     slots: OnceLock<Box<[Slot]>>,
     slot_count: usize,
     blocks: Arc<BlockCache>,
@@ -227,7 +230,7 @@ pub(crate) struct ItemCache {
     counters: [Counters; STRIPES],
 }
 
-/// While it lives nobody fills the cache.
+/// While this guard exists, nothing is inserted into the cache.
 pub(crate) struct Closed<'a>(&'a ItemCache);
 
 impl Drop for Closed<'_> {
@@ -298,8 +301,8 @@ impl ItemCache {
         found.map(|item| Bytes::copy_from_slice(item.value()))
     }
 
-    /// Takes in what the tables of a state that was loaded after `before` say about `key`, if it is short and
-    /// the key was asked for lately.
+    /// Offers the value that the tables of a state, loaded after `before`, have for `key`. It is inserted if
+    /// it is short and the key was read several times lately.
     #[inline]
     pub(crate) fn offer(&self, key: &[u8], hash: u64, value: &[u8], before: Epoch) {
         if self.blocks.is_tight()
@@ -347,7 +350,7 @@ impl ItemCache {
         }
     }
 
-    /// Before a version is installed that holds what `mem`, which nobody writes to any more, held until then.
+    /// Must be called before a version is installed that holds the contents of `mem`, a closed memtable.
     pub(crate) fn forget(&self, mem: &Arc<Memtable>) {
         let Some(items) = &self.items else { return };
         self.epoch.fetch_add(2, Ordering::SeqCst);
@@ -413,7 +416,7 @@ impl ItemCache {
         }
     }
 
-    /// Gives back what the items no longer need by far.
+    /// Returns memory to the block cache if the items need much less than they have.
     fn shrink(&self, items: &Items) {
         let mut size = self.size.lock();
         let weight = items.weight();
@@ -427,7 +430,7 @@ impl ItemCache {
 
     fn resize(&self, items: &Items, size: &mut Size, room: u64) {
         let room = room.min(size.limit);
-        // Whoever has to give way does so first.
+        // The part that shrinks does so first.
         if room < size.room {
             items.set_capacity(room);
             self.blocks.set_items(room + self.fixed_bytes());

@@ -11,8 +11,8 @@
 use super::core::MAX_IMMUTABLES;
 use super::options::Options;
 
-/// Share of the budget that is left alone: buffers of compactions and flushes, open tables, what the
-/// allocator wastes.
+/// Share of the budget that is not assigned: buffers of compactions and flushes, open tables, the allocator's
+/// overhead.
 const RESERVE_SHARE: usize = 4;
 /// Share that all memtables together may have.
 const MEMTABLES_SHARE: usize = 4;

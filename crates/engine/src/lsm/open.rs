@@ -48,7 +48,8 @@ pub(crate) fn open(env: Arc<dyn Env>, dir: &Path, options: Options) -> Result<Co
     match recovered {
         Some(recovered) => {
             manifest_number = recovered.number;
-            // Folded by number first: a table added and removed again is never looked at.
+            // Edits are combined by table number first, so a table that was added and removed again is never
+            // opened.
             for edit in &recovered.edits {
                 version = version.apply(edit, &folder).map_err(|detail| Error::Corrupt {
                     what: "manifest",
@@ -108,7 +109,7 @@ pub(crate) fn open(env: Arc<dyn Env>, dir: &Path, options: Options) -> Result<Co
     let snapshot = snapshot_edit(&version, log_index, last_seq, Some(next_file));
     let mut manifest = Manifest::create(env.clone(), dir, manifest_number + 1, &snapshot)?;
     manifest.skip_sync = options.faults.skip_manifest_sync;
-    // Only now, with a fresh manifest, is it certain that nothing refers to them.
+    // Only now, with a fresh manifest, it is certain that nothing refers to them.
     manifest.remove_others()?;
     for orphan in present.difference(&live) {
         env.remove(&folder.path(*orphan))?;
@@ -158,7 +159,7 @@ pub(crate) fn open(env: Arc<dyn Env>, dir: &Path, options: Options) -> Result<Co
     Ok(core)
 }
 
-/// The log must reach back to what the tables hold: otherwise writes are lost, and serving would hide it.
+/// The log must reach back to what the tables hold. Otherwise writes are lost, and opening would hide that.
 fn check_log(log: &Log, flushed: u64, path: &Path) -> Result<()> {
     let Some(info) = log.stream(ENGINE_STREAM) else { return Ok(()) };
     if info.first > flushed + 1 && info.first <= info.last || info.last > flushed && info.first > info.last {

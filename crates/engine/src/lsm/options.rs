@@ -40,7 +40,7 @@ pub struct Options {
     pub compression: Compression,
     /// Bits of Bloom filter per key.
     pub bloom_bits_per_key: usize,
-    /// Values from this length on are kept apart from the tree, bytes; `usize::MAX`: none.
+    /// Values of this length or more go to value files, bytes; `usize::MAX`: none do.
     pub separate_bytes: usize,
     /// Target size of a value file, bytes.
     pub value_file_bytes: u64,
@@ -60,7 +60,7 @@ pub struct Options {
     pub log_faults: LogFaults,
 }
 
-/// Bugs that a test can plant in the tree to prove that the proofs see them.
+/// Bugs that a test can plant in the tree, to prove that the checks detect them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EngineFaults {
     /// Gives up the log before what it holds is in tables: a flush truncates up to the newest batch, not to
@@ -78,7 +78,7 @@ pub struct EngineFaults {
     pub dangling_pointers: bool,
     /// A flush leaves the keys that it makes newer in the item cache.
     pub stale_items: bool,
-    /// A reader does not look whether a flush overtook it before what it puts into the item cache is served.
+    /// A reader inserts into the item cache without checking whether a flush overtook it.
     pub unsettled_items: bool,
 }
 

@@ -147,15 +147,16 @@ pub(crate) fn pick(
     by_size.or_else(|| pick_deletes(version, t.base, &busy, running))
 }
 
-/// Whether level 0 need not wait for more. All of the base level is written again for what it holds, so while
-/// more comes it should hold as much, or as many tables as readers can be asked to look into.
+/// Whether level 0 is large enough to be compacted now. Compacting it rewrites the whole base level. So while
+/// more data arrives, it should first hold about as many bytes as the base level, or as many tables as reads
+/// can tolerate.
 fn level0_is_due(version: &Version, t: &Targets, options: PickerOptions) -> bool {
     let level0 = &version.levels[0];
     !options.busy || level0.files.len() >= L0_BUSY_TRIGGER || level0.bytes >= version.levels[t.base].bytes
 }
 
-/// With nothing more pressing to do: tables that are mostly deletes go down to what they delete, so that its
-/// space comes back although nothing else pushes them.
+/// If nothing is more urgent: moves tables that are mostly deletes down to the data that they delete. This
+/// frees its space although no other compaction would.
 fn pick_deletes(
     version: &Version,
     base: usize,
@@ -218,7 +219,7 @@ fn pick_l0(version: &Version, base: usize, busy: &BTreeSet<u64>, running: &[Runn
     merge_into(version, inputs, base, busy, running)
 }
 
-/// One table of a level into the next: the one that drags the least along.
+/// One table of a level into the next: the table that overlaps the fewest bytes of the next level.
 fn pick_level(
     version: &Version,
     level: usize,
@@ -284,8 +285,8 @@ pub(crate) fn clashes(range: &KeyRange, output_level: usize, running: &[Running]
     running.iter().any(|r| r.output_level == output_level && r.range.overlaps(range))
 }
 
-/// Tables that one range delete of a newer table covers whole, and no snapshot looks into: they go without
-/// being read.
+/// Tables that one range delete of a newer table covers completely and that no snapshot needs. They are
+/// removed without being read.
 pub(crate) fn pick_covered(version: &Version, busy: &BTreeSet<u64>, snapshots: &[u64]) -> Option<Compaction> {
     let oldest = snapshots.first().copied().unwrap_or(u64::MAX);
     let mut inputs: Vec<(usize, Arc<TableFile>)> = Vec::new();

@@ -50,7 +50,7 @@ pub(crate) struct RewritePlan {
     pub(crate) drops_tombstones: bool,
     /// A planted bug: a copied value's old pointer is kept.
     pub(crate) dangling_pointers: bool,
-    /// Given up as soon as this is set: the engine is closing.
+    /// The rewrite stops as soon as this is set, because the engine is closing.
     pub(crate) cancel: Option<Arc<AtomicBool>>,
 }
 
@@ -235,8 +235,8 @@ impl<'a> Rewriter<'a> {
                 let bottom = s == 0 && self.plan.output_level.is_some() && !self.below.may_hold(key);
                 let gone = bottom || self.plan.drops_tombstones;
                 if !(gone && kind_of(tag_in) == KIND_DELETE) {
-                    // At the bottom nobody compares sequence numbers any more, unless an older range delete
-                    // stays; zeros compress.
+                    // At the deepest level sequence numbers are no longer compared, unless an older range
+                    // delete stays. Zeros compress better.
                     let kind = kind_of(tag_in);
                     let zero = bottom && kind != KIND_DELETE && self.kept_dels.find(key).is_none();
                     let tag_out = if zero { tag(0, kind) } else { tag_in };
@@ -250,11 +250,11 @@ impl<'a> Rewriter<'a> {
         self.close(None)
     }
 
-    /// Keeps to the budget of background work.
+    /// Pauses as the budget of background work demands.
     fn pay(&self, bytes: u64) {
         // Read once and written once.
         if let Some(pause) = self.plan.budget.as_ref().and_then(|b| b.pay(bytes * 2)) {
-            // Only a compaction thread has a budget: under the simulation nobody gets here.
+            // Only a compaction thread has a budget, so the simulation never runs this code.
             #[allow(clippy::disallowed_methods)]
             std::thread::sleep(pause);
         }
@@ -313,7 +313,7 @@ impl<'a> Rewriter<'a> {
             KIND_PUT if self.values.takes(value) => self.values.add(key, value)?,
             KIND_POINTER => {
                 let Some(old) = Pointer::decode(value) else {
-                    // Reported by whoever can name the place.
+                    // The caller reports it, because it can name the place.
                     self.plan.version.read_value(value, key)?;
                     return Ok((tag_in, false));
                 };

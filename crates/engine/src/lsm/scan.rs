@@ -31,9 +31,9 @@ pub struct Scan {
     merge: Option<MergeIter>,
     dels: RangeDels,
     key: Vec<u8>,
-    /// Reverse: the value of the current key. Forward: it is the merge's, unless it lies apart.
+    /// Reverse: the value of the current key. Forward: the merge has it, unless it is in a value file.
     value: Bytes,
-    /// Forward: the current value lies apart from the tree and has been read into `value`.
+    /// Forward: the current value is in a value file and has been read into `value`.
     apart: bool,
     has_key: bool,
     done: bool,

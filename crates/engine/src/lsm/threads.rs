@@ -12,7 +12,7 @@ const RETRY: Duration = Duration::from_millis(250);
 /// Without a flush for so long, compactions that waited for more no longer do.
 const IDLE: Duration = Duration::from_millis(500);
 
-/// How far compaction stands back from the processor: a third of a turn.
+/// The scheduling priority of compaction threads: they get about a third of a normal share.
 #[cfg(target_os = "linux")]
 const COMPACTION_NICENESS: i32 = 5;
 
@@ -91,7 +91,7 @@ impl Threads {
     }
 }
 
-/// Lets readers, writers and flushes have the processor first.
+/// Lowers the calling thread's priority, so that readers, writers and flushes run first.
 fn yield_to_others() {
     // On Linux this is the calling thread's own. Refused at worst, and then compaction only takes its turn.
     #[cfg(target_os = "linux")]

@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Owed time below which nobody bothers to sleep.
+/// Owed time below which a writer does not sleep yet.
 const MIN_SLEEP_NS: u64 = 200_000;
 /// Longest single sleep.
 const MAX_SLEEP_NS: u64 = 2_000_000;

@@ -26,7 +26,7 @@ use std::sync::Arc;
 const MIN_RUNS: usize = 4;
 
 /// The key ranges that are compacted by size tiers. Clones share one list, which may be changed while the
-/// engine runs; it is not stored: whoever opens the engine says it again.
+/// engine runs. The list is not stored: the caller sets it again after opening the engine.
 #[derive(Clone, Default)]
 pub struct TieredRanges {
     /// Start to exclusive end; disjoint.
@@ -34,8 +34,8 @@ pub struct TieredRanges {
 }
 
 impl TieredRanges {
-    /// Has `start..end` compacted by size tiers from now on, apart from its neighbours. Ranges that it
-    /// overlaps are leveled again. Nothing happens if `start >= end`.
+    /// Compacts `start..end` by size tiers from now on, separately from its neighbours. Ranges that it
+    /// overlaps become leveled again. Nothing happens if `start >= end`.
     pub fn insert(&self, start: &[u8], end: &[u8]) {
         if start < end {
             let mut ranges = self.ranges.write();
@@ -44,7 +44,7 @@ impl TieredRanges {
         }
     }
 
-    /// Has the range that starts at `start` leveled again. False if there is none.
+    /// Makes the range that starts at `start` leveled again. False if there is none.
     pub fn remove(&self, start: &[u8]) -> bool {
         self.ranges.write().remove(start).is_some()
     }
@@ -191,7 +191,7 @@ impl Tiered {
     }
 }
 
-/// A version taken apart by style.
+/// A version divided into its leveled and its tiered parts.
 #[derive(Debug)]
 pub(crate) struct Split {
     /// The version without the tables of tiered ranges; level 0 is whole.

@@ -40,13 +40,13 @@ struct Shared {
 
 #[derive(Clone, Copy, Default)]
 struct Faults {
-    /// Syncs still to succeed before one fails.
+    /// Number of syncs that succeed before one fails.
     fail_sync_after: Option<u64>,
-    /// Writes still to succeed before one fails.
+    /// Number of writes that succeed before one fails.
     fail_write_after: Option<u64>,
-    /// Writes still to land where they should before one does not.
+    /// Number of writes that reach the right place before one reaches another.
     misdirect_after: Option<u64>,
-    /// Writes still to reach the disk before one does not, although it says so.
+    /// Number of writes that reach the disk before one reports success without doing so.
     drop_write_after: Option<u64>,
     lying_sync: bool,
     stalled: bool,

@@ -68,7 +68,7 @@ impl Arena {
         Some(pos)
     }
 
-    /// Whether a value of this length is kept apart.
+    /// Whether a value of this length is kept outside the chunks.
     pub(super) fn is_large(value: &[u8]) -> bool {
         value.len() >= LARGE
     }

@@ -31,7 +31,7 @@ pub(crate) struct BulkRun {
     entries: Vec<Entry>,
     /// Start, end, number of the operation.
     range_dels: Vec<(Bytes, Bytes, u32)>,
-    /// Records whose value lies apart.
+    /// Records whose value is kept outside the chunks.
     large: Vec<Pos>,
     operations: u32,
     bytes: usize,
@@ -115,7 +115,7 @@ impl BulkRun {
         }
     }
 
-    /// Takes in the run that follows in the log. Both are sorted, and so is the result.
+    /// Appends the run that follows in the log. Both are sorted, and so is the result.
     fn append(&mut self, other: Self) {
         if other.entries.is_empty() || self.entries.is_empty() {
             if self.entries.is_empty() {

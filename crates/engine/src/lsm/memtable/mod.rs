@@ -107,8 +107,8 @@ impl Memtable {
         assert!(shard.insert(key, tag(seq, kind), value), "a shard splits long before 4 GiB");
         let split = shard.wants_split().then(|| shard.split()).flatten();
         if let Some((low, right)) = split {
-            // The new map is published before the lock is let go: who finds the key beyond this shard finds
-            // it in the new map.
+            // The new map is published before the lock is released: a reader that finds the key beyond this
+            // shard finds it through the new map.
             let mut shards = map.shards.clone();
             shards.insert(at + 1, Arc::new(RwLock::new(right)));
             let mut lows: Vec<&[u8]> = (0..map.lows.len()).map(|i| map.lows.get(i)).collect();

@@ -18,7 +18,7 @@ pub(crate) struct MemPool {
     /// With old contents.
     #[allow(clippy::vec_box)]
     leaves: Mutex<Vec<Box<Leaf>>>,
-    /// Most that is kept, bytes.
+    /// The most memory that is kept, bytes.
     limit: usize,
     held: AtomicUsize,
 }

@@ -360,7 +360,7 @@ impl<'a> BlockView<'a> {
                 // It differs from the target where its predecessor does: still before.
                 continue;
             } else if e.shared < matched {
-                // It rises above its predecessor where that matched the target.
+                // It is greater than its predecessor at a position where the predecessor matched the target.
                 return Ok(BlockGet::Absent);
             }
             let rest = &self.data[e.key..e.value];

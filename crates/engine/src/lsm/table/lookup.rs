@@ -48,7 +48,8 @@ impl Lookup {
             while at < entries_end {
                 let e = Entry::decode(entries, at).ok()?;
                 let start = keys.len();
-                // A megabyte of keys in a block of 64 KiB is damage or malice.
+                // More than a megabyte of keys in a block of 64 KiB means that the block is damaged or
+                // malicious.
                 if e.shared > start - last || start > 1 << 20 {
                     return None;
                 }

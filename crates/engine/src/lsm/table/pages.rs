@@ -15,7 +15,7 @@ const SLACK_SHARE: usize = 128;
 /// Ratios are in units of one so many-th.
 const UNIT: usize = 1024;
 
-/// Tells where blocks should end.
+/// Decides where blocks end.
 #[derive(Debug)]
 pub(crate) struct PageFit {
     /// Size of a block before packing, bytes.
