@@ -1,6 +1,7 @@
-//! Ring, placement, topology and gossip. Sans-IO: every function takes time and randomness from its caller.
+//! Ring, placement, topology and gossip. Sans-IO: every function gets time and randomness from its caller.
 //!
-//! Called by the replica and coordinator layers. Must never open a socket, read a clock or touch the engine.
+//! The replica and coordinator layers call this crate. It must never open a socket, read a clock or touch the
+//! engine.
 
 pub mod gossip;
 pub mod limits;

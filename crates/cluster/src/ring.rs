@@ -1,12 +1,12 @@
 //! The consistent-hash ring: which nodes should hold a partition.
 //!
-//! Every node contributes [`VIRTUAL_NODES`] points times its weight. A partition's own position is hashed
-//! onto the same circle and its natural replicas are the next distinct nodes clockwise, in distinct zones.
-//! Ranges and placement are apart (the third strategy of "Dynamo: Amazon's Highly Available Key-value Store",
-//! 2007, section 6.2): adding a node moves whole partitions and never cuts a range.
+//! Every node has [`VIRTUAL_NODES`] points on the ring, times its weight. A partition is hashed to a position
+//! on the same ring. Its natural replicas are the next distinct nodes clockwise, in distinct zones. Key
+//! ranges are independent of placement (the third strategy of "Dynamo: Amazon's Highly Available Key-value
+//! Store", 2007, section 6.2): adding a node moves whole partitions and never divides a range.
 //!
-//! When all partitions of a table are placed at once, a node that already holds its fair share times
-//! [`LOAD_BOUND_PERCENT`] is passed over ("Consistent Hashing with Bounded Loads", Mirrokni et al., 2016).
+//! When all partitions of a table are placed at once, a node is skipped if it already holds its fair share
+//! times [`LOAD_BOUND_PERCENT`] ("Consistent Hashing with Bounded Loads", Mirrokni et al., 2016).
 
 use crate::{NodeId, NodeInfo, TableId};
 use std::collections::BTreeMap;

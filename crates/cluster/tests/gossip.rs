@@ -1,5 +1,6 @@
-//! Gossip over an in-test network with delay and loss: news spreads in O(log N) rounds, the dead are found in
-//! time, nobody flaps, the returned are welcome.
+//! Gossip over a network inside the test, with delay and loss. Checked: news reaches all nodes in O(log N)
+//! rounds, dead nodes are detected in time, live nodes are not suspected without cause, and nodes that return
+//! are accepted.
 
 use proptest::prelude::*;
 use rand::{Rng as _, SeedableRng as _};

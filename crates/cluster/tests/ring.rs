@@ -1,4 +1,5 @@
-//! The ring's promises: little moves, zones are distinct, nobody carries much more than its share.
+//! The ring's guarantees: adding or removing a node moves little, the replicas of a partition are in distinct
+//! zones, and no node holds much more than its share.
 
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};

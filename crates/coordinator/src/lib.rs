@@ -1,8 +1,9 @@
-//! Where a key lives, which replicas to ask, how many answers to wait for, how to merge them: the flows over several nodes, and the
-//! [`Node`](node) that holds ring, replicas and engine together.
+//! The flows over several nodes: where a key lives, which replicas to ask, how many answers to wait for, and
+//! how to merge them. Also the [`Node`](node), which holds ring, replicas and engine together.
 //!
-//! Called by the api layer, the binary and the simulation. Plain async functions over small traits ([`ports`]): it must never open a
-//! socket or a file, read a clock, or draw randomness of its own, so that the simulation runs exactly this code.
+//! The api layer, the binary and the simulation call this crate. It consists of plain async functions over
+//! small traits ([`ports`]). It must never open a socket or a file, read a clock, or draw randomness of its
+//! own, so that the simulation runs exactly this code.
 
 pub mod bucket;
 pub mod index;

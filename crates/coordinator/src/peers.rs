@@ -1,4 +1,4 @@
-//! Requests from this node to another (or to itself, without the network), with a deadline.
+//! Requests from this node to another node (or to itself, without the network), each with a deadline.
 
 use futures::future::BoxFuture;
 use std::time::Duration;

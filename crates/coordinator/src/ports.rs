@@ -1,6 +1,7 @@
-//! What a node is handed from outside: time, randomness, network. The files come through the engine's `Env`.
+//! What a node is handed from outside: time, randomness, network. Files come through the engine's `Env`.
 //!
-//! Timers are `tokio::time`: under the simulation its clock is paused and advanced by the world, so they are deterministic too.
+//! Timers are `tokio::time`. Under the simulation tokio's clock is paused and advanced by the world, so
+//! timers are deterministic too.
 
 use bytes::Bytes;
 use std::time::Duration;

@@ -1,7 +1,8 @@
 //! A value that tasks wait on.
 //!
-//! As tokio's watch channel, with one difference: a change wakes those who wait in the order in which they began to. Tokio's channel draws lots,
-//! from a generator that nobody outside can seed, and a simulation whose tasks wake in another order each time does not repeat.
+//! It works like tokio's watch channel, with one difference: a change wakes the waiting tasks in the order in
+//! which they began to wait. Tokio's channel wakes them in a random order, from a generator that cannot be
+//! seeded. A simulation whose tasks wake in another order each time does not repeat.
 
 use parking_lot::Mutex;
 use std::sync::Arc;

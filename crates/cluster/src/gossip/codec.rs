@@ -1,5 +1,5 @@
-//! The wire form of foca's headers and members. Every read is checked against what is left; every write
-//! against what fits.
+//! The wire form of foca's headers and members. Every read is checked against the bytes that are left, every
+//! write against the space that is left.
 //!
 //! ```text
 //! identity  8 node | 8 incarnation | 1 n | n address, UTF-8

@@ -1,5 +1,4 @@
-//! What goes around every gossip datagram: which protocol, which cluster, and a checksum. Layout:
-//! docs/protocols/gossip.md.
+//! The header of every gossip datagram: protocol, cluster and a checksum. Layout: docs/protocols/gossip.md.
 //!
 //! ```text
 //! 0  2  magic "TG"

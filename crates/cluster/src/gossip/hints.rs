@@ -1,5 +1,5 @@
-//! What a node tells of itself beside being alive. Spread as foca broadcasts; the latest of each node is
-//! kept.
+//! What a node publishes about itself besides being alive: its topology epoch and its load. Hints travel as
+//! foca broadcasts. Only the newest hint of each node is kept.
 //!
 //! ```text
 //! 0  8 node   8  8 its incarnation   16 8 version   24 8 epoch   32 4 load

@@ -1,4 +1,4 @@
-//! Who a member is, and the generator that foca draws from.
+//! The identity of a member, and the random number generator that foca uses.
 
 use crate::NodeId;
 use rand::{RngCore as _, SeedableRng as _};

@@ -1,9 +1,11 @@
-//! Gossip membership: who is alive, suspect or down, and hints of load and epoch. SWIM with suspicion, by the
-//! `foca` crate; this facade gives it time, randomness, a wire format and a view by node number.
+//! Gossip membership: which nodes are alive, suspect or down, and hints about their load and topology epoch.
 //!
-//! Called by the node's liveness loop. Carries liveness, load and epoch hints, **never ownership**: who holds
-//! what is the topology's alone. Must never open a socket, read a clock or draw randomness of its own.
-//! Protocol: docs/protocols/gossip.md.
+//! The protocol is SWIM with suspicion, from the `foca` crate. This facade gives foca time, randomness and a
+//! wire format, and offers a view by node number. The node's liveness loop calls it. Protocol:
+//! docs/protocols/gossip.md.
+//!
+//! Gossip carries liveness, load and epoch hints, **never ownership**: only the topology says which node
+//! holds what. This module must never open a socket, read a clock or draw randomness of its own.
 
 mod codec;
 mod envelope;

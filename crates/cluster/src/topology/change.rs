@@ -1,5 +1,5 @@
-//! A change: one record of the topology, stored or removed. The unit that is persisted and that travels
-//! between nodes. Layout: docs/formats/topology.md.
+//! A change: one record of the topology, stored or removed. Changes are what nodes persist and what they send
+//! to each other. Layout: docs/formats/topology.md.
 
 use super::record;
 use crate::{Epoch, GroupId, NodeId, NodeRecord, Partition, Table, TableId};

@@ -1,4 +1,4 @@
-//! What may be asked of the topology, what it answers, and why it refuses.
+//! Commands that change the topology, their results, and the reasons for refusing one.
 
 use super::{command_record, record::sixteen};
 use crate::{BucketConfig, DecodeError, GroupId, IndexStatus, NodeId, TableId, TableStatus};

@@ -1,4 +1,4 @@
-//! The protobuf shape of a command, written by hand. Field numbers are the format: never reuse one.
+//! The protobuf form of a command, written by hand. Field numbers are the format: never reuse one.
 
 use super::change::RECORD_VERSION;
 use super::command::{Command, IndexChange, uuid_from};

@@ -1,4 +1,4 @@
-//! From a command to changes: pure, and the one place where a command's values are checked.
+//! Turns a command into changes. Pure. All values of a command are checked here and nowhere else.
 
 use super::change::{Change, Settings};
 use super::command::{Command, IndexChange, Response, TopologyError};

@@ -1,5 +1,5 @@
-//! What is true of every topology. Used by unit tests, by the simulation and by a live node after each
-//! change.
+//! Conditions that hold for every topology. Unit tests and the simulation check them, and a live node checks
+//! them after each change.
 
 use super::Topology;
 use crate::limits::{MAX_META_MEMBERS, MAX_REPLICAS};

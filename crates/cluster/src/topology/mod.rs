@@ -1,10 +1,12 @@
-//! The cluster's shape as a state machine: nodes, tables, buckets, partitions. Held by the `meta` consensus
-//! group; every node keeps an immutable copy.
+//! The cluster's shape as a state machine: nodes, tables, buckets, partitions. The `meta` consensus group
+//! holds it, and every node keeps an immutable copy.
 //!
-//! A [`Command`] is evaluated against a [`Topology`] into [`Change`]s, one record each; applying the changes
-//! gives the next topology. The changes are what is stored and what travels between nodes. Called by the meta
-//! group's apply, and read by every layer above. Must never read a clock, draw a random number or touch
-//! storage: the same command on the same topology gives the same changes on every node.
+//! A [`Command`] is evaluated against a [`Topology`] into [`Change`]s, one record each. Applying the changes
+//! gives the next topology. The changes are what is stored and what travels between nodes.
+//!
+//! The meta group's machine calls this module, and every layer above reads topologies. It must never read a
+//! clock, draw a random number or touch storage: the same command on the same topology gives the same changes
+//! on every node.
 
 mod change;
 mod command;

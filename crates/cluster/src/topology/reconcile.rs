@@ -1,4 +1,5 @@
-//! What the meta leader should do next so that the cluster becomes what it should be.
+//! Compares the topology with the desired state, and says what the meta leader should do next to reach that
+//! state.
 
 use super::{Command, TableStatus, Topology};
 use crate::limits::MAX_META_MEMBERS;

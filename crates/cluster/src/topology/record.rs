@@ -1,5 +1,5 @@
-//! The protobuf shape of a change, written by hand, and the way there and back. Field numbers are the format:
-//! never reuse one.
+//! The protobuf form of a change, written by hand, with its encoding and decoding. Field numbers are the
+//! format: never reuse one.
 
 use super::change::{Change, DecodeError, Settings};
 use crate::{

@@ -1,4 +1,4 @@
-//! Tables and buckets as the topology knows them.
+//! Tables and buckets as the topology describes them.
 
 use crate::TableId;
 

@@ -1,4 +1,4 @@
-//! The nouns of the topology.
+//! The types of the topology: nodes, zones, partitions, and their numbers.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Making, describing and dropping buckets, the map for clients, and the [`Buckets`] face itself.
+//! Creating, describing and deleting buckets, the ring for clients, and the implementation of [`Buckets`].
 
 use super::coordinator::{BucketCoordinator, directory_error};
 use super::error::{BucketError, ErrorKind};

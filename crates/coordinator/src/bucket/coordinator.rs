@@ -1,4 +1,4 @@
-//! What all bucket flows share: where a key lives, how to ask a replica, and the settings.
+//! The parts that all bucket flows share: where a key lives, how to ask a replica, and the settings.
 
 use super::directory::{Directory, DirectoryError};
 use super::error::{BucketError, ErrorKind};

@@ -1,4 +1,4 @@
-//! What the bucket flows need of the topology.
+//! The view of the topology that the bucket flows need.
 
 use futures::future::BoxFuture;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Failures of bucket operations, in words that reach the client.
+//! Errors of bucket operations. Their texts reach the client.
 
 use torc_replica::bucket::{DecodeError, ReplicaError};
 use torc_wire::bucket::BucketFault;

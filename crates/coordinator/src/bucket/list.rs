@@ -1,4 +1,4 @@
-//! Listing keys: partition by partition in order of token, one replica of each.
+//! Lists keys: partition by partition in token order, from one replica of each.
 
 use super::coordinator::{BucketCoordinator, Miss, miss, reasons};
 use super::error::{BucketError, ErrorKind};

@@ -1,7 +1,8 @@
-//! This node's copy of the buckets: an async shell over [`BucketReplica`].
+//! This node's replica of the buckets: an async shell over [`BucketReplica`].
 //!
-//! Many callers stage under one lock; whoever comes first commits for all who staged meanwhile, so that a busy node makes one log
-//! append for many writes. The node tells [`LocalReplica::durable`] how far the log is on disk, and the callers go on.
+//! Many callers stage writes under one lock. The first of them commits everything that was staged meanwhile,
+//! so a busy node appends once to the log for many writes. The node reports through [`LocalReplica::durable`]
+//! how far the log is on disk, and the callers whose writes are covered continue.
 
 use crate::ports::Clock;
 use bytes::Bytes;

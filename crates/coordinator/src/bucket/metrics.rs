@@ -1,4 +1,4 @@
-//! What the bucket flows count.
+//! Counters of the bucket flows.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

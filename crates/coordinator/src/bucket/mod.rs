@@ -1,13 +1,20 @@
-//! The quorum flows of the Buckets face: who coordinates a write, whom to ask, how many answers to wait for, what to repair.
+//! The quorum flows of buckets: who coordinates a write, which replicas to ask, how many answers to wait for,
+//! and what to repair.
 //!
-//! * [`types`] and [`error`]: requests, answers and failures as the edge sees them; the [`Buckets`] trait that it calls.
-//! * [`local`]: this node's copy, an async shell over `torc_replica::bucket`.
-//! * [`coordinator`]: the flows' shared parts; [`mod@write`], [`read`], [`list`] and [`admin`] are the flows, [`serve`] answers other nodes.
-//! * [`directory`]: what the flows need of the topology. [`metrics`]: what they count.
+//! * [`types`] and [`error`]: requests, answers and errors as the edge sees them, and the [`Buckets`] trait
+//!   that the edge calls.
+//! * [`local`]: this node's replica, an async shell over `torc_replica::bucket`.
+//! * [`coordinator`]: the shared parts. [`mod@write`], [`read`], [`list`] and [`admin`] are the flows;
+//!   [`serve`] answers other nodes.
+//! * [`directory`]: the view of the topology that the flows need. [`metrics`]: their counters.
 //!
-//! Strict quorums: only the natural replicas count. Hints for a replica that missed a write belong in [`mod@write`], where
-//! [`BucketCoordinator::missed`](coordinator::BucketCoordinator) is called; anti-entropy is one more caller of `BucketMerge`.
-//! Docs: docs/protocols/buckets.md. Must never read a clock or draw randomness that was not handed in.
+//! Quorums are strict: only the natural replicas of a key count. There are no hints for a replica that missed
+//! a write, and no anti-entropy yet. Hints would start where [`mod@write`] calls
+//! [`BucketCoordinator::missed`](coordinator::BucketCoordinator); anti-entropy would be one more caller of
+//! `BucketMerge`.
+//!
+//! Protocol: docs/protocols/buckets.md. This module must never read a clock or draw randomness that was not
+//! handed in.
 
 pub mod admin;
 pub mod coordinator;

@@ -1,6 +1,9 @@
-//! Reads. One replica sends its copy and the others their digests; if they agree that is the answer. If not, all send their copies, the
-//! merge of them is written back to those that were behind until as many replicas as the read asked for hold it, and that is
-//! the answer: a later read at the same level cannot see less.
+//! Reads. One replica sends its copy and the others send digests of theirs. If all agree, the copy is the
+//! answer.
+//!
+//! Otherwise all replicas send their copies. The merged copy is written back to the replicas that were
+//! behind, until as many replicas as the read asked for hold it. Only then it is the answer. So a later read
+//! at the same level cannot return less.
 
 use super::coordinator::{BucketCoordinator, Copy, Miss, Target, check_key, reasons};
 use super::error::{BucketError, ErrorKind};

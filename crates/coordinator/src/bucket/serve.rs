@@ -1,4 +1,5 @@
-//! Answering other nodes: replica writes, reads, listings, and writes to coordinate.
+//! Serves requests of other nodes: replica writes, reads, listings, and writes that this node should
+//! coordinate.
 
 use super::coordinator::BucketCoordinator;
 use super::error::BucketError;

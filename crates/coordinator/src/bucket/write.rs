@@ -1,5 +1,8 @@
-//! Puts and deletes. A replica of the key coordinates: it makes the write durable in its own copy first, which mints the dot, then sends the
-//! key's whole record to the other replicas and answers when enough hold it. Anybody else passes the request on to a replica.
+//! Puts and deletes.
+//!
+//! A replica of the key coordinates the write. It first makes the write durable in its own copy; this assigns
+//! the dot. Then it sends the key's whole record to the other replicas, and answers when enough of them hold
+//! it. A node that is no replica of the key forwards the request to one.
 
 use super::coordinator::{BucketCoordinator, Miss, Target, check_key, miss, reasons};
 use super::error::{BucketError, ErrorKind};

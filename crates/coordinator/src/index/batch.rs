@@ -1,4 +1,4 @@
-//! From changes of a table's partition to commands for the partitions of an index.
+//! Turns changes of a table's partition into commands for the partitions of an index.
 
 use std::collections::BTreeMap;
 use torc_cluster::topology::Topology;

@@ -1,9 +1,12 @@
-//! Global secondary indexes: on the node that leads a partition of a table, one propagator for each index brings the partition's changes to the
-//! partitions of the index. Conversation and proof: docs/protocols/indexes.md.
+//! Global secondary indexes. The node that leads a partition of a table runs one propagator for each index of
+//! the table. It sends the partition's changes to the partitions of the index. Protocol and proof:
+//! docs/protocols/indexes.md.
 //!
-//! Called by the node, which says when there may be work: a leadership won, a topology learnt, a change applied. Nothing here is needed for
-//! safety: two propagators of one partition, of which one was deposed and does not know it, do no harm. It must never look for work in a loop:
-//! every wait is for a signal, or a pause after a failure.
+//! The node calls this module when there may be work: it won a leadership, received a topology, or applied a
+//! change. Safety does not depend on there being only one propagator. A deposed leader may run a second one
+//! without knowing that it was deposed; it sends the same rows, which does no harm.
+//!
+//! This module must never poll for work: it waits for a signal, or pauses after a failure.
 
 mod batch;
 mod progress;

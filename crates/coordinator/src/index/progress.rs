@@ -1,4 +1,4 @@
-//! How far a propagator is behind, for whoever looks on.
+//! How far a propagator is behind its partition, for status pages and metrics.
 
 use parking_lot::Mutex;
 use torc_cluster::{GroupId, TableId};

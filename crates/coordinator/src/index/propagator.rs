@@ -1,8 +1,9 @@
-//! One partition of a table and one of its indexes: changes are read from the partition's log, in order, a batch at a time, and the next batch
-//! is begun only when every partition of the index has its part of this one.
+//! The propagator of one partition of a table for one of its indexes. It reads changes from the partition's
+//! change log in order, a batch at a time. It begins the next batch only when every partition of the index
+//! has acknowledged its part of this one.
 //!
-//! What was delivered is remembered in the partition's own state (the checkpoint) now and then; after a change of leader the rest is delivered
-//! again, which changes nothing.
+//! From time to time it stores its position in the partition's own state (the checkpoint). After a change of
+//! leader, the changes after the checkpoint are sent again. The index ignores changes that it already has.
 
 use super::batch::{Delivery, deliveries};
 use super::progress::Progress;

@@ -1,4 +1,4 @@
-//! The Buckets face, wired into the node.
+//! Connects the bucket flows to the node.
 
 use super::Inner;
 use super::meta::MetaError;

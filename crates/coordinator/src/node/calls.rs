@@ -1,4 +1,4 @@
-//! Requests that wait for an answer from another node.
+//! Requests of this node that wait for the answer of another node.
 
 use crate::peers::PeerError;
 use parking_lot::Mutex;

@@ -1,4 +1,4 @@
-//! Waiting for the log: which log sequence number is on disk.
+//! Waits until the log is durable up to a log sequence number.
 
 use crate::signal::{Follower, Signal};
 use torc_engine::{Engine, Lsn};

@@ -1,4 +1,4 @@
-//! Frames in and out: everything that crosses the network between two nodes passes here.
+//! Sends and receives frames. All messages between two nodes pass through here.
 
 use super::Inner;
 use super::serve;

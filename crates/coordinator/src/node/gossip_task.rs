@@ -1,4 +1,4 @@
-//! The task that runs gossip: the sans-IO facade of the cluster crate, fed with datagrams and time.
+//! The task that runs gossip. It passes datagrams and time to the sans-IO facade of the cluster crate.
 
 use super::{Inner, frames};
 use crate::ports::Class;

@@ -1,5 +1,6 @@
-//! Keeping the replicas on this node in step with the topology: groups that should be here and are not are created, groups that are
-//! gone from the topology are dropped, and each group's leader is told which members it should walk towards.
+//! Keeps the consensus groups of this node in step with the topology. It creates groups that should be here
+//! and are not, drops groups that the topology no longer has, and tells each group's leader which members the
+//! group should get.
 
 use super::{Inner, NodeError, topology};
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Who this node is, kept in its own engine: drawn or assigned once, and one counter that rises with every start.
+//! The identity of this node, stored in its own engine: numbers that were drawn or assigned once, and the
+//! incarnation, a counter that rises with every start.
 //!
 //! Layout of the records (key space LOCAL): docs/formats/local.md.
 

@@ -1,4 +1,5 @@
-//! The life of a global secondary index, as the leader of the meta group walks it: set up, backfilled, serving; or deleted.
+//! The life cycle of a global secondary index, driven by the leader of the meta group: created, backfilled,
+//! active; or deleted.
 
 use super::Inner;
 use super::meta_leader::{all_answer, read};

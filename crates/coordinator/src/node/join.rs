@@ -1,4 +1,5 @@
-//! Becoming a member: the first node founds the cluster, every other asks a member for a number.
+//! How a node becomes a member. The first node founds the cluster; every other node asks a member for a node
+//! number.
 
 use super::identity::Identity;
 use super::topology::{from_reply, reply};

@@ -1,4 +1,5 @@
-//! What this node believes of the others: gossip's verdict, corrected by what it sees itself.
+//! Which other nodes this node considers alive. The base is gossip's verdict; what this node observes itself
+//! corrects it.
 
 use crate::ports::Clock;
 use parking_lot::Mutex;

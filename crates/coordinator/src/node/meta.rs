@@ -1,4 +1,4 @@
-//! Talking to the meta group: commands that change the topology, and fetching it.
+//! Calls to the meta group: commands that change the topology, and fetching the topology.
 
 use super::topology::{TopologyCell, from_reply};
 use crate::peers::Peers;

@@ -1,4 +1,5 @@
-//! What the leader of the meta group does beside answering: it walks the cluster towards what the topology says it should be.
+//! The tasks of the meta group's leader besides answering requests: it changes the cluster step by step
+//! towards the state that the topology describes.
 
 use super::Inner;
 use super::index_life;

@@ -1,7 +1,9 @@
-//! One node: identity, topology, consensus groups, bucket replicas and the flows over them, wired together.
+//! One node: identity, topology, consensus groups, bucket replicas and the flows over them, connected to each
+//! other.
 //!
-//! The binary starts one per process with real clocks, files and sockets; the simulation starts many in one process with simulated
-//! ones. Frames come in through [`Node::deliver`] and leave through the [`Transport`]. It must never reach around the ports.
+//! The binary starts one node per process with real clocks, files and sockets. The simulation starts many in
+//! one process with simulated ones. Frames arrive through [`Node::deliver`] and leave through the
+//! [`Transport`]. The node must never bypass the ports.
 
 mod buckets;
 pub mod calls;

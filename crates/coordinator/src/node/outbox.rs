@@ -1,4 +1,5 @@
-//! What waits to be sent to each peer, so that everything said in one turn of the runtime leaves in one frame.
+//! Messages that wait to be sent, by peer. All messages to one peer that are queued in one turn of the
+//! runtime leave in one frame.
 
 use parking_lot::Mutex;
 use prost::Message as _;

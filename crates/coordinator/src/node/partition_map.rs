@@ -1,4 +1,5 @@
-//! The node's partition map for its router: what its topology says, refreshed through the meta group.
+//! The partition map that the node's router uses. It comes from the node's copy of the topology and is
+//! refreshed through the meta group.
 
 use super::{Inner, topology};
 use crate::tables::route::PartitionMap;

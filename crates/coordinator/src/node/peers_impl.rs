@@ -1,4 +1,4 @@
-//! Calls to other nodes over the outbox, and to this node in place.
+//! Calls to other nodes through the outbox. Calls of a node to itself do not use the network.
 
 use super::Inner;
 use crate::peers::{PeerError, Peers};

@@ -1,5 +1,8 @@
-//! A request that the network delivered twice must not be served twice: a write would take effect again later, over somebody
-//! else's. Each peer's call ids rise, so a window over the newest of them is enough (as against replay in IPsec, RFC 4303 §3.4.3).
+//! Refuses a request that the network delivered twice. If such a write were served again later, it would take
+//! effect over another client's write.
+//!
+//! The call ids of each peer rise, so a window over the newest ids is enough (as against replay in IPsec, RFC
+//! 4303 §3.4.3).
 
 use parking_lot::Mutex;
 use std::collections::BTreeMap;

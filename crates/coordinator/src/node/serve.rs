@@ -1,4 +1,4 @@
-//! Serving requests of other nodes, and of this node's own flows.
+//! Serves requests of other nodes and of this node's own flows.
 
 use super::Inner;
 use super::store_task::{ReplyTo, redirect};

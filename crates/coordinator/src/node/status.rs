@@ -1,4 +1,4 @@
-//! What a node tells of itself and of the cluster as it sees it.
+//! The status that a node reports about itself and about the cluster as it sees it.
 
 use super::{Node, topology};
 use crate::index::IndexLag;

@@ -1,4 +1,5 @@
-//! The loop that owns the node's consensus groups: takes what has arrived, runs one turn of the store, sends what came out.
+//! The loop that owns the node's consensus groups. It takes the inputs that have arrived, runs one turn of
+//! the store, and sends the outputs.
 
 use super::durable::LogFailed;
 use super::{Inner, frames, groups};

@@ -1,4 +1,5 @@
-//! The tasks of one node, so that they end together: on shutdown, or when the simulation crashes the node.
+//! The tasks of one node, kept together so that all end together: on shutdown, or when the simulation crashes
+//! the node.
 
 use parking_lot::Mutex;
 use std::future::Future;

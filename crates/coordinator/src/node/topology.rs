@@ -1,5 +1,6 @@
-//! This node's copy of the topology: one immutable value, replaced when a newer one is learnt, kept in the node's own
-//! storage so that it serves at once after a restart even if the meta group is gone.
+//! This node's copy of the topology: one immutable value, replaced when a newer one arrives. It is also kept
+//! in the node's own storage, so that the node can serve immediately after a restart, even if the meta group
+//! is unavailable.
 
 use super::NodeError;
 use super::identity::SPACE_LOCAL;

@@ -1,6 +1,8 @@
-//! The Tables face of a node, below any protocol: items by storage key, through the leader or any replica.
+//! The tables of a node, below any protocol: items by storage key, through the leader or any replica of their
+//! partition.
 //!
-//! Called by the api layer, which turns requests into the writes and ranges used here and outcomes into answers.
+//! The api layer calls this module. It turns requests into the writes and ranges used here, and outcomes into
+//! answers.
 
 pub mod route;
 

@@ -1,7 +1,7 @@
-//! Finding the replica that can serve a request, and trying again out of the client's sight where that is safe.
+//! Finds the replica that can serve a request, and retries where that is safe, without the client noticing.
 //!
-//! A write is tried again only when it is certain that the last try did nothing. When that is not certain the caller is told
-//! ([`RouteError::Ambiguous`]): writing twice could undo somebody else's write in between.
+//! A write is retried only when it is certain that the last try had no effect. When that is not certain, the
+//! caller gets [`RouteError::Ambiguous`]: writing twice could undo another client's write in between.
 
 use crate::peers::{PeerError, Peers};
 use futures::future::BoxFuture;

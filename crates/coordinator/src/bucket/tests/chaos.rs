@@ -1,4 +1,4 @@
-//! Random faults, many seeds: what R + W > N promises, and what siblings promise.
+//! Random faults under many seeds. Checked: what R + W > N guarantees, and what siblings guarantee.
 
 use super::world::{World, rng, values};
 use crate::bucket::{BucketSettings, Level};

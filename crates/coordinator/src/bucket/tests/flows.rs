@@ -1,4 +1,4 @@
-//! One behaviour each.
+//! One test for each behaviour of the flows.
 
 use super::world::{World, values};
 use crate::bucket::*;

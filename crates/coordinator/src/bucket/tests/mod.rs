@@ -1,4 +1,4 @@
-//! The flows over a network that fails, on tokio's paused clock.
+//! Tests of the flows over a network that fails, on tokio's paused clock.
 
 mod chaos;
 mod flows;

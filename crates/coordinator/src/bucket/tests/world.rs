@@ -1,4 +1,5 @@
-//! A few nodes in one process: in-memory stores and a network that can be told to fail. Time is tokio's paused clock.
+//! A few nodes in one process, with stores in memory and a network that can be told to fail. Time is tokio's
+//! paused clock.
 
 use crate::bucket::*;
 use crate::peers::{PeerError, Peers};
