@@ -1,4 +1,5 @@
-//! Bytes of a segment: header, batches, units, records, table. Drawn in `docs/formats/log.md`; the constants here repeat it.
+//! The bytes of a segment: header, batches, units, records, table. Drawn in `docs/formats/log.md`; the
+//! constants here repeat the drawing.
 //!
 //! Pure: no files. Decoding never trusts a length or an offset from disk.
 
@@ -31,7 +32,7 @@ pub(super) fn align(bytes: u64) -> u64 {
     bytes.div_ceil(BLOCK) * BLOCK
 }
 
-/// Little-endian reads that end in `None` when the bytes do.
+/// Little-endian reads that return `None` at the end of the bytes.
 pub(super) struct Input<'a>(pub(super) &'a [u8]);
 
 impl<'a> Input<'a> {
@@ -59,7 +60,8 @@ impl<'a> Input<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SegmentHeader {
     pub(super) generation: u64,
-    /// The segment that was written before this one, 0 if none, and how far it was durable when this header was written.
+    /// The segment that was written before this one, 0 if none, and how far it was durable when this header
+    /// was written.
     pub(super) previous: u64,
     pub(super) previous_end: u64,
     /// Mixed into every batch checksum, so that a payload cannot pass for a batch.
@@ -280,7 +282,8 @@ fn parse_record<'a>(input: &mut Input<'a>) -> Option<RecordView<'a>> {
     let kind = input.u8()?;
     let len = usize::try_from(input.varint()?).ok()?;
     let (stream, index) = (input.varint()?, input.varint()?);
-    // Numbers have one encoding: where the payload lies follows from what the record is.
+    // Each number has exactly one encoding, so the position of the payload follows from the values of the
+    // record.
     if before - input.0.len() != record_header(stream, index, len) {
         return None;
     }
@@ -296,8 +299,8 @@ fn parse_record<'a>(input: &mut Input<'a>) -> Option<RecordView<'a>> {
     }
 }
 
-/// Calls `each` with the place of every record in a batch's payload, which matches its checksum; `None` at the first thing that
-/// does not parse.
+/// Calls `each` with the place of every record in a batch's payload, which matches its checksum; `None` at
+/// the first thing that does not parse.
 pub(super) fn decode_units<'a>(
     payload: &'a [u8],
     units: u32,
@@ -338,7 +341,7 @@ pub(super) struct TableStream {
     pub(super) runs: Vec<TableRun>,
 }
 
-/// Everything that a new segment needs to know of the older ones.
+/// Everything that a new segment records about the older ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Table {
     /// Generation and end, in bytes, of each older segment that holds live entries.
@@ -456,7 +459,7 @@ mod tests {
                 prop_assert!(decode_units(&payload[..payload.len() - 1], count, |_, _| Some(())).is_none());
                 let at = byte.index(payload.len());
                 payload[at] ^= 1u8 << bit;
-                // The batch's checksum would show it; parsing must only not go astray, and each record shows its own damage.
+                // The batch's checksum would detect it. The parser itself must only not misread.
                 let _ = decode_units(&payload, count, |_, _| Some(()));
                 if let Some((start, _)) = expected.iter().rev().find(|(start, _)| *start <= at) {
                     let mut input = Input(&payload[*start..]);

@@ -1,4 +1,4 @@
-//! Text for operators: what the segments of a log say, read without opening it and without changing anything.
+//! Text for operators: what the segments of a log contain. The log is not opened and nothing is changed.
 
 use super::format::{BLOCK, BatchKind, Header, SEGMENT_HEADER, SegmentHeader, Table};
 use super::recover::Scanner;
@@ -9,10 +9,11 @@ use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A line for each segment of the log in `dir`, oldest generation first, and the streams that the newest table lists.
+/// A line for each segment of the log in `dir`, oldest generation first, and the streams that the newest
+/// table lists.
 ///
 /// # Errors
-/// Those of reading files. What does not match its checksum is said in the text.
+/// Those of reading files. Data that does not match its checksum is reported in the text, not as an error.
 pub fn inspect_log(env: &Arc<dyn Env>, dir: &Path) -> Result<String> {
     let mut lines: Vec<(u64, String)> = Vec::new();
     let mut newest: Option<(u64, Table)> = None;

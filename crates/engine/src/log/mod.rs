@@ -1,14 +1,19 @@
-//! The node's one write-ahead log: many streams in one sequence of segments, group commit without a timer.
+//! The node's one write-ahead log: many streams in one sequence of segments, with group commit and without a
+//! timer.
 //!
-//! A *stream* is a consensus group's log or the engine's own writes (stream [`ENGINE_STREAM`]). An entry is `(stream, index,
-//! payload)`. Appending an index at or below a stream's last index replaces that index and everything after it (as a consensus
-//! log does when a new leader overwrites a tail). Each stream also has one small *state blob* (hard state, truncation
-//! record …): the last one written wins, and it survives recycling of the segment that it was written in.
+//! A *stream* is the log of one consensus group, or the engine's own writes (stream [`ENGINE_STREAM`]). An
+//! entry is `(stream, index, payload)`. Appending an index at or below a stream's last index replaces that
+//! index and everything after it, as a consensus log does when a new leader overwrites a tail. Each stream
+//! also has one small *state blob* (hard state, truncation record …). The last blob written is the valid one.
+//! It survives the recycling of the segment that it was written to.
 //!
-//! The segments start with a table of all streams, so that old segments are kept only for the entries they hold. The layout is
-//! in `docs/formats/log.md`. An append finds its place under one lock ([`state`]); encoding and checksums come before it and writing
-//! after it ([`segment`]); [`recover`] reads it back. The log must never report durable what is not, and never go on after a
-//! failed sync.
+//! Each segment starts with a table of all streams, so an older segment is kept only for the entries that it
+//! holds. The layout is in `docs/formats/log.md`.
+//!
+//! An append gets its place under one lock ([`state`]). Encoding and checksums come before the lock, writing
+//! after it ([`segment`]). [`recover`] reads the log back.
+//!
+//! The log must never report as durable what is not, and never continue after a failed sync.
 
 mod format;
 mod inspect;
@@ -40,7 +45,7 @@ pub const ENGINE_STREAM: u64 = 0;
 pub enum Record {
     /// An entry of a stream.
     Entry {
-        /// The stream; it begins to exist with its first record.
+        /// The stream. Its first record creates it.
         stream: u64,
         /// Place in the stream. Any but `u64::MAX`.
         index: u64,
@@ -54,15 +59,16 @@ pub enum Record {
         /// The new blob.
         blob: Bytes,
     },
-    /// Entries of the stream up to and including `through` are no longer needed; their segments may be recycled. Beyond
-    /// the last index it moves that too, as a consensus log does when a snapshot replaces it.
+    /// Entries of the stream up to and including `through` are no longer needed; their segments may be
+    /// recycled. If `through` is beyond the last index, the last index becomes `through`, as when a snapshot
+    /// replaces a consensus log.
     TruncatePrefix {
         /// The stream.
         stream: u64,
-        /// Last index given up. Any but `u64::MAX`.
+        /// Last index that is no longer needed. Any but `u64::MAX`.
         through: u64,
     },
-    /// The stream is gone: entries and state.
+    /// Removes the stream: entries and state.
     Drop {
         /// The stream.
         stream: u64,
@@ -90,14 +96,16 @@ impl Log {
     /// Opens or creates the log in `dir` and reads back what it holds. The caller holds the folder's lock.
     ///
     /// # Errors
-    /// [`crate::Error::Corrupt`] if anything but the end of the newest segment, which a crash may have cut short, does not match;
-    /// [`crate::Error::Version`]; [`crate::Error::DiskFull`] if there is no room for a first segment.
+    /// [`crate::Error::Corrupt`] if anything but the end of the newest segment, which a crash may have cut
+    /// short, does not match; [`crate::Error::Version`]; [`crate::Error::DiskFull`] if there is no room for a
+    /// first segment.
     pub fn open(env: Arc<dyn Env>, dir: &Path, options: LogOptions) -> Result<Self> {
         let nothing = ReplayOf { stream: ENGINE_STREAM, after: u64::MAX, make: &|| () };
         Ok(Self::open_and_replay(env, dir, options, &nothing)?.0)
     }
 
-    /// As [`Log::open`], and hands the entries of one stream over as they are read. What they were gathered into comes in the order of the log.
+    /// As [`Log::open`], and passes the entries of one stream to a [`Replay`] while they are read. Returns the
+    /// collected values in the order of the log.
     pub(crate) fn open_and_replay<T: Replay>(
         env: Arc<dyn Env>,
         dir: &Path,
@@ -112,25 +120,27 @@ impl Log {
         &self.handle.shared
     }
 
-    /// Appends all records in order, as one unit: after a crash either all of them are there or none. Returns at once; durable when
-    /// [`Log::durable_lsn`] has reached the returned number. Entries are readable immediately.
+    /// Appends all records in order, as one unit: after a crash either all of them are there or none. Returns
+    /// at once; durable when [`Log::durable_lsn`] has reached the returned number. Entries are readable
+    /// immediately.
     ///
     /// # Errors
-    /// [`crate::Error::Poisoned`] after a failed sync; [`crate::Error::DiskFull`], and then nothing was appended: records without
-    /// entries are taken a while longer, so that truncating can make room. An [`crate::Error::Io`] of kind `InvalidInput` for a state
-    /// blob over 4 KiB, an index of `u64::MAX` or more than 512 MiB.
+    /// [`crate::Error::Poisoned`] after a failed sync. [`crate::Error::DiskFull`] if there is no space;
+    /// nothing was appended then. On a full disk, records without entries are accepted for a while longer, so
+    /// that truncating can free space. An [`crate::Error::Io`] of kind `InvalidInput` for a state blob over 4
+    /// KiB, an index of `u64::MAX` or more than 512 MiB.
     pub fn append(&self, records: &[Record]) -> Result<Lsn> {
         self.shared().append(records, SyncBy::Thread)
     }
 
-    /// As [`Log::append`], but asks for no sync of its own: the records become durable with the next `append`, or once 1 MiB
-    /// waits. A crash of the process can lose what is not yet durable.
+    /// As [`Log::append`], but asks for no sync of its own: the records become durable with the next
+    /// `append`, or once 1 MiB waits. A crash of the process can lose what is not yet durable.
     pub fn append_buffered(&self, records: &[Record]) -> Result<Lsn> {
         self.shared().append(records, SyncBy::Later)
     }
 
-    /// As [`Log::append`], by a caller who calls [`Log::wait`] next: nobody else is asked to sync, so that a writer who is alone never
-    /// hands over to another thread.
+    /// As [`Log::append`], for a caller that calls [`Log::wait`] next. The sync thread is not woken, so a
+    /// single writer never waits for another thread.
     ///
     /// # Errors
     /// As [`Log::append`].
@@ -138,8 +148,8 @@ impl Log {
         self.shared().append(records, SyncBy::Waiter)
     }
 
-    /// After the buffered append of `lsn`: waits for a sync if so much is on its way to the disk that writers should not add to it
-    /// (8 MiB).
+    /// To be called after the buffered append of `lsn`. Waits for a sync if 8 MiB or more are waiting to be
+    /// written, so that writers do not add to them.
     ///
     /// # Errors
     /// As [`Log::wait`].
@@ -147,8 +157,8 @@ impl Log {
         self.shared().wait_for_room(lsn)
     }
 
-    /// Writes and syncs everything appended so far; returns the new durable number. For [`crate::Background::Manual`]: with
-    /// [`crate::Background::Threads`] the log's own thread does this.
+    /// Writes and syncs everything appended so far; returns the new durable number. For
+    /// [`crate::Background::Manual`]: with [`crate::Background::Threads`] the log's own thread does this.
     ///
     /// # Errors
     /// A failed write or sync, and from then on [`crate::Error::Poisoned`].
@@ -166,8 +176,9 @@ impl Log {
         self.shared().durable_lsn()
     }
 
-    /// Called with the new durable number after every sync (from the log's thread, `sync_step` or `wait`), and with an error
-    /// once if a write or sync fails. The listener must be quick and must not call [`Log::sync_step`] or [`Log::wait`].
+    /// Called with the new durable number after every sync (from the log's thread, `sync_step` or `wait`),
+    /// and with an error once if a write or sync fails. The listener must be quick and must not call
+    /// [`Log::sync_step`] or [`Log::wait`].
     pub fn on_durable(&self, listener: Arc<dyn Fn(Result<Lsn>) + Send + Sync>) {
         self.shared().on_durable(listener);
     }
@@ -190,8 +201,8 @@ impl Log {
         self.shared().state.lock().streams.info(stream)
     }
 
-    /// Entries `low..high` in order, stopping early before `max_bytes` of payload are exceeded (always at least one).
-    /// [`ENGINE_STREAM`] may skip indexes; what it skipped is left out.
+    /// Entries `low..high` in order, stopping early before `max_bytes` of payload are exceeded (always at
+    /// least one). [`ENGINE_STREAM`] may skip indexes; skipped indexes are left out.
     ///
     /// # Errors
     /// `Corrupt` if an index in the range is not held, or its bytes on disk are damaged.
@@ -199,8 +210,9 @@ impl Log {
         self.shared().entries(stream, low, high, max_bytes)
     }
 
-    /// Streams with entries that were written before the newest `segments_from_end` segments were begun: they hold back
-    /// recycling. The layer above flushes and truncates them, or appends their entries anew.
+    /// Streams with entries that were written before the newest `segments_from_end` segments were begun. Such
+    /// entries prevent the recycling of segments. The layer above flushes and truncates them, or appends
+    /// their entries anew.
     pub fn pinned_by(&self, segments_from_end: usize) -> Vec<u64> {
         self.shared().state.lock().pinned_by(segments_from_end)
     }
@@ -210,7 +222,8 @@ impl Log {
         self.shared().state.lock().metrics()
     }
 
-    /// Makes everything appended durable, refuses further appends and stops the log's threads. Reading goes on.
+    /// Makes everything appended durable, refuses further appends and stops the log's threads. Reading goes
+    /// on.
     ///
     /// # Errors
     /// Those of [`Log::sync_step`].
@@ -219,17 +232,19 @@ impl Log {
     }
 }
 
-/// Takes in entries of one stream while the log is read back, so that they are read only once. One value for each segment;
-/// segments are read at the same time, each by one thread.
+/// Receives the entries of one stream while the log is read back, so that they are read only once. There is
+/// one value for each segment. Segments are read in parallel, each by one thread.
 pub(crate) trait Replay: Send {
-    /// The next entry. Its checksum was right, but it may turn out to be no longer held: [`Log::stream`] tells what is.
+    /// The next entry. Its checksum was right. It may no longer belong to the stream; [`Log::stream`] says
+    /// what does.
     fn entry(&mut self, index: u64, payload: &[u8]);
 
-    /// The segment is at its end. Still in the thread that read it: the place for work that can be done in parallel.
+    /// The end of the segment. Called in the thread that read it, so this is the place for work that can be
+    /// done in parallel.
     fn finish(&mut self) {}
 }
 
-/// Which entries to hand over, and to what.
+/// Which entries to pass on, and to which receiver.
 pub(crate) struct ReplayOf<'a, T> {
     /// The stream.
     pub(crate) stream: u64,

@@ -11,14 +11,15 @@ const FIRST_BYTES: u64 = 4 << 20;
 pub struct LogOptions {
     /// Who writes and syncs: the log's own threads, or the caller through [`super::Log::sync_step`].
     pub background: Background,
-    /// Size of a segment file, bytes; rounded to 4 KiB and held within 16 KiB and 1 GiB. The first ones of a log are smaller.
+    /// Size of a segment file, bytes; rounded to 4 KiB and held within 16 KiB and 1 GiB. The first ones of a
+    /// log are smaller.
     pub segment_bytes: u64,
     /// Encoded appends kept in memory for reading, bytes. What is not yet durable is kept on top of this.
     pub cache_bytes: usize,
     /// Empty segments kept for reuse; more are deleted.
     pub spare_segments: usize,
-    /// A random number mixed into the checksums of segments written from now on, so that nobody can craft a payload that
-    /// passes for a part of the log. Zero is as good where payloads are trusted.
+    /// A random number mixed into the checksums of segments written from now on, so that nobody can craft a
+    /// payload that passes for a part of the log. Zero is as good where payloads are trusted.
     pub salt: u64,
     /// Planted bugs for tests that must find them. All off by default.
     pub faults: LogFaults,
@@ -29,7 +30,8 @@ pub struct LogOptions {
 pub struct LogFaults {
     /// Reports writes durable without syncing them.
     pub skip_sync: bool,
-    /// Writes every batch with the same generation and trusts what it finds, so that a recycled segment's old bytes are replayed.
+    /// Writes every batch with the same generation and trusts what it finds, so that a recycled segment's old
+    /// bytes are replayed.
     pub wrong_recycle_generation: bool,
 }
 
@@ -56,8 +58,8 @@ impl LogOptions {
         self.segment_bytes().min(FIRST_BYTES)
     }
 
-    /// End of each segment that only appends without entries may use: on a full disk, the truncations that make room must
-    /// still find some.
+    /// End of each segment that only appends without entries may use: on a full disk, the truncations that
+    /// make room must still find some.
     pub(super) fn reserve_bytes(&self) -> u64 {
         (self.segment_bytes() / 16).clamp(BLOCK, 256 << 10) / BLOCK * BLOCK
     }

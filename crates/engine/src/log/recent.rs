@@ -1,4 +1,4 @@
-//! The newest appends, kept in memory for readers, found by their place on disk.
+//! The newest appends, kept in memory for readers. They are found by their place on disk.
 
 use crate::Lsn;
 use bytes::Bytes;
@@ -25,7 +25,8 @@ impl RecentAppends {
         self.appends.push_back(Recent { generation, offset, lsn, bytes });
     }
 
-    /// Drops the oldest until at most `limit` bytes are held, but nothing above `durable`: the disk does not have it yet.
+    /// Drops the oldest until at most `limit` bytes are held, but nothing above `durable`: the disk does not
+    /// have it yet.
     pub(super) fn evict(&mut self, limit: usize, durable: Lsn) {
         while self.bytes > limit && self.appends.front().is_some_and(|a| a.lsn <= durable) {
             if let Some(oldest) = self.appends.pop_front() {

@@ -1,8 +1,11 @@
 //! Opening: from segment files to what the log held when it stopped.
 //!
-//! The newest segment with a whole table says what older segments hold; replaying it gives the streams; then the older
-//! segments that still hold live entries are read to find those. A batch cut short at the end is where the log ends.
-//! Anything else that does not match is refused.
+//! 1. The newest segment with a whole table says what older segments hold.
+//! 2. Replaying that segment gives the streams.
+//! 3. The older segments that still hold live entries are read to find those entries.
+//!
+//! The log ends at a batch that is cut short at the end of the newest segment. Anything else that does not
+//! match is an error.
 
 use super::format::{
     BATCH_HEADER, BLOCK, BatchHeader, BatchKind, Header, RecordView, SEGMENT_HEADER, SegmentHeader, Table,
@@ -20,18 +23,18 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Read ahead when scanning, bytes. Less than a large batch, whose length is known only once its header is read, and little enough
-/// that what the readers leave with the allocator does not matter.
+/// Read ahead when scanning, bytes. Less than a large batch, whose length is known only once its header is
+/// read, and little enough that what the readers leave with the allocator does not matter.
 const WINDOW: u64 = 256 << 10;
 /// Segments read at once, beside the newest.
 const READERS: usize = 3;
 
-/// Reads the folder. The first segment is not yet started if there was none. What the replay has gathered comes in the order of
-/// the segments.
+/// Reads the folder. If there was no segment, the first one is not started yet. The values of the replay are
+/// returned in the order of the segments.
 pub(super) fn recover<T: Replay>(context: &Context, of: &ReplayOf<'_, T>) -> Result<(State, Vec<T>)> {
     context.env.create_dir_all(&context.dir)?;
-    // A killed process may have left names that are not durable: a deleted segment must not come back once its generation
-    // number has been given away again.
+    // A killed process may have left changes of names that are not durable. A deleted segment must not
+    // reappear after its generation number was used again.
     context.env.sync_dir(&context.dir)?;
     let mut state = State::new();
     let mut used: BTreeMap<u64, (SegmentHeader, Arc<SegmentFile>)> = BTreeMap::new();
@@ -88,8 +91,8 @@ pub(super) fn recover<T: Replay>(context: &Context, of: &ReplayOf<'_, T>) -> Res
     Ok((state, replayed))
 }
 
-/// The generation of the table in a segment, if it is newer than the header's. Headers are durable before their tables are
-/// written, so this is no crash but a device that lost the header.
+/// The generation of the table in a segment, if it is newer than the header's. Headers are durable before
+/// their tables are written, so this is no crash but a device that lost the header.
 fn newer_table(file: &dyn File, len: u64, (generation, salt): (u64, u64)) -> Result<Option<u64>> {
     let mut bytes = [0; BATCH_HEADER];
     if len < BLOCK + BATCH_HEADER as u64 {
@@ -116,7 +119,7 @@ fn newest_table(
     used: &mut BTreeMap<u64, (SegmentHeader, Arc<SegmentFile>)>,
     spares: &mut VecDeque<Arc<SegmentFile>>,
 ) -> Result<Option<Newest>> {
-    // A segment with a header but no whole table was being started when the power went; it held nothing.
+    // A segment with a header but no whole table was being started when the power failed. It held nothing.
     let mut follows: Option<(u64, u64, Arc<SegmentFile>)> = None;
     while let Some((generation, (header, file))) = used.pop_last() {
         let mut scanner = Scanner::new(context.options.faults.wrong_recycle_generation, &file, &header)?;
@@ -183,7 +186,8 @@ fn replay<T: Replay>(
 
     let mut replays = Vec::new();
     for (generation, end) in &newest.table.segments {
-        // What the newest segment has taken the last entry of is not needed, and may be damaged.
+        // A segment whose last live entry was replaced or truncated in the newest segment is not needed, and
+        // may be damaged.
         if streams.live(*generation) == 0 {
             continue;
         }
@@ -212,12 +216,14 @@ fn replay<T: Replay>(
     }
     replays.push(replay);
 
-    // What was read may still be only in the operating system's memory. Where an earlier life's sync failed, the system may hold
-    // such pages for clean and never write them: only writing them again makes the next sync mean anything.
+    // The bytes that were read may exist only in the operating system's memory. If a sync of an earlier
+    // process failed, the system may consider such pages clean and never write them. Only writing them again
+    // makes the next sync meaningful.
     let Newest { header, file, .. } = &newest;
     scanner.rewrite(scanner.known_durable.min(end), end)?;
     file.file.sync()?;
-    // A crash can undo an allocation that nothing was written into; without it the disk may fill up under a batch.
+    // A crash can undo an allocation that nothing was written into; without it the disk may fill up under a
+    // batch.
     let _ = file.grow(context.options.first_bytes());
     streams.take_emptied();
     state.streams = streams;
@@ -352,13 +358,14 @@ pub(super) struct Scanner {
     window: Vec<u8>,
     window_at: u64,
     trust_any_generation: bool,
-    /// Up to here some batch read says that the segment was durable.
+    /// The largest position up to which some batch says that the segment was durable.
     known_durable: u64,
 }
 
 impl Drop for Scanner {
     fn drop(&mut self) {
-        // Read once, and as much as the memory of a small process: the tables would have to win that back from it page by page.
+        // These bytes are read once and may be as many as a small process has memory. Without the hint they
+        // would displace cached pages of the tables.
         self.segment.file.forget();
     }
 }

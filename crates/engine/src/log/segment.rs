@@ -1,4 +1,4 @@
-//! Segment files: creating, naming, and the writes that go to them.
+//! Segment files: creating and naming them, and the writes to them.
 
 use super::format::{BATCH_HEADER, BLOCK, BatchHeader, BatchKind, SegmentHeader};
 use super::options::LogOptions;
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// What never changes while the log is open.
+/// Settings and handles that never change while the log is open.
 pub(super) struct Context {
     pub(super) env: Arc<dyn Env>,
     pub(super) dir: PathBuf,
@@ -83,7 +83,7 @@ impl SegmentFile {
         self.filled.load(Ordering::Relaxed) >= self.capacity()
     }
 
-    /// The log's own writes make blocks real as well as zeros do.
+    /// The log's own writes allocate blocks just as zeros do.
     fn note_written(&self, start: u64, end: u64) {
         if start <= self.filled.load(Ordering::Relaxed).max(2 * BLOCK) {
             self.filled.fetch_max(end, Ordering::Relaxed);
@@ -95,8 +95,9 @@ impl SegmentFile {
         let start = self.filled.load(Ordering::Relaxed).max(from);
         let len = self.capacity().saturating_sub(start).min(FILL_BYTES);
         if len > 0 {
-            // Not synced: each sync would wait for the file system's journal, a hundred times as long as the write. The log's own
-            // writes there are synced, and with them what they need of the file's metadata.
+            // Not synced: each sync would wait for the file system's journal, a hundred times as long as the
+            // write. The log's own writes there are synced, and with them what they need of the file's
+            // metadata.
             self.file.write_unsynced_at(start, buffer.zeroed(len as usize))?;
         }
         self.filled.store(start + len, Ordering::Relaxed);
@@ -116,7 +117,7 @@ pub(super) fn slot_of(name: &std::path::Path) -> Option<u64> {
 
 /// A write decided under the lock, carried out after it.
 pub(super) enum WriteOp {
-    /// Takes a segment into use: its header, then its table.
+    /// Starts a segment: its header, then its table.
     Start { segment: Arc<SegmentFile>, header: SegmentHeader, table: Vec<u8>, next_lsn: Lsn },
     /// The appends gathered since the last one.
     Batch { segment: Arc<SegmentFile>, header: BatchHeader, salt: u64, units: Vec<Bytes> },
@@ -136,14 +137,14 @@ impl Writer {
         Self { written: Some((segment, end)), ..Self::default() }
     }
 
-    /// Writes some zeros behind the end of what was written, where the segment has no real blocks yet; false if it has
-    /// all. Appends that already have a place there are written later, over the zeros.
+    /// Writes some zeros behind the end of what was written, where the segment has no real blocks yet; false
+    /// if it has all. Appends that already have a place there are written later, over the zeros.
     pub(super) fn fill_ahead(&mut self) -> bool {
         let Some((segment, end)) = self.written.as_ref().filter(|(segment, _)| !segment.is_filled()) else {
             return false;
         };
         if let Err(error) = segment.fill_some(*end, &mut self.buffer) {
-            // Nothing was lost: if the device is ill, the next batch will tell.
+            // Nothing was lost. If the device is failing, the write of the next batch reports it.
             tracing::warn!(%error, "a log segment could not be filled ahead");
             segment.filled.store(segment.capacity(), Ordering::Relaxed);
         }
@@ -158,8 +159,9 @@ impl Writer {
                 let block = self.buffer.zeroed(BLOCK as usize);
                 let encoded = header.encode();
                 block[..encoded.len()].copy_from_slice(&encoded);
-                // Durable before anything else of this generation is written: a generation seen on disk is never given
-                // to a second segment, so no batch of it can be left over from an attempt cut short.
+                // Durable before anything else of this generation is written: a generation seen on disk is
+                // never given to a second segment, so no batch of it can be left over from an attempt cut
+                // short.
                 segment.file.write_at(0, block)?;
                 sync(context, segment)?;
                 let batch = BatchHeader {

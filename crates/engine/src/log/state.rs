@@ -1,7 +1,9 @@
-//! The log's state under its lock: what is held, the batch being gathered, the segments and which may be recycled.
+//! The log's state under its lock: the entries held, the open batch, the segments, and which of them may be
+//! recycled.
 //!
-//! An append gets its place in a segment here, at once: the start of the next batch is known as soon as the one before
-//! it is sealed. Nothing in this file waits for a write; creating a segment when none is spare is the one file operation.
+//! An append gets its place in a segment here at once, because the start of the next batch is known as soon
+//! as the one before it is sealed. Nothing in this file waits for a write. The only file operation is
+//! creating a segment when no spare one exists.
 
 use super::format::{BATCH_HEADER, BLOCK, BatchHeader, BatchKind, SegmentHeader, Unit, align};
 use super::options::LogMetrics;
@@ -37,9 +39,9 @@ pub(super) struct OpenBatch {
 pub(super) struct State {
     pub(super) streams: Streams,
     pub(super) segments: BTreeMap<u64, Segment>,
-    /// Free segments, used in turn. Their old contents stay until they are taken into use.
+    /// Free segments, used in turn. They keep their old contents until they are started again.
     pub(super) spares: VecDeque<Arc<SegmentFile>>,
-    /// Free segments beyond what is kept, to be deleted.
+    /// Free segments beyond the number that is kept, to be deleted.
     pub(super) trash: Vec<Arc<SegmentFile>>,
     pub(super) next_slot: u64,
     pub(super) max_generation: u64,
@@ -55,7 +57,7 @@ pub(super) struct State {
     recent: RecentAppends,
     /// No segment could be prepared ahead; not tried again until the next one is started.
     pub(super) no_space_ahead: bool,
-    /// Something appended wants to be synced now.
+    /// Some append asked to be synced now.
     pub(super) wants_sync: bool,
     pub(super) failed: bool,
     pub(super) closed: bool,
@@ -146,7 +148,8 @@ impl State {
         segment.file.grow(end(&self.open) + reserve)
     }
 
-    /// Seals the open batch and continues in a spare or new segment, which begins with a table of everything held.
+    /// Seals the open batch and continues in a spare or new segment, which begins with a table of everything
+    /// held.
     pub(super) fn start_segment(&mut self, context: &Context) -> Result<()> {
         let open_end = self.open_end();
         let active = self.active;
@@ -274,8 +277,8 @@ impl State {
         self.reclaim(context);
     }
 
-    /// Frees segments that nothing on disk or in memory needs: older than the newest durable table, no live entry, the
-    /// append that took the last one durable, and nobody reading.
+    /// Frees segments that nothing on disk or in memory needs: older than the newest durable table, no live
+    /// entry, the append that took the last one durable, and nobody reading.
     fn reclaim(&mut self, context: &Context) {
         let free: Vec<u64> = self
             .segments
@@ -290,7 +293,7 @@ impl State {
         for generation in free {
             let Some(segment) = self.segments.remove(&generation) else { continue };
             let (bytes, usual) = (segment.file.capacity(), context.options.segment_bytes());
-            // Small ones are from the log's beginnings.
+            // Small segments are from the time when the log was new.
             let odd_size = bytes > 2 * usual || bytes <= self.next_bytes(context) / 4;
             if odd_size || self.spares.len() >= context.options.spare_segments {
                 self.trash.push(segment.file);
@@ -300,28 +303,29 @@ impl State {
         }
     }
 
-    /// Whether the space thread has something to do: zeros to write ahead, files to delete, or a spare to prepare once
-    /// half of the segment is used (of a small one an eighth).
+    /// Whether the space thread has something to do: zeros to write ahead, files to delete, or a spare to
+    /// prepare once half of the segment is used (of a small one an eighth).
     pub(super) fn wants_space(&self, context: &Context) -> bool {
         !self.trash.is_empty() || self.wants_spare(context) || self.wants_filling()
     }
 
     fn wants_spare(&self, context: &Context) -> bool {
         let bytes = self.segments.get(&self.active).map_or(0, |s| s.file.capacity());
-        // The small ones that a log begins with are used up soon.
+        // The small segments that a new log begins with are soon full.
         let share = if bytes < context.options.segment_bytes() { 8 } else { 2 };
         self.open.start >= bytes / share && self.spares.is_empty() && !self.no_space_ahead
     }
 
-    /// Whether zeros are to be written ahead of the log. That pays if many writes follow that would each have to change the file's metadata,
-    /// but not if they are about as large as what the zeros would be written in.
+    /// Whether zeros are to be written ahead of the log. That pays if many writes follow that would each have
+    /// to change the file's metadata, but not if they are about as large as what the zeros would be written
+    /// in.
     pub(super) fn fills(&self) -> bool {
         self.batch_bytes < LARGE_BATCHES
     }
 
     /// Whether the segment being written has no real blocks yet for a part that is still to come.
     pub(super) fn wants_filling(&self) -> bool {
-        // Only once the writer has come to that segment.
+        // Only once the writer has reached that segment.
         self.fills()
             && self.durable_table == self.active
             && self.segments.get(&self.active).is_some_and(|s| !s.file.is_filled())

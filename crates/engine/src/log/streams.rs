@@ -1,6 +1,7 @@
-//! What the log holds, in memory: for each stream its bounds, its state and where each entry lies.
+//! What the log holds, in memory: for each stream its bounds, its state blob and the place of each entry.
 //!
-//! Both appending and recovery go through here, so that a replay ends where the original did. No files, no locks.
+//! Appending and recovery both use this module, so a replay ends in the same state as the original. No files,
+//! no locks.
 
 use super::StreamInfo;
 use super::format::{MIN_RECORD, Table, TableRun, TableStream};
@@ -143,7 +144,8 @@ impl Streams {
         self.streams.iter().filter(|(_, s)| oldest(s)).map(|(stream, _)| *stream).collect()
     }
 
-    /// Calls `each` with index, generation and place of the entries in `low..high`, in order, until it returns false.
+    /// Calls `each` with index, generation and place of the entries in `low..high`, in order, until it
+    /// returns false.
     pub(super) fn visit(
         &self,
         stream: u64,
@@ -204,7 +206,8 @@ impl Streams {
         Some(streams)
     }
 
-    /// Tells where entries of an older segment lie, of which some may still be live. The last of several in a segment wins.
+    /// Sets the places of entries of an older segment, of which some may still be live. If an index occurs
+    /// several times in a segment, the last one is valid.
     pub(super) fn found(&mut self, generation: u64, found: &EntryRun) {
         let Some(held) = self.streams.get_mut(&found.stream) else { return };
         let Some(last) = (found.places.len() as u64).checked_sub(1).map(|n| found.first.saturating_add(n))
@@ -234,7 +237,7 @@ impl Streams {
     }
 }
 
-/// Entries with consecutive indexes, as they were come upon in one segment.
+/// Entries with consecutive indexes, in the order in which they were found in one segment.
 pub(super) struct EntryRun {
     stream: u64,
     first: u64,

@@ -1,11 +1,14 @@
-//! The log as its callers share it: appending, syncing, waiting, and the two threads of [`Background::Threads`].
+//! The log as its callers share it: appending, syncing, waiting, and the two threads of
+//! [`Background::Threads`].
 //!
-//! Whoever holds the writer's lock writes and syncs whatever was appended until then: the sync in flight is the batch window. That is a
-//! caller in [`Shared::wait`] if there is one, so that a lone writer never hands over to another thread, and else the sync thread, for
-//! those who append and do not wait. The space thread keeps a segment ready and deletes surplus ones.
+//! The holder of the writer's lock writes and syncs everything that was appended until then. So the sync in
+//! flight is the batch window. The holder is a caller in [`Shared::wait`] if there is one, so that a single
+//! writer never waits for another thread. Otherwise it is the sync thread, which serves callers that append
+//! and do not wait. The space thread keeps a spare segment ready and deletes surplus ones.
 //!
-//! *Nobody sleeps for good*: a caller puts itself among the waiters, then tries the writer's lock once more, then sleeps. Whoever held the
-//! lock looks through the waiters after letting go of it: those it has made durable wake, and the first of the others, who leads next.
+//! *No waiter sleeps forever.* A caller adds itself to the waiters, tries the writer's lock once more, and
+//! only then sleeps. After releasing the lock, its holder goes through the waiters. It wakes those whose
+//! appends are now durable, and the first of the others, which becomes the next writer.
 
 use super::format::{self, Input, RecordView, record_header};
 use super::segment::{Context, SegmentFile, Writer};
@@ -22,13 +25,14 @@ use std::sync::Arc;
 
 /// Buffered appends wait for a sync until this much is gathered, bytes.
 const BUFFERED_BYTES: u64 = 1 << 20;
-/// Bytes on their way to the disk at which buffered writers wait: what a disk of 400 MB/s takes 20 ms for.
+/// Bytes waiting to be written at which buffered writers wait: a disk of 400 MB/s needs 20 ms for them.
 const CROWDED_BYTES: u64 = 8 << 20;
 /// Records of one segment closer than this are read at once, bytes.
 const READ_GAP: u64 = 16 << 10;
 /// Most that one read takes, bytes, unless a single record is longer.
 const READ_BYTES: u64 = 1 << 20;
-/// Turns of [`TURN`] in which nobody appends after which those just woken are not waited for any longer: some ten microseconds.
+/// Turns of [`TURN`] in which nobody appends after which those just woken are not waited for any longer: some
+/// ten microseconds.
 const IDLE_TURNS: u32 = 20;
 /// Spins of a turn.
 const TURN: u32 = 30;
@@ -49,14 +53,15 @@ pub(super) struct Shared {
     /// Whether [`CROWDED_BYTES`] or more wait.
     crowded: AtomicBool,
     waiters: Mutex<Waiters>,
-    /// How many the last sync sent back to their callers.
+    /// How many waiting callers the last sync released.
     woken: AtomicUsize,
     /// Appends in the open batch.
     gathered: AtomicUsize,
     listeners: Mutex<Vec<Listener>>,
 }
 
-/// Threads blocked in [`Shared::wait`], each woken for itself: on one condition variable they would queue for its lock.
+/// Threads blocked in [`Shared::wait`], each woken for itself: on one condition variable they would queue for
+/// its lock.
 #[derive(Default)]
 struct Waiters {
     failed: bool,
@@ -74,11 +79,13 @@ pub(super) enum SyncBy {
     Later,
 }
 
-/// Holding the writer's lock. Whatever it was held for, somebody may have found it taken and gone to sleep: they are woken when it ends.
+/// Guard of the writer's lock. A caller may have found the lock taken and gone to sleep, so dropping the
+/// guard wakes the waiters.
 struct Turn<'a> {
     shared: &'a Shared,
     writer: Option<MutexGuard<'a, Writer>>,
-    /// What was made durable for good (or never will be), and for how many who are not among the waiters.
+    /// Up to where the log is now durable (or never will be), and for how many callers that are not among the
+    /// waiters.
     wrote: Option<(Lsn, usize)>,
 }
 
@@ -90,7 +97,7 @@ impl<'a> Turn<'a> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        // Fair, or the filling of a segment would take its next turn before anybody who waits for one.
+        // Released fairly. Otherwise the filling of a segment would take the lock again before any waiter.
         if let Some(writer) = self.writer.take() {
             unlock_fair(writer);
         }
@@ -134,7 +141,8 @@ impl Shared {
         self.sync_with(Turn::of(self, self.writer.lock()), 0)
     }
 
-    /// Writes and syncs what was appended until now; `leaders` is 1 if the caller is one of those who wait for it, but not among the waiters.
+    /// Writes and syncs what was appended until now; `leaders` is 1 if the caller is one of those who wait
+    /// for it, but not among the waiters.
     fn sync_with(&self, mut turn: Turn<'_>, leaders: usize) -> Result<Lsn> {
         let result = turn.writer.as_mut().map_or(Err(Error::Poisoned), |writer| self.write_out(writer));
         turn.wrote = Some((*result.as_ref().unwrap_or(&Lsn::MAX), leaders));
@@ -184,7 +192,7 @@ impl Shared {
         Ok(upto)
     }
 
-    /// What the disk holds is unknown from here on: nothing more is accepted.
+    /// From here on the content of the disk is unknown, so nothing more is accepted.
     fn fail(&self) {
         self.state.lock().failed = true;
         self.waiters.lock().failed = true;
@@ -218,9 +226,10 @@ impl Shared {
         }
     }
 
-    /// Those just woken tend to append again at once. Steps aside for as long as more of them do, so that one sync serves
-    /// all of them, instead of each half in turn waiting through the other's. It spins, since whoever yields on a crowded machine gets
-    /// the processor back after somebody else's whole time slice.
+    /// Callers that were just woken tend to append again at once. This waits as long as more of them do, so
+    /// that one sync serves all of them. Otherwise each half of them would wait through the sync of the other
+    /// half. It spins: a thread that yields on a crowded machine gets the processor back only after another
+    /// thread's whole time slice.
     fn let_appenders_in(&self) {
         let woken = self.woken.swap(0, Ordering::Relaxed);
         let (mut gathered, mut idle) = (0, 0);
@@ -237,7 +246,7 @@ impl Shared {
 
     fn delete(&self, trash: &[Arc<SegmentFile>]) {
         for segment in trash {
-            // If it comes back, it is a spare again at the next open.
+            // If the deletion is undone by a crash, the next open treats the segment as a spare.
             if let Err(error) = self.context.env.remove(&segment.path) {
                 tracing::warn!(%error, "a surplus log segment was not deleted");
             }
@@ -259,8 +268,8 @@ impl Shared {
 
     /// After the append of `lsn`.
     pub(super) fn wait_for_room(&self, lsn: Lsn) -> Result<()> {
-        // What becomes durable next is what crowds now, or a part of it. The caller's own append bounds the wait: a sync that covers
-        // it was asked for, by itself or by the later append that crowded.
+        // The bytes that wait now become durable next, or a part of them. The caller's own append bounds the
+        // wait: a sync that covers it was requested by this append or by a later one.
         if self.crowded.load(Ordering::Relaxed) { self.wait(lsn.min(self.durable_lsn() + 1)) } else { Ok(()) }
     }
 
@@ -273,8 +282,8 @@ impl Shared {
         }
         let mut listed = false;
         while self.durable_lsn() < lsn {
-            // No write is in flight: the caller does it itself rather than wake the sync thread and be woken by it, each of which takes
-            // a time slice on a busy machine.
+            // No write is in flight: the caller does it itself rather than wake the sync thread and be woken
+            // by it, each of which takes a time slice on a busy machine.
             if let Some(writer) = self.writer.try_lock() {
                 let turn = Turn::of(self, writer);
                 self.let_appenders_in();
@@ -293,7 +302,8 @@ impl Shared {
                 thread::park();
                 continue;
             }
-            // The number rises before the waiters are looked through: either it is seen here, or this entry is.
+            // The holder raises the durable number before it goes through the waiters. So either this caller
+            // sees the number here, or the holder sees this entry.
             if self.durable_lsn() >= lsn {
                 return Ok(());
             }
@@ -511,7 +521,8 @@ impl Handle {
         self.shared.work.notify_all();
         self.shared.space.notify_all();
         let threads = std::mem::take(&mut *self.threads.lock());
-        // A listener may have held the last handle: the sync thread cannot wait for itself, but it finishes its work.
+        // A listener may have held the last handle: the sync thread cannot wait for itself, but it finishes
+        // its work.
         if threads.iter().any(|t| t.thread().id() == thread::current().id()) {
             return Ok(());
         }
@@ -526,7 +537,7 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // As after a crash: what nobody waited for may be lost, so a failure here is not news.
+        // As after a crash, appends that no caller waited for may be lost. So a failure here is not reported.
         if self.shared.context.options.background == Background::Threads {
             let _ = self.close();
         }

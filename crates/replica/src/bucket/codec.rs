@@ -1,5 +1,5 @@
-//! Varints and length-prefixed bytes, shared by the record and the context. Integers are LEB128 and minimal, so that equal
-//! states have equal bytes and a digest compares them.
+//! Varints and length-prefixed bytes, shared by the record and the context. Integers are LEB128 in their
+//! shortest form, so that equal states have equal bytes and can be compared by digest.
 
 use bytes::{Buf, Bytes};
 

@@ -1,7 +1,8 @@
-//! Causal contexts: which writes somebody has seen.
+//! Causal contexts: the set of writes that a client or a copy has seen.
 //!
-//! A context is a version vector plus a *cloud* of dots beyond it (Almeida, Shoker, Baquero, "Delta state replicated data types", 2018, §7).
-//! The cloud is what lets a writer get back a context that covers its own write and nothing that it has not seen.
+//! A context is a version vector plus a *cloud* of dots beyond the vector (Almeida, Shoker, Baquero, "Delta
+//! state replicated data types", 2018, §7). With the cloud, a writer can get a context that covers its own
+//! write and nothing that it has not seen.
 
 use super::codec::{DecodeError, Reader, put_varint};
 use bytes::{BufMut, Bytes};

@@ -1,8 +1,10 @@
-//! Dotted version vector sets: the sibling set of one key with exact causality.
+//! Dotted version vector sets: the siblings of one key, with exact causality.
 //!
-//! After Preguiça, Baquero, Almeida, Fonte, Gonçalves, "Dotted version vectors: efficient causality tracking for distributed key-value
-//! stores" (2012): each value carries the dot of its write; the set carries one context for all. A write replaces exactly the values whose
-//! dots its writer had seen. A delete leaves no value but its context stays, which is what keeps a late copy from coming back.
+//! After Preguiça, Baquero, Almeida, Fonte, Gonçalves, "Dotted version vectors: efficient causality tracking
+//! for distributed key-value stores" (2012). Each value carries the dot of its write, and the set carries one
+//! context for all values. A write replaces exactly the values whose dots its writer had seen. A delete
+//! leaves no value, but the context stays. The context prevents a late copy of a deleted value from
+//! returning.
 
 use super::codec::{DecodeError, Reader, put_varint};
 use super::context::{Actor, Context, Dot, put_dot, read_dot};

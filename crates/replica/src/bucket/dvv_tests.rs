@@ -1,4 +1,4 @@
-//! The laws, checked against causal histories written out in full.
+//! Checks the laws of the sets against causal histories that are written out in full.
 
 use super::*;
 use proptest::prelude::*;

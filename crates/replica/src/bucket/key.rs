@@ -1,4 +1,4 @@
-//! Where bucket data lives in the engine's key space: `6 | bucket id | token | key`.
+//! The keys of bucket data in the engine's key space: `6 | bucket id | token | key`.
 
 use bytes::Bytes;
 use torc_model::key::{ITEM_KEY_HEADER_BYTES, item_key, space, table_prefix, token_prefix};

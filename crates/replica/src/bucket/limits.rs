@@ -1,4 +1,4 @@
-//! Every limit of the Buckets face, in one place.
+//! Every limit of buckets, in one place.
 
 /// Longest bucket name, bytes.
 pub const MAX_BUCKET_NAME_BYTES: usize = 255;

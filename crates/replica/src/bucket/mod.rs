@@ -1,13 +1,15 @@
-//! One copy of bucket data: the replica core of the quorum face, sans-IO.
+//! One copy of bucket data: the replica core of the quorum protocol, sans-IO.
 //!
 //! * [`context`] and [`dvv`]: causality. Dots, causal contexts, dotted version vector sets.
-//! * [`value`], [`lww`], [`state`]: what a key holds under each policy, how two copies merge, and the stored record.
-//!   A CRDT type is one more [`State`] variant with its own file, record kind and merge.
-//! * [`key`]: where a key lives in the engine's key space. [`hlc`]: timestamps. [`limits`]: every bound.
-//! * [`replica`]: [`BucketReplica`], which serialises read-modify-writes and shows a state only once it is durable.
+//! * [`value`], [`lww`], [`state`]: what a key holds under each policy, how two copies merge, and the stored
+//!   record. A CRDT type is one more [`State`] variant with its own file, record kind and merge.
+//! * [`key`]: the keys in the engine's key space. [`hlc`]: timestamps. [`limits`]: every bound.
+//! * [`replica`]: [`BucketReplica`], which serialises read-modify-writes and shows a state only once it is
+//!   durable.
 //!
-//! Called by `torc_coordinator::bucket::local`, which drives it and turns durable positions into answers. Must never read a clock,
-//! open a file, talk to another node or mint a dot that is not durable before it is shown.
+//! `torc_coordinator::bucket::local` calls this module: it drives the replica and turns durable log positions
+//! into answers. This module must never read a clock, open a file, talk to another node, or show a dot that
+//! is not durable.
 
 pub mod codec;
 pub mod context;

@@ -1,8 +1,11 @@
-//! The local replica: read-modify-writes in order, many in one log append, shown only once durable.
+//! The local replica: read-modify-writes in order, many in one log append, visible only once durable.
 //!
-//! A write is *staged* (its new state computed over the newest one), *committed* with everything staged so far in one batch, and *answered* when
-//! the log is durable up to the batch. Until then readers see the last durable state, so that nobody ever sees a dot that a
-//! crash could take back. Sans-IO apart from the [`Store`]; the driver hands in wall-clock time and durable log positions.
+//! A write goes through three steps. It is *staged*: its new state is computed from the newest one. It is
+//! *committed* in one batch with everything staged so far. It is *answered* when the log is durable up to the
+//! batch. Until then readers see the last durable state, so no reader ever sees a dot that a crash could
+//! remove.
+//!
+//! Sans-IO apart from the [`Store`]: the driver hands in wall-clock time and durable log positions.
 
 use super::codec::DecodeError;
 use super::context::{Actor, Context, Dot};

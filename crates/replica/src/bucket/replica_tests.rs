@@ -1,4 +1,4 @@
-//! The replica core over a store that can fail and lose what is not durable.
+//! Tests of the replica core over a store that can fail and can lose what is not durable.
 
 use super::*;
 use parking_lot::Mutex;

@@ -1,4 +1,4 @@
-//! What one copy holds of one key: the policy's state, its merge, and the stored record.
+//! The state of one key in one copy: the policy's value, its merge, and the stored record.
 
 use super::codec::{DecodeError, Reader};
 use super::context::Context;

@@ -1,4 +1,5 @@
-//! The record: round trips, refusals, a fixture of version 1, and the laws of last writer wins.
+//! Tests of the record: round trips, rejected bytes, a fixture of version 1, and the laws of last writer
+//! wins.
 
 use super::*;
 use crate::bucket::{Actor, Hlc};

@@ -1,4 +1,4 @@
-//! What a bucket replica needs of its storage, so that tests can stand in for the engine.
+//! The storage interface of a bucket replica. Tests use it to replace the engine.
 
 use bytes::Bytes;
 use torc_engine::{Engine, Lsn, Result, WriteBatch};

@@ -1,4 +1,4 @@
-//! What one write stored.
+//! The value that one write stored.
 
 use super::codec::{DecodeError, Reader, put_bytes, put_varint};
 use super::hlc::Hlc;

@@ -1,7 +1,9 @@
-//! Rows of global secondary indexes: what a change of an item makes of them, and what it costs.
+//! Rows of global secondary indexes: which rows a change of an item adds, changes or removes, and what that
+//! costs.
 //!
-//! Called by the table's machine (costs) and by the propagator (rows). Everything here follows from the change and the index's definition
-//! alone, which never changes, so that whoever works out the rows of a change gets the same bytes.
+//! The table's machine calls this for costs, the propagator for rows. The result depends only on the change
+//! and on the index's definition, which never changes. So every node that computes the rows of a change gets
+//! the same bytes.
 
 use super::change_log::{ChangeKind, ChangeRecord, Position};
 use bytes::Bytes;

@@ -1,8 +1,11 @@
-//! The machine of a partition of a global secondary index: rows as the propagators of the table's partitions send them.
+//! The machine of a partition of a global secondary index. It applies the rows that the propagators of the
+//! table's partitions send.
 //!
-//! *Invariant: a row only moves forward.* Each partition of the table sends its changes in the order of its log, and starts with the next ones
-//! only when these are in. So what a command holds at or below the watermark of its sender was here before, perhaps overtaken by later
-//! changes since, and is passed over; a late or doubled command of a leader long deposed changes nothing. No tombstones are needed for that.
+//! *Invariant: a row only moves forward.* Each partition of the table sends its changes in the order of its
+//! log, and sends the next ones only when the earlier ones are applied here. The index partition keeps a
+//! watermark for each sender. Rows at or below the watermark were applied before (and perhaps replaced by
+//! later changes since), so they are ignored. A late or repeated command of a leader that was deposed long
+//! ago changes nothing. Therefore no tombstones are needed.
 
 use super::change_log::{Position, watermark, watermark_key};
 use super::table::owns;

@@ -1,5 +1,6 @@
-//! Rows of local secondary indexes: what a write of an item changes in them. They go into the item's own batch, so a reader of an
-//! index sees the write exactly when a reader of the table does. Layout: docs/formats/key.md.
+//! Rows of local secondary indexes: which rows a write of an item adds and removes. They are in the item's
+//! own batch, so a reader of an index sees a write exactly when a reader of the table does. Layout:
+//! docs/formats/key.md.
 
 use torc_engine::WriteBatch;
 use torc_model::key::{

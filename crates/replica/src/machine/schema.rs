@@ -1,4 +1,5 @@
-//! The schema that a partition's machine evaluates by, read anew when the topology has another record of the table.
+//! The schema by which a partition's machine evaluates. It is decoded again when the topology has a newer
+//! record of the table.
 
 use std::sync::Arc;
 use torc_cluster::topology::{IndexStatus, Table, TableKind};

@@ -1,5 +1,6 @@
-//! A table's partition and a partition of its index, and between them deliveries that come late, twice, and from leaders long deposed: whatever
-//! the order, the index becomes what the table is, no row ever goes back, and the change log is read to its end.
+//! A partition of a table and a partition of its index. The deliveries between them come late, twice, and
+//! from leaders that were deposed long ago. In any order the index becomes equal to the table, no row goes
+//! back to an older version, and the change log is read to its end.
 
 use super::change_log::{
     Backfill, ChangeRecord, Consumer, Position, read_changes, read_consumer, read_consumers,

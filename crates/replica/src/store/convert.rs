@@ -1,5 +1,5 @@
-//! Between the consensus crate's messages and ours, field by field. What comes from the network is checked here, so that nothing
-//! further in can be led into an assertion by it.
+//! Converts between the consensus crate's messages and ours, field by field. Everything that comes from the
+//! network is checked here, so that it cannot trigger an assertion further in.
 
 use super::entry;
 use bytes::Bytes;

@@ -1,4 +1,4 @@
-//! Entries as they lie in the log and travel in append messages. Drawn in docs/formats/raft-log.md.
+//! The form of entries in the log and in append messages. Drawn in docs/formats/raft-log.md.
 //!
 //! ```text
 //! 0   u8      version (1)
@@ -7,7 +7,8 @@
 //! 10  …       normal: u8 flags (0), then an encoded write batch; membership change: an encoded `ConfChange`; empty: nothing
 //! ```
 //!
-//! A normal entry's raft data is this whole payload, built once by the leader: log, message and apply share its bytes.
+//! The raft data of a normal entry is this whole payload. The leader builds it once; log, message and apply
+//! share its bytes.
 
 use bytes::Bytes;
 use raft::eraftpb::{Entry, EntryType};

@@ -1,4 +1,4 @@
-//! One replica of one group: its consensus core, its machine, and what it is in the middle of.
+//! One replica of one group: its consensus core, its machine, and its operations under way.
 
 use super::lease::Binding;
 use super::liveness::SupportEpoch;

@@ -1,4 +1,5 @@
-//! What a replica does by the clock: elections, a leader's heartbeats, membership, placement of leaders, log truncation.
+//! The timed work of a replica: elections, a leader's heartbeats, membership changes, placement of leaders,
+//! and log truncation.
 
 use super::FrameClass;
 use super::group::Group;

@@ -1,4 +1,5 @@
-//! What a replica owes to its leader's lease, and what a leader may conclude from it. See docs/protocols/lease.md.
+//! The leader lease of a group: what a follower must not do while it is bound to a leader, and what the
+//! leader may conclude from that. See docs/protocols/lease.md.
 
 use super::group::Group;
 use super::liveness::SupportEpoch;

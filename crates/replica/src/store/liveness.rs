@@ -1,7 +1,8 @@
-//! Support between stores: the promises that leases rest on. See docs/protocols/lease.md.
+//! Support between stores: the promises that leases are based on. See docs/protocols/lease.md.
 //!
-//! Each store asks each peer, a few times per promise, to support its leaderships. A store that supports another neither campaigns
-//! nor votes against the leaderships that it has confirmed to it. One promise per pair of stores serves all groups.
+//! Each store asks each peer, several times per promise, to support its leaderships. A store that supports
+//! another neither campaigns nor votes against leaderships that it has confirmed to that store. One promise
+//! per pair of stores serves all groups.
 
 use super::config::Timing;
 use std::collections::{BTreeMap, BTreeSet};

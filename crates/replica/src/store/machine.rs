@@ -1,7 +1,8 @@
-//! The state machine of a group, and what it sees while it evaluates a command.
+//! The state machine of a group, and what it can see while it evaluates a command.
 //!
-//! Commands are evaluated once, by the leader, when they are proposed; what goes through the log is the resulting write batch, which
-//! every replica applies as it is. So evaluation may depend on anything the leader knows, and a follower needs no code for it.
+//! The leader evaluates a command once, when it is proposed. The resulting write batch goes through the log,
+//! and every replica applies it unchanged. So evaluation may depend on anything that the leader knows, and a
+//! follower needs no code for it.
 
 use super::ProposeError;
 use bytes::Bytes;

@@ -1,16 +1,18 @@
 //! The multi-group consensus driver: all consensus groups of one node.
 //!
-//! Called by the node's store loop (and by the simulation), which pushes [`Input`]s and runs [`Store::turn`]s. Each turn joins the
-//! work of all groups: one log append, one frame per peer, one batch applied to the engine. It must never block on anything but the
-//! engine's memory, read a clock, or draw randomness of its own: time comes with the turn, the generator is seeded.
+//! The node's store loop (and the simulation) calls it: it pushes [`Input`]s and runs [`Store::turn`]s. Each
+//! turn combines the work of all groups: one log append, one frame per peer, one batch applied to the engine.
+//!
+//! It must never block on anything but the engine's memory, read a clock, or draw randomness of its own. Time
+//! comes with the turn, and the generator is seeded.
 //!
 //! * [`machine`]: the state machine of a group, evaluated by its leader.
 //! * [`view`]: what other tasks may know without asking the loop, above all the leader lease.
-//! * `group`, `propose`, `reads`, `ready`, `housekeeping`, `snapshot`: a replica's life.
+//! * `group`, `propose`, `reads`, `ready`, `housekeeping`, `snapshot`: the parts of a replica.
 //! * `raft_core`, `storage`, `convert`: the facade over the consensus crate.
-//! * `liveness`, `lease`: promises between stores and what rests on them.
+//! * `liveness`, `lease`: promises between stores, and the leases based on them.
 //! * `entry`, `state`: persisted records.
-//! * `observe`: what the simulation's oracles are told.
+//! * `observe`: events for the simulation's oracles.
 //! * `surface`: inputs and outputs.
 
 mod config;

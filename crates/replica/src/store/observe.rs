@@ -1,5 +1,5 @@
-//! What replicas do, told as it happens: the raw material of the consensus oracles. Nobody listens in a build that serves data, and nothing is
-//! computed then.
+//! Events of replicas, reported as they happen. The simulation's consensus oracles check them. In a build
+//! that serves data nothing listens, and nothing is computed for it.
 
 use raft::eraftpb::{Entry, Message, MessageType};
 use std::fmt;

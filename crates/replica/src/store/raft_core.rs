@@ -1,7 +1,8 @@
-//! The facade over the consensus crate: all that the rest of the store knows of it. Another core could take its place here.
+//! The facade over the consensus crate. The rest of the store knows nothing else of that crate, so another
+//! core could replace it here.
 //!
-//! Election timers are not the crate's: its clock is ticked only on leaders, and campaigns are started by the driver, which knows
-//! whom the store supports and draws times from its own generator.
+//! Election timers are not the crate's. Its clock is ticked only on leaders. The driver starts campaigns,
+//! because it knows which stores this store supports, and it draws the times from its own generator.
 
 use super::config::Limits;
 use super::convert::{self, to_members};

@@ -1,7 +1,8 @@
-//! Answers that write nothing: reads through the loop, and commands whose evaluation decided not to write.
+//! Answers without a write: reads through the loop, and commands whose evaluation decided not to write.
 //!
-//! What was read is linearizable once two things hold: this replica still led when it read (the lease says so, or a round of
-//! heartbeats begun afterwards), and the pending writes that were read are applied.
+//! Such an answer is linearizable once two conditions hold. This replica still led when it read, which the
+//! lease or a round of heartbeats begun afterwards confirms. And every pending write that was read is
+//! applied.
 
 use super::ProposeError;
 use super::group::Group;

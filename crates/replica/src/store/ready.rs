@@ -1,5 +1,5 @@
-//! One pass over the groups with work: everything new goes to the log in one append, everything committed to the engine in one
-//! batch.
+//! One pass over the groups that have work. Everything new goes to the log in one append, and everything
+//! committed goes to the engine in one batch.
 
 use super::group::{Group, encode_position};
 use super::observe::{Observation, mark};

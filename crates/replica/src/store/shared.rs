@@ -1,4 +1,5 @@
-//! What all groups of a store share: engine, promises between stores, generator, and everything on its way out.
+//! What all groups of a store share: engine, promises between stores, random generator, and everything that
+//! waits to be sent.
 
 use super::config::Config;
 use super::liveness::StoreLiveness;

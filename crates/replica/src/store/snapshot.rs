@@ -1,9 +1,12 @@
-//! Filling a replica from the leader's data: a new member, or one that needs entries that the leader's log no longer has.
+//! Fills a replica from the leader's data: a new member, or one that needs entries that the leader's log no
+//! longer has.
 //!
-//! The leader streams the group's keys as of one applied index from an engine snapshot. The receiver first marks itself incomplete
-//! in the log, then replaces its data chunk by chunk through the engine's own log, then writes the new consensus state behind them.
-//! All of it lies in one log in this order, so a crash anywhere leaves either an incomplete replica, which takes part in nothing
-//! until it is filled again, or a whole one. See docs/protocols/consensus.md.
+//! The leader streams the group's keys as of one applied index, from an engine snapshot. The receiver first
+//! marks itself incomplete in the log. Then it replaces its data chunk by chunk through the engine's own log
+//! stream. Then it writes the new consensus state.
+//!
+//! All of this is in one log, in this order. So a crash anywhere leaves either an incomplete replica, which
+//! takes part in nothing until it is filled again, or a whole one. See docs/protocols/consensus.md.
 
 use super::group::{Group, encode_position};
 use super::lease::Binding;

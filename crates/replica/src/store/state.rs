@@ -1,4 +1,5 @@
-//! The state blob of a group: what consensus must remember besides its entries. Drawn in docs/formats/replica-state.md.
+//! The state blob of a group: what consensus must persist besides its entries. Drawn in
+//! docs/formats/replica-state.md.
 //!
 //! ```text
 //! 0   u8      version (1)

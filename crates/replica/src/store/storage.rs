@@ -1,6 +1,7 @@
-//! What the consensus crate reads: one group's entries in the node's log.
+//! The log of one group in the form that the consensus crate reads. The entries are in the node's log.
 //!
-//! Entries that are not yet applied are kept in memory (`tail`), so that applying never reads the disk; terms are kept as runs.
+//! Entries that are not yet applied are kept in memory (`tail`), so applying never reads the disk. Terms are
+//! kept as runs.
 
 use super::convert::to_conf_state;
 use super::entry;

@@ -1,4 +1,4 @@
-//! What goes into a store and what comes out.
+//! The inputs and outputs of a store.
 
 use super::group::GroupSpec;
 use super::shared::Event;

@@ -1,4 +1,4 @@
-//! What other tasks may know of a group without asking the loop.
+//! What other tasks may know about a group without asking the store loop.
 
 use parking_lot::RwLock;
 use std::sync::Arc;

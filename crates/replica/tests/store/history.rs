@@ -1,4 +1,4 @@
-//! What clients saw, and whether it can have been one list at one place.
+//! Records what clients saw and checks it: it must be explainable by one list in one place (linearizability).
 
 use std::collections::BTreeMap;
 use torc_cluster::GroupId;

@@ -1,4 +1,4 @@
-//! Cuts of the network that once left a group behind for good.
+//! Network partitions that once left a group unable to continue.
 
 use crate::world::{Settings, World};
 use torc_cluster::{GroupId, NodeId};

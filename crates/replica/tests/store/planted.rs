@@ -1,4 +1,4 @@
-//! Deliberate bugs must be noticed by the checks of the random runs.
+//! Plants bugs and checks that the random runs detect them.
 
 use crate::random::run;
 use crate::world::{Settings, World};

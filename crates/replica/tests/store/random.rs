@@ -1,4 +1,4 @@
-//! Random faults on random clusters: safety while they run, then the cluster must heal.
+//! Random faults on random clusters: safety while they run, then the cluster must recover.
 
 use crate::machine::Command;
 use crate::world::{Settings, World};

@@ -1,4 +1,4 @@
-//! One scenario each.
+//! Single scenarios, one test each.
 
 use crate::machine::{self, Command};
 use crate::world::{Settings, World};

@@ -1,5 +1,5 @@
-//! What a proposal costs: three stores in one thread, everything delivered at once, disks in memory. Not a test:
-//! `cargo test --release -p torc-replica --test store throughput -- --ignored --nocapture`.
+//! The cost of a proposal: three stores in one thread, every message delivered at once, disks in memory. Not
+//! a test: `cargo test --release -p torc-replica --test store throughput -- --ignored --nocapture`.
 
 use bytes::Bytes;
 use std::collections::BTreeMap;

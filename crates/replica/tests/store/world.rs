@@ -1,4 +1,4 @@
-//! The world: nodes with disks and clocks, a network between them, clients.
+//! The simulated world of these tests: nodes with disks and clocks, a network between them, and clients.
 
 use crate::history::{History, Operation};
 use crate::machine::{self, Command, Lists};

@@ -1,6 +1,8 @@
-//! Crash exploration: a random workload runs on the simulated disk, an image is kept after every operation that changes it,
-//! and each image is put through several power cuts. What is read back must be the state after some append: none that was
-//! reported durable may be missing, none may be half there, and nothing may come back.
+//! Crash exploration. A random workload runs on the simulated disk, and an image is kept after every
+//! operation that changes the disk. Each image goes through several power cuts.
+//!
+//! What is read back must be the state after some append. No append that was reported durable may be missing,
+//! no append may be there in part, and nothing deleted may reappear.
 
 use super::*;
 
@@ -88,7 +90,7 @@ impl Run {
         Ok(())
     }
 
-    /// Life goes on after a crash, up to the next one.
+    /// Appends continue after a crash, until the next crash.
     fn carry_on(
         &self,
         image: &SimEnv,
@@ -135,7 +137,7 @@ fn every_crash_leaves_a_state_that_was() {
     }
 }
 
-/// Minutes of the same; run by hand after a change of the format or of recovery.
+/// The same for several minutes. Run it by hand after a change of the format or of recovery.
 #[test]
 #[ignore = "long"]
 fn every_crash_of_a_thousand_histories_leaves_a_state_that_was() {

@@ -1,4 +1,4 @@
-//! Bits flipped on disk: refused, or beyond the end of the log, but never served.
+//! Bits flipped on disk: an error, or beyond the end of the log, but never served.
 
 use super::*;
 
@@ -42,7 +42,7 @@ fn a_flipped_bit_is_refused_or_lies_beyond_the_log() {
                 Err(other) => panic!("{path:?} byte {offset}: {other}"),
                 Ok(log) => {
                     let read = contents(&log).unwrap();
-                    // The last batch looks like one cut short by a crash: nobody can tell.
+                    // A damaged last batch cannot be told from one that a crash cut short.
                     let cut_short = log.durable_lsn() == 11;
                     assert!(
                         read == model || cut_short,

@@ -1,7 +1,8 @@
-//! The log's parsers on bytes that are almost right, with the checksums of segment header and batch made right again, so that what lies
-//! behind them is reached. Whatever the bytes, opening and reading refuse or answer, and never panic.
+//! Feeds slightly damaged bytes to the log's parsers. The checksums of segment header and batch are corrected
+//! after each change, so that the code behind them is reached. Whatever the bytes, opening and reading return
+//! a value or an error, and never panic.
 //!
-//! `TORC_FUZZ_SEED` and `TORC_FUZZ_ROUNDS` choose another stream of cases and how many.
+//! `TORC_FUZZ_SEED` chooses another sequence of cases, `TORC_FUZZ_ROUNDS` how many.
 
 use super::super::format::{BATCH_HEADER, BLOCK, BatchHeader, Header, SEGMENT_HEADER, SegmentHeader};
 use super::*;
@@ -80,7 +81,7 @@ fn batches_with_wrong_contents_and_right_checksums() {
             for (stream, info) in log.streams() {
                 let high = info.last.saturating_add(1).min(info.first.saturating_add(50));
                 let _ = log.entries(stream, info.first, high, 1 << 20);
-                // Writing goes on, or is refused.
+                // Writing continues or returns an error.
                 let next = info.last.saturating_add(1).min(u64::MAX - 1);
                 let _ = log.append(&[entry(stream, next, vec![1; 10])]);
             }

@@ -1,4 +1,4 @@
-//! Interleaving without threads: something else happens at a chosen moment of a file operation.
+//! Interleavings without threads: a hook runs at a chosen moment of a file operation.
 
 use super::*;
 use crate::env::{File, OpenMode};

@@ -1,4 +1,5 @@
-//! Tests of the whole log: against a model, after every crash, damaged, poisoned, full, and with threads on real files.
+//! Tests of the whole log: against a model, after every crash, damaged, poisoned, full, and with threads on
+//! real files.
 
 mod crash;
 mod damage;
@@ -95,7 +96,7 @@ fn a_log_begins_small_and_grows() {
         }
     }
     assert_eq!(segments(&env), [4, 8, 16], "MiB");
-    // Those it began with go once it has others: what it takes up again is never small.
+    // The small segments of a new log are deleted once there are others: a recycled segment is never small.
     for index in 301..=900u64 {
         let through = index - 200;
         let records =

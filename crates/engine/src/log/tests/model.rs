@@ -1,4 +1,4 @@
-//! What the log should hold, kept in the plainest way, and random appends.
+//! A model of the log in the simplest form, and random appends.
 
 use super::super::*;
 use rand::seq::IndexedRandom;
@@ -44,7 +44,7 @@ impl Model {
     }
 }
 
-/// Everything that the log answers, as a model.
+/// Everything that the log reports, as a model.
 pub(super) fn contents(log: &Log) -> Result<Model> {
     let mut model = Model::default();
     for (stream, info) in log.streams() {

@@ -112,7 +112,8 @@ fn a_listener_may_hold_the_last_handle() {
     receive.recv_timeout(std::time::Duration::from_secs(20)).unwrap();
 }
 
-/// Those who wait write by themselves, while others fill segments and sync beside them: nobody may be forgotten asleep.
+/// Waiting callers write by themselves, while other threads fill segments and sync. No waiting caller may
+/// stay asleep.
 #[test]
 fn who_waits_is_woken() {
     let (send, receive) = std::sync::mpsc::channel();
@@ -129,7 +130,7 @@ fn who_waits_is_woken() {
                         for index in 1..=150u64 {
                             let lsn = log.append_and_wait_later(&[entry(stream, index, "mine")]).unwrap();
                             if stream % 2 == 0 && index % 3 == 0 {
-                                // Somebody who asks the log's thread beside them.
+                                // One more caller, which lets the log's thread sync.
                                 log.append(&[entry(stream + 100, index, "not waited for")]).unwrap();
                             }
                             log.wait(lsn).unwrap();

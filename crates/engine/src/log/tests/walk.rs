@@ -1,5 +1,6 @@
-//! Long chains of crashes: run a little, stop at any operation (also of opening, or half way through a sync while others
-//! append), cut the power or kill the process, read back, go on from there. Each round starts on what the last one left.
+//! Long chains of crashes. Each round runs a little and stops at any operation (also of opening, or half way
+//! through a sync while others append). Then the power is cut or the process killed, the log is read back,
+//! and the next round starts on what this one left.
 
 use super::meanwhile::Meanwhile;
 use super::*;
@@ -78,7 +79,7 @@ fn chains_of_crashes_leave_states_that_were() {
     }
 }
 
-/// Minutes of the same; run by hand after a change of the format or of recovery.
+/// The same for several minutes. Run it by hand after a change of the format or of recovery.
 #[test]
 #[ignore = "long"]
 fn ten_thousand_chains_of_crashes_leave_states_that_were() {

@@ -1,4 +1,5 @@
-//! A reader of a partition's change log, as the partition itself remembers it. Drawn in docs/formats/change-log.md.
+//! A consumer: a reader of a partition's change log, as the partition stores it. Drawn in
+//! docs/formats/change-log.md.
 //!
 //! ```text
 //! 0   u8      version (1)

@@ -1,11 +1,14 @@
-//! The change log of a table partition: a record of each write, in the batch of the write itself, in the order of the partition's
-//! consensus log. Layout: docs/formats/change-log.md; conversations: docs/protocols/indexes.md.
+//! The change log of a table partition: one record for each write, stored in the batch of the write itself,
+//! in the order of the partition's consensus log. Layout: docs/formats/change-log.md; protocol:
+//! docs/protocols/indexes.md.
 //!
-//! Written by the table's machine for as long as the partition has a consumer, read by whoever follows the table: today the propagator of
-//! each global secondary index. A consumer is part of the partition's own state, so that every leader knows of it, whatever topology it has;
-//! records are trimmed when all consumers have passed them.
+//! The table's machine writes records as long as the partition has a consumer. Today the consumers are the
+//! propagators of global secondary indexes. The list of consumers is part of the partition's own state, so
+//! every leader knows it, whatever topology that leader has. Records are trimmed when all consumers have
+//! passed them.
 //!
-//! * [`record`]: one change. [`consumer`]: who reads, and how far. [`state`]: what the machine knows of both while it leads.
+//! * [`record`]: one change. [`consumer`]: who reads, and how far. [`state`]: what the machine knows of both
+//!   while it leads.
 
 pub mod consumer;
 pub mod record;

@@ -1,4 +1,4 @@
-//! One change, as it lies in the change log. Drawn in docs/formats/change-log.md.
+//! One change, as the change log stores it. Drawn in docs/formats/change-log.md.
 //!
 //! ```text
 //! 0   u8      version (1)

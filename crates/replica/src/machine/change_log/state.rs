@@ -1,7 +1,9 @@
-//! What a partition's machine knows of its change log while it leads, and the steps of consumers.
+//! What a partition's machine knows about its change log while it leads, and how it evaluates the steps of
+//! consumers.
 //!
-//! Only the leader evaluates, and what it has evaluated is committed in order or lost together with its leadership. So what is read once in a
-//! term, and kept up with what is evaluated since, is what the log will hold.
+//! Only the leader evaluates. What it has evaluated is either committed in order or lost together with its
+//! leadership. So the machine reads this state once per term and updates it with each evaluation. The result
+//! is what the log will hold.
 
 use super::{
     Backfill, ChangeKind, ChangeRecord, Consumer, Position, change_key, consumer_key, consumers_range,

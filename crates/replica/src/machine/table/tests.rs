@@ -1,4 +1,5 @@
-//! Commands against a real engine on the simulated disk: outcomes, and local indexes that always equal those rebuilt from the items.
+//! Commands against a real engine on the simulated disk. Checked: outcomes, and that local indexes always
+//! equal those rebuilt from the items.
 
 use super::*;
 use crate::store::Overlay;
