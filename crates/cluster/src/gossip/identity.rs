@@ -5,7 +5,7 @@ use rand::{RngCore as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use std::convert::Infallible;
 
-/// A node in one of its lives.
+/// A node in one incarnation.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GossipIdentity {
     /// The node. Two identities of one node compete; the higher incarnation wins.
@@ -17,7 +17,7 @@ pub struct GossipIdentity {
 }
 
 impl GossipIdentity {
-    /// Rejoins within one life of the process before the next life's numbers begin.
+    /// Rejoins of one process, as a power of two, before the numbers of the next start begin.
     const REJOINS_PER_BOOT: u32 = 20;
 
     /// The identity of a node's `boot`-th start. The counter must be persisted before gossip starts, and go

@@ -65,7 +65,7 @@ impl Default for GossipConfig {
             suspect_to_down: Duration::from_secs(2),
             gossip_period: Duration::from_millis(100),
             fanout: 3,
-            exchange_period: Duration::from_secs(1),
+            exchange_period: Duration::from_secs(10),
             join_period: Duration::from_millis(500),
             forget_down_after: Duration::from_secs(3600),
             pause_threshold: Duration::from_millis(300),
@@ -116,7 +116,7 @@ pub enum GossipEvent {
         /// What it told.
         hints: Hints,
     },
-    /// The others held this node for down; it is back with this incarnation.
+    /// The others considered this node down; it is back with this incarnation.
     Rejoined {
         /// The new incarnation.
         incarnation: u64,
@@ -156,7 +156,7 @@ pub struct Gossip {
 }
 
 impl Gossip {
-    /// A member that knows nobody yet. `identity.incarnation` must be higher than in any earlier life of the
+    /// A member that knows nobody yet. `identity.incarnation` must be higher than at any earlier start of the
     /// node: see [`GossipIdentity::at_boot`]. `seed` makes the run reproducible; nodes need different ones.
     pub fn new(config: GossipConfig, cluster_id: u64, identity: GossipIdentity, seed: u64) -> Gossip {
         let hints = SharedHints::default();
@@ -199,7 +199,8 @@ impl Gossip {
         self.view.values()
     }
 
-    /// What this node thinks of another, `None` if it never heard of it. Of itself it always thinks well.
+    /// What this node thinks of another, `None` if it never heard of it. A node always considers itself
+    /// alive.
     pub fn liveness(&self, node: NodeId) -> Option<Liveness> {
         if node == self.node {
             return Some(Liveness::Alive);
@@ -274,7 +275,8 @@ impl Gossip {
         if self.left { timer } else { timer.min(self.join_at) }
     }
 
-    /// Says goodbye, so that the others need not find out. Send the output; this member does nothing more.
+    /// Announces that this member leaves, so that the others need not detect it. Send the output; this member
+    /// does nothing more. The node does not call this yet.
     pub fn leave(&mut self, now: Duration) -> GossipOutput {
         self.left = true;
         let result = self.foca.leave_cluster(&mut self.runtime);
@@ -283,8 +285,8 @@ impl Gossip {
     }
 
     /// A process that stood still (SIGSTOP, a stalled machine) finds all its timers due before it has read
-    /// the answers waiting for it, and would hold the others for dead. Time that this node did not live
-    /// through does not count: everything due moves on by the delay.
+    /// the answers waiting for it, and would consider the others dead. The pause does not count: everything
+    /// that is due moves by the delay.
     fn forgive_own_pause(&mut self, now: Duration) {
         let Some(late) = self.timers.first_key_value().and_then(|(key, _)| now.checked_sub(key.0)) else {
             return;
@@ -416,7 +418,7 @@ fn foca_config(config: &GossipConfig, members: usize) -> foca::Config {
         max_packet_size: nonzero(envelope::MAX_PAYLOAD_BYTES),
         notify_down_members: true,
         periodic_announce: Some(PeriodicParams {
-            frequency: Duration::from_secs(10),
+            frequency: config.exchange_period,
             num_members: nonzero(1),
         }),
         periodic_announce_to_down_members: None, // `call_missing` does that, for nodes of the topology

@@ -3,7 +3,8 @@
 use super::{command_record, record::sixteen};
 use crate::{BucketConfig, DecodeError, GroupId, IndexStatus, NodeId, TableId, TableStatus};
 
-/// A request to the topology. Logged by the meta group and evaluated in log order.
+/// A request to change the topology. The meta leader evaluates it; the resulting changes go through the log
+/// of the meta group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Founds the cluster. Asking again with the same values changes nothing.
@@ -43,8 +44,8 @@ pub enum Command {
         /// Names of its indexes. Each gets as many partitions and copies as the table.
         indexes: Vec<String>,
     },
-    /// Changes a table's schema, status or indexes. A table that becomes active takes the indexes that it was
-    /// created with along.
+    /// Changes a table's schema, status or indexes. When a table becomes active, the indexes that it was
+    /// created with become active too.
     UpdateTable {
         /// The table.
         table: TableId,
@@ -79,7 +80,7 @@ pub enum Command {
         /// The bucket.
         bucket: TableId,
     },
-    /// Says which nodes should hold a partition. Its members walk there.
+    /// Says which nodes should hold a partition. Its group then changes its members step by step.
     SetReplicas {
         /// The partition.
         group: GroupId,
@@ -93,7 +94,7 @@ pub enum Command {
     },
 }
 
-/// What becomes of one global secondary index of a table.
+/// A change of one global secondary index of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IndexChange {
     /// It is made, and its partitions are placed.
@@ -105,7 +106,7 @@ pub enum IndexChange {
         /// The asking node's clock, milliseconds since the Unix epoch.
         now_ms: u64,
     },
-    /// It goes on in its life.
+    /// It moves to its next state.
     Status {
         /// Which.
         name: String,
@@ -119,7 +120,7 @@ pub enum IndexChange {
     },
 }
 
-/// What a command came to.
+/// The result of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Response {
     /// Done, or already so.

@@ -1,5 +1,4 @@
-//! Conditions that hold for every topology. Unit tests and the simulation check them, and a live node checks
-//! them after each change.
+//! Conditions that hold for every topology. Unit tests and the simulation check them; a live node does not.
 
 use super::Topology;
 use crate::limits::{MAX_META_MEMBERS, MAX_REPLICAS};

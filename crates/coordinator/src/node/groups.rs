@@ -182,7 +182,7 @@ pub(super) async fn follow(node: Arc<Inner>, mut known: Arc<Topology>) {
         node.disk_work();
         sync(&node, &known, &topology);
         node.propagation.look_at(indexed(&topology));
-        spread(&node, &topology);
+        announce_epoch(&node, &topology);
         known = topology;
         epoch.next().await;
     }
@@ -195,7 +195,7 @@ fn indexed(topology: &Topology) -> impl Iterator<Item = GroupId> {
 }
 
 /// Tells every other node of the new epoch, so that they fetch at once and not at the next heartbeat.
-fn spread(node: &Arc<Inner>, topology: &Topology) {
+fn announce_epoch(node: &Arc<Inner>, topology: &Topology) {
     let leads_meta = node.store.view(META_GROUP).is_some_and(|v| v.is_leader());
     if !leads_meta {
         return;

@@ -299,9 +299,9 @@ impl<'a> Rewriter<'a> {
         if self.builder.is_none() {
             self.create()?;
         }
-        let (tag, apart) = self.place(key, tag, value, whole)?;
+        let (tag, separated) = self.place(key, tag, value, whole)?;
         if let Some((_, builder)) = &mut self.builder {
-            builder.add(key, tag, if apart { &self.pointer } else { value })?;
+            builder.add(key, tag, if separated { &self.pointer } else { value })?;
         }
         Ok(())
     }

@@ -205,7 +205,7 @@ impl Split {
     pub(crate) fn of(version: &Version, ranges: Vec<(Vec<u8>, Vec<u8>)>) -> Self {
         let mut straddlers = Vec::new();
         let mut tiered = Vec::new();
-        let mut apart = BTreeSet::new();
+        let mut in_tiered = BTreeSet::new();
         for (low, high) in ranges {
             let mut runs = Vec::new();
             let mut whole = true;
@@ -224,11 +224,11 @@ impl Split {
                 }
             }
             if whole {
-                apart.extend(runs.iter().flat_map(|r| r.files.iter().map(|f| f.meta.number)));
+                in_tiered.extend(runs.iter().flat_map(|r| r.files.iter().map(|f| f.meta.number)));
                 tiered.push(Tiered { low, high, runs });
             }
         }
-        let leveled = version.subset(|level, f| level == 0 || !apart.contains(&f.meta.number));
+        let leveled = version.subset(|level, f| level == 0 || !in_tiered.contains(&f.meta.number));
         Self { leveled, tiered, straddlers }
     }
 

@@ -2,7 +2,7 @@
 //! The power is cut on each copy, and each copy must open: with every batch that was durable at that point,
 //! with whole batches only, and without any deleted key.
 
-use super::{apart, open, tiny};
+use super::{open, separating, tiny};
 use crate::Result;
 use crate::env::SimEnv;
 use crate::log::LogFaults;
@@ -119,7 +119,7 @@ fn every_crash_point_recovers() {
 
 #[test]
 fn every_crash_point_recovers_with_values_apart() {
-    let explored = explore(&apart(20), 300).unwrap();
+    let explored = explore(&separating(20), 300).unwrap();
     println!("{explored} crash points explored");
     assert!(explored > 1500, "{explored}");
 }
@@ -133,7 +133,7 @@ fn planted_bugs_are_found() {
         ("manifest not synced", faults(EngineFaults { skip_manifest_sync: true, ..none })),
         (
             "value files not synced",
-            Options { faults: EngineFaults { skip_value_sync: true, ..none }, ..apart(20) },
+            Options { faults: EngineFaults { skip_value_sync: true, ..none }, ..separating(20) },
         ),
         (
             "log not synced",

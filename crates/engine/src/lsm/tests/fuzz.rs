@@ -4,7 +4,7 @@
 //!
 //! `TORC_FUZZ_SEED` chooses another sequence of cases, `TORC_FUZZ_ROUNDS` how many.
 
-use super::{DIR, apart, open, tiny};
+use super::{DIR, open, separating, tiny};
 use crate::env::{Env, OpenMode, SimEnv};
 use crate::lsm::Options;
 use crate::lsm::batch::{self, WriteBatch};
@@ -168,7 +168,7 @@ fn batches_and_edits() {
     }
     let edit = {
         let env = SimEnv::new(0);
-        let engine = open(&env, apart(60)).unwrap();
+        let engine = open(&env, separating(60)).unwrap();
         for n in 0..300u32 {
             let mut b = WriteBatch::new();
             b.put(&n.to_be_bytes(), &vec![1; if n % 20 == 0 { 70 } else { 50 }]);
@@ -176,7 +176,7 @@ fn batches_and_edits() {
         }
         while engine.background_step().unwrap() {}
         drop(engine);
-        drop(open(&env, apart(60)).unwrap());
+        drop(open(&env, separating(60)).unwrap());
         let name = env
             .list(Path::new(DIR))
             .unwrap()
@@ -219,7 +219,7 @@ fn batches_and_edits() {
 #[test]
 fn value_files_and_pointers() {
     let env = SimEnv::new(0);
-    let options = Options { compression: Compression::None, value_file_bytes: 1 << 20, ..apart(30) };
+    let options = Options { compression: Compression::None, value_file_bytes: 1 << 20, ..separating(30) };
     let engine = open(&env, options).unwrap();
     let mut b = WriteBatch::new();
     for n in 0..40u8 {
@@ -291,7 +291,7 @@ fn value_files_and_pointers() {
 #[test]
 fn files_of_a_folder() {
     files_of(&tiny());
-    files_of(&apart(20));
+    files_of(&separating(20));
 }
 
 fn files_of(options: &Options) {

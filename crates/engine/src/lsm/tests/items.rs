@@ -1,6 +1,6 @@
 //! The item cache as seen through the engine: reads are served from it, and never with an outdated value.
 
-use super::{apart, open, outgrow, tiny};
+use super::{open, outgrow, separating, tiny};
 use crate::env::SimEnv;
 use crate::lsm::{Background, Engine, Options, WriteBatch};
 use std::sync::Arc;
@@ -35,9 +35,9 @@ fn read(engine: &Engine) -> Option<Vec<u8>> {
 #[test]
 fn a_cached_item_is_never_stale() {
     let env = SimEnv::new(0);
-    // The values that the ingest brings are apart from the tree, short as they are.
-    let mut engine = open(&env, apart(40)).unwrap();
-    outgrow(&engine, apart(40).cache_bytes);
+    // The ingested values go to value files, although they are short.
+    let mut engine = open(&env, separating(40)).unwrap();
+    outgrow(&engine, separating(40).cache_bytes);
     let old = b"old".to_vec();
     let reset = |engine: &Engine| {
         change(engine, |b| b.put(HOT, &old));
@@ -92,7 +92,7 @@ fn a_cached_item_is_never_stale() {
             assert_eq!(read(&engine), want, "{name}: compacted to the bottom");
             engine.close().unwrap();
             drop(engine);
-            engine = open(&env, apart(40)).unwrap();
+            engine = open(&env, separating(40)).unwrap();
             assert_eq!(read(&engine), want, "{name}: opened again");
         }
     }

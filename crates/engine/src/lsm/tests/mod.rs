@@ -38,7 +38,7 @@ pub(crate) fn tiny() -> Options {
 
 /// As [`tiny`], with about a quarter of the values that tests write apart from the tree, in value files so
 /// small that they are collected often.
-pub(crate) fn apart(separate_bytes: usize) -> Options {
+pub(crate) fn separating(separate_bytes: usize) -> Options {
     Options { separate_bytes, value_file_bytes: 2 << 10, ..tiny() }
 }
 

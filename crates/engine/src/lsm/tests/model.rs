@@ -5,7 +5,7 @@
 //! survived. It must be at least as many as were durable, and the content must be exactly that of so many
 //! whole batches.
 
-use super::{DIR, apart, open, tiny};
+use super::{DIR, open, separating, tiny};
 use crate::Error;
 use crate::env::{Env, SimEnv};
 use crate::lsm::{Engine, EngineFaults, Options, Snapshot, TieredRanges, WriteBatch};
@@ -388,8 +388,8 @@ fn check(seed: u64, logged: bool, steps: usize) -> Seen {
 fn shape(seed: u64) -> Options {
     let options = match seed % 3 {
         0 => tiny(),
-        1 => apart(150),
-        _ => apart(15),
+        1 => separating(150),
+        _ => separating(15),
     };
     tiers(seed, options)
 }

@@ -1,7 +1,7 @@
 //! Large values in value files: where they are stored, when they are removed, and what a read returns when
 //! they are damaged.
 
-use super::{DIR, apart, open};
+use super::{DIR, open, separating};
 use crate::env::{Env, OpenMode, SimEnv};
 use crate::lsm::{CompactionFilter, Engine, Filter, Options, WriteBatch, inspect_manifest, inspect_values};
 use crate::{Error, Result};
@@ -42,7 +42,7 @@ fn everything(engine: &Engine, reverse: bool) -> Result<BTreeMap<Vec<u8>, Vec<u8
 #[test]
 fn a_large_value_is_in_no_table_and_reads_the_same() {
     let env = SimEnv::new(1);
-    let engine = open(&env, apart(100)).unwrap();
+    let engine = open(&env, separating(100)).unwrap();
     let mut model = BTreeMap::new();
     for n in 0..200 {
         put(&engine, n, 0);
@@ -76,7 +76,7 @@ fn a_large_value_is_in_no_table_and_reads_the_same() {
 #[test]
 fn garbage_stays_under_its_cap_and_files_go() {
     let env = SimEnv::new(2);
-    let options = Options { value_garbage_percent: 25, ..apart(100) };
+    let options = Options { value_garbage_percent: 25, ..separating(100) };
     let engine = open(&env, options).unwrap();
     let mut rounds = [0; 300];
     for round in 0..12 {
@@ -109,7 +109,7 @@ fn garbage_stays_under_its_cap_and_files_go() {
 #[test]
 fn a_snapshot_and_a_scan_keep_the_values_they_see() {
     let env = SimEnv::new(3);
-    let engine = open(&env, apart(100)).unwrap();
+    let engine = open(&env, separating(100)).unwrap();
     (0..50).for_each(|n| put(&engine, n, 0));
     settle(&engine);
     let snapshot = engine.snapshot();
@@ -138,7 +138,7 @@ fn a_snapshot_and_a_scan_keep_the_values_they_see() {
 #[test]
 fn a_checkpoint_and_an_ingest_carry_values() {
     let env = SimEnv::new(4);
-    let engine = open(&env, apart(100)).unwrap();
+    let engine = open(&env, separating(100)).unwrap();
     engine.ingest((0..100).map(|n| (key(n), value(n, 0)))).unwrap();
     assert!(engine.metrics().value_files > 1);
     engine.checkpoint(Path::new("/copy")).unwrap();
@@ -146,7 +146,7 @@ fn a_checkpoint_and_an_ingest_carry_values() {
     (0..100).for_each(|n| put(&engine, n, 1));
     engine.compact_all().unwrap();
     settle(&engine);
-    let copy = Engine::open(Arc::new(env.clone()), Path::new("/copy"), apart(100)).unwrap();
+    let copy = Engine::open(Arc::new(env.clone()), Path::new("/copy"), separating(100)).unwrap();
     for n in 0..100 {
         assert_eq!(copy.get(&key(n)).unwrap().unwrap(), value(n, 0));
         assert_eq!(engine.get(&key(n)).unwrap().unwrap(), value(n, 1));
@@ -157,25 +157,26 @@ fn a_checkpoint_and_an_ingest_carry_values() {
 #[test]
 fn orphans_go_at_open_and_a_missing_file_is_refused() {
     let env = SimEnv::new(5);
-    let engine = open(&env, apart(100)).unwrap();
+    let engine = open(&env, separating(100)).unwrap();
     (0..30).for_each(|n| put(&engine, n, 0));
     settle(&engine);
     engine.close().unwrap();
     drop(engine);
     let orphan = Path::new(DIR).join("tables/777777.val");
     env.open(&orphan, OpenMode::CreateNew).unwrap().write_at(0, b"left behind").unwrap();
-    drop(open(&env, apart(100)).unwrap());
+    drop(open(&env, separating(100)).unwrap());
     assert!(!env.exists(&orphan).unwrap());
     let gone = value_files(&env)[0].clone();
     env.remove(&gone).unwrap();
-    let err = open(&env, apart(100)).err().unwrap();
+    let err = open(&env, separating(100)).err().unwrap();
     assert!(err.to_string().contains("tables refer to it"), "{err}");
 }
 
 #[test]
 fn every_flip_in_a_value_file_is_named_by_reads_or_by_verify() {
     let env = SimEnv::new(6);
-    let engine = open(&env, Options { value_file_bytes: 1 << 20, cache_bytes: 0, ..apart(100) }).unwrap();
+    let engine =
+        open(&env, Options { value_file_bytes: 1 << 20, cache_bytes: 0, ..separating(100) }).unwrap();
     (0..5).for_each(|n| put(&engine, n, 0));
     settle(&engine);
     engine.close().unwrap();
@@ -188,7 +189,7 @@ fn every_flip_in_a_value_file_is_named_by_reads_or_by_verify() {
         let mut byte = [0];
         file.read_at(at, &mut byte).unwrap();
         file.write_at(at, &[byte[0] ^ 1 << (at % 8)]).unwrap();
-        let engine = open(&image, apart(100)).unwrap();
+        let engine = open(&image, separating(100)).unwrap();
         for n in 0..5 {
             match engine.get(&key(n)) {
                 Ok(got) => assert_eq!(got.unwrap(), value(n, 0), "byte {at}"),
@@ -222,7 +223,7 @@ fn the_filter_is_asked_about_large_values_unless_it_declines() {
     for reads in [true, false] {
         let env = SimEnv::new(7);
         let filter = Filter(Some(Arc::new(Expired { reads })));
-        let engine = open(&env, Options { filter, ..apart(100) }).unwrap();
+        let engine = open(&env, Options { filter, ..separating(100) }).unwrap();
         let mut b = WriteBatch::new();
         b.put(b"gone", &[b'x'; 200]);
         b.put(b"kept", &[b'k'; 200]);
