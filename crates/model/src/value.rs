@@ -23,11 +23,11 @@ pub enum AttributeValue {
     M(BTreeMap<String, AttributeValue>),
     /// List.
     L(Vec<AttributeValue>),
-    /// String set, kept in the order received, no member twice.
+    /// String set, no member twice. Those that requests bring are sorted by their UTF-8 bytes, as `json::values` reads them.
     Ss(Vec<String>),
-    /// Number set.
+    /// Number set, sorted by value in the same way.
     Ns(Vec<Number>),
-    /// Binary set.
+    /// Binary set, sorted by bytes in the same way.
     Bs(Vec<Bytes>),
 }
 

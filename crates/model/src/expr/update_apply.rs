@@ -204,10 +204,10 @@ impl Walk<'_> {
     }
 }
 
-/// The union, the members of `existing` first.
+/// The union, sorted: `json::values` sorts the members of sets that come with requests.
 fn union<T: Clone + Ord>(existing: &[T], added: &[T]) -> Vec<T> {
-    let known: std::collections::BTreeSet<&T> = existing.iter().collect();
-    existing.iter().chain(added.iter().filter(|member| !known.contains(member))).cloned().collect()
+    let members: std::collections::BTreeSet<&T> = existing.iter().chain(added).collect();
+    members.into_iter().cloned().collect()
 }
 
 fn difference<T: Clone + Ord>(existing: &[T], removed: &[T]) -> Vec<T> {

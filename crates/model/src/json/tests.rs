@@ -291,3 +291,21 @@ fn of_an_attribute_that_is_there_twice_the_last_counts() {
     assert!(read(r#"{"a":{"S":"a"},"a":{}}"#).unwrap().check().is_err());
     assert!(read(r#"{"a":{},"b":{},"a":{"S":"a"}}"#).unwrap().check().is_err());
 }
+
+/// No AWS document settles the order ("The order of the values within a set isn't preserved": developer guide, Sets). DynamoDB Local sorts:
+/// numbers by value, binary values by bytes, and strings by UTF-16 units as they are put and by bytes after an update. Torc sorts them by bytes.
+#[test]
+fn sets_are_sorted_as_they_are_read() {
+    for (json, sorted) in [
+        (r#"{"SS":["b","é","Z","a","😀","\uffff",""]}"#, r#"{"SS":["","Z","a","b","é","\uffff","😀"]}"#),
+        (r#"{"NS":["10","9","-1","1e3","0.5","-1.5"]}"#, r#"{"NS":["-1.5","-1","0.5","9","10","1000"]}"#),
+        (r#"{"BS":["/w==","AA==","gA==","AAE="]}"#, r#"{"BS":["AA==","AAE=","gA==","/w=="]}"#),
+        (r#"{"L":[{"SS":["b","a"]}]}"#, r#"{"L":[{"SS":["a","b"]}]}"#),
+    ] {
+        let values = read(&format!(r#"{{"v":{json}}}"#)).unwrap();
+        let mut out = Vec::new();
+        write_item(values.check().unwrap(), &mut out);
+        let expected: serde_json::Value = serde_json::from_str(&format!(r#"{{"v":{sorted}}}"#)).unwrap();
+        assert_eq!(serde_json::from_slice::<serde_json::Value>(&out).unwrap(), expected, "{json}");
+    }
+}

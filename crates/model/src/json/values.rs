@@ -3,6 +3,11 @@
 //! DynamoDB first deserialises the whole body (wrong JSON types are `SerializationException`s, at once) and
 //! validates later, at a moment that differs between operations. So what is wrong with a well-formed value is
 //! kept beside the values, for the operation's validator to report in its turn.
+//!
+//! The members of a set are sorted as they are read: numbers by value, strings by their UTF-8 bytes, binary
+//! values by their bytes. AWS promises no order ("The order of the values within a set is not preserved":
+//! developer guide, Supported data types and naming rules, Sets). Sorted is what DynamoDB Local gives back, and
+//! what people's tests expect.
 
 use super::reader::Reader;
 use crate::limits::{MAX_ATTRIBUTE_NAME_BYTES, MAX_NESTING};
@@ -227,6 +232,7 @@ impl Context {
                 members.join(", ")
             ));
         }
+        members.sort_unstable();
         Ok(AttributeValue::Ss(members))
     }
 
@@ -247,6 +253,7 @@ impl Context {
         } else if has_repeats(&members) {
             self.report("Input collection contains duplicates");
         }
+        members.sort_unstable();
         Ok(AttributeValue::Ns(members))
     }
 
@@ -272,6 +279,7 @@ impl Context {
                 spelled.join(", ")
             ));
         }
+        members.sort_unstable();
         Ok(AttributeValue::Bs(members))
     }
 }
