@@ -132,6 +132,14 @@ impl Update {
         &self.actions
     }
 
+    /// Whether the update has actions and each of them is `REMOVE` or `DELETE`. Such an update of a key without an item does nothing, and
+    /// creates no item: developer guide, Legacy conditional parameters, AttributeUpdates ("If no item with the specified Key is found:
+    /// DELETE - Nothing happens; there is no attribute to delete"). Of expressions it was observed at AWS: scylladb/scylladb issue 5862.
+    pub fn only_takes_away(&self) -> bool {
+        let takes_away = |action: &Action| matches!(action, Action::Remove(_) | Action::Delete(..));
+        !self.actions.is_empty() && self.actions.iter().all(takes_away)
+    }
+
     /// The names of the top-level attributes that the update may change, perhaps repeated.
     pub fn attributes(&self) -> impl Iterator<Item = &str> {
         self.actions.iter().map(|action| action.path().root())

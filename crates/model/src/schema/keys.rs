@@ -63,9 +63,9 @@ fn check_value(attribute: &KeyAttribute, value: &AttributeValue, is_sort: bool) 
 /// How the value of an index key came to be, which decides the words of its refusal.
 #[derive(Clone, Copy, PartialEq)]
 enum Origin {
-    /// It is part of an item that is put.
+    /// It is part of an item that is put, or of `AttributeUpdates`.
     Item,
-    /// An update made it.
+    /// An update expression made it.
     Update,
 }
 
@@ -229,8 +229,15 @@ impl TableSchema {
     ///
     /// # Errors
     /// As [`TableSchema::check_index_keys`], worded as for an update.
-    pub fn check_updated_index_keys(&self, before: &Item, after: &Item) -> Result<(), ApiError> {
-        self.check_indexes(after, Origin::Update, |name| before.get(name) != after.get(name))
+    pub fn check_updated_index_keys(
+        &self,
+        before: &Item,
+        after: &Item,
+        is_legacy: bool,
+    ) -> Result<(), ApiError> {
+        // `AttributeUpdates` are no update expression, which the texts of an update speak of. No AWS document settles their texts.
+        let origin = if is_legacy { Origin::Item } else { Origin::Update };
+        self.check_indexes(after, origin, |name| before.get(name) != after.get(name))
     }
 
     /// Refuses document paths that look inside a key attribute of the table or of one of its indexes: keys

@@ -166,9 +166,12 @@ fn updated_index_keys() {
             "The update expression attempted to update the secondary index key beyond allowed size limits",
         ),
     ] {
-        let result = schema.check_updated_index_keys(&before, &item(after));
+        let result = schema.check_updated_index_keys(&before, &item(after), false);
         assert_eq!(result.err().map(|error| error.message).unwrap_or_default(), message, "{after}");
     }
+    // Attribute updates are worded as an item that is put. No AWS document settles it.
+    let legacy = schema.check_updated_index_keys(&before, &item(r#"{"g":{"N":"2"}}"#), true).unwrap_err();
+    assert!(legacy.message.contains("Type mismatch for Index Key g Expected: S Actual: N"), "{legacy}");
 }
 
 #[test]

@@ -183,7 +183,8 @@ fn evaluate(
         }
         Some(ItemAction::Delete(_)) => (After::Gone, 0),
         Some(ItemAction::Update(action)) => match update(action, schema, old_item.as_ref()) {
-            Ok(item) => {
+            Ok(None) => (After::Gone, 0),
+            Ok(Some(item)) => {
                 let mut record = Vec::new();
                 codec::encode_record(timestamp_ms, version, &item, &mut record);
                 let bytes = size::item_size(&item) as u64;
@@ -316,8 +317,20 @@ fn decode(record: &[u8]) -> Result<Item, String> {
     codec::decode_record(record).map(|(_, item)| item).map_err(|e| format!("unreadable record: {e}"))
 }
 
-fn update(action: &UpdateAction, schema: Option<&TableSchema>, old: Option<&Item>) -> Result<Item, ApiError> {
+/// The item after an update; `None` if there was none before and the update creates none.
+fn update(
+    action: &UpdateAction,
+    schema: Option<&TableSchema>,
+    old: Option<&Item>,
+) -> Result<Option<Item>, ApiError> {
     let unreadable = |what: &str| ApiError::new(ErrorCode::InternalServerError, format!("unreadable {what}"));
+    let update = match action.update.is_empty() {
+        true => None,
+        false => Some(Update::decode(&action.update).map_err(|_| unreadable("update"))?),
+    };
+    if old.is_none() && update.as_ref().is_some_and(Update::only_takes_away) {
+        return Ok(None);
+    }
     let base = match old {
         Some(item) => item.clone(),
         None => codec::decode_item(&action.key_attributes).map_err(|_| unreadable("key attributes"))?,
@@ -328,16 +341,13 @@ fn update(action: &UpdateAction, schema: Option<&TableSchema>, old: Option<&Item
         // What is short enough for a key of the table may be too long for one of an index. Items that were there before the index may stay.
         schema.check_index_keys(&base)?;
     }
-    if action.update.is_empty() {
-        return Ok(base);
-    }
-    let update = Update::decode(&action.update).map_err(|_| unreadable("update"))?;
+    let Some(update) = update else { return Ok(Some(base)) };
     let applied = update.apply(&base)?;
     size::check_updated_item(&applied.item)?;
     if let Some(schema) = schema {
-        schema.check_updated_index_keys(&base, &applied.item)?;
+        schema.check_updated_index_keys(&base, &applied.item, update.is_legacy())?;
     }
-    Ok(applied.item)
+    Ok(Some(applied.item))
 }
 
 fn refused(error: &ApiError, item: Option<Bytes>, old: &Option<Stored>) -> ItemOutcome {

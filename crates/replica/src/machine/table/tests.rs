@@ -197,6 +197,26 @@ fn an_update_may_not_give_an_index_key_another_type() {
     assert_eq!(world.rows(space::INDEX).len(), 2);
 }
 
+/// Developer guide, Legacy conditional parameters, AttributeUpdates ("If no item with the specified Key is found: DELETE - Nothing happens;
+/// there is no attribute to delete"); of expressions, as observed at AWS in scylladb/scylladb issue 5862. DynamoDB Local creates the item, and
+/// refuses a path into what is not there.
+#[test]
+fn an_update_that_only_takes_away_creates_no_item() {
+    let mut world = World::new();
+    let set = AttributeValue::Ss(vec!["x".into()]);
+    for text in ["REMOVE l", "REMOVE l.b, m[3]", "DELETE t :v", "DELETE t.u :v", "REMOVE l DELETE t :v"] {
+        let write = ItemWrite { return_new: true, ..update_of((0, 0), text, set.clone()) };
+        let outcome = world.write(write);
+        assert!(outcome.error.is_none() && outcome.new.is_none(), "{text}: {outcome:?}");
+        assert!(world.rows(space::TABLE).is_empty() && world.rows(space::INDEX).is_empty(), "{text}");
+    }
+    // One action that gives an attribute is enough, and where there is an item its paths must lead somewhere.
+    assert!(world.write(update_of((0, 0), "REMOVE l SET y = :v", set.clone())).error.is_none());
+    assert_eq!(world.rows(space::TABLE).len(), 1);
+    let outcome = world.write(update_of((0, 0), "REMOVE l.b", set));
+    assert!(outcome.error.unwrap().message.contains("document path"));
+}
+
 #[test]
 fn writes_say_what_indexes_cost_them() {
     let mut world = World::new();
