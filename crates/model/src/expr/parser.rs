@@ -46,7 +46,15 @@ impl<'t> Parser<'t> {
             return Err(kind.invalid("The expression can not be empty;"));
         }
         if text.len() > limits::MAX_EXPRESSION_BYTES {
-            return Err(kind.invalid("Expression size has exceeded the maximum allowed size;"));
+            let fault = "Expression size has exceeded the maximum allowed size;";
+            // Conditions tell their size, as seen at AWS in pynamodb/PynamoDB issue 979; updates do not, as seen in aws/aws-sdk-java-v2 issue
+            // 4597. DynamoDB Local does the same, and projections are as updates there. No AWS document has the texts.
+            return Err(match kind {
+                ExpressionKind::Update | ExpressionKind::Projection => kind.invalid(fault),
+                ExpressionKind::Condition | ExpressionKind::Filter | ExpressionKind::KeyCondition => {
+                    kind.invalid(format!("{fault} expression size: {}", text.len()))
+                }
+            });
         }
         Ok(Self {
             kind,

@@ -263,7 +263,12 @@ fn sizes() {
     let too_long = "Expression size has exceeded the maximum allowed size;";
     let long = |length: usize| format!("{} = :v", "a".repeat(length - 5));
     check(ExpressionKind::Condition, &long(4096), "");
-    check(ExpressionKind::Condition, &long(4097), too_long);
+    // The sources of these texts stand in `parser.rs`.
+    let with_size = |size: usize| format!("{too_long} expression size: {size}");
+    for kind in [ExpressionKind::Condition, ExpressionKind::Filter, ExpressionKind::KeyCondition] {
+        check(kind, &long(4097), &with_size(4097));
+        check(kind, &long(9000), &with_size(9000));
+    }
     check(ExpressionKind::Projection, &"é".repeat(2049), too_long);
     check(ExpressionKind::Update, &"(".repeat(400 * 1024), too_long);
 }
