@@ -50,8 +50,10 @@ impl Signed {
         let Some(rest) = value.strip_prefix(ALGORITHM).filter(|rest| rest.starts_with(' ')) else {
             return Err(incomplete(format!("Unsupported AWS 'algorithm': expected '{ALGORITHM}'")));
         };
+        // Commas stand between the parts (General Reference, Create a signed AWS API request, step 5); blanks alone are taken too.
         let part = |name: &str| {
-            let parts = rest.split(',').filter_map(|part| part.trim().split_once('='));
+            let apart = |c: char| c == ',' || c.is_ascii_whitespace();
+            let parts = rest.split(apart).filter_map(|part| part.split_once('='));
             parts.filter(|(key, _)| *key == name).map(|(_, value)| value.to_string()).next()
         };
         let date = headers.get("x-amz-date").or_else(|| headers.get(header::DATE));
@@ -181,9 +183,12 @@ fn path(path: &str) -> String {
 
 /// The query's parameters, decoded.
 fn query(request: &Request<Bytes>) -> Vec<(String, String)> {
-    let query = request.uri().query().unwrap_or_default();
-    query
-        .split('&')
+    parameters(request.uri().query().unwrap_or_default())
+}
+
+/// `name=value&...`, decoded.
+pub(crate) fn parameters(text: &str) -> Vec<(String, String)> {
+    text.split('&')
         .filter(|pair| !pair.is_empty())
         .map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));

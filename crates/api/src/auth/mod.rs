@@ -10,6 +10,7 @@ mod canonical;
 mod time;
 
 pub use basic::refusal;
+pub(crate) use canonical::parameters;
 
 use bytes::Bytes;
 use canonical::Signed;
@@ -29,7 +30,7 @@ pub struct AccessKeys {
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 /// What every credential scope ends with.
 const TERMINATOR: &str = "aws4_request";
-/// The service that requests are signed for.
+/// The service that requests are signed for, but those to STS.
 const SERVICE: &str = "dynamodb";
 /// How far the clocks of client and node may be apart, seconds.
 const MAX_SKEW_S: u64 = 15 * 60;
@@ -78,16 +79,31 @@ impl AccessKeys {
     /// `MissingAuthenticationTokenException`, `IncompleteSignatureException`, `UnrecognizedClientException` or
     /// `InvalidSignatureException`.
     pub fn verify(&self, request: &Request<Bytes>, now_ms: u64) -> Result<(), ApiError> {
+        self.signer(request, now_ms, SERVICE).map(drop)
+    }
+
+    /// Checks the signature of a request to `service` and returns the id of the key that made it; `None` where there are no keys.
+    ///
+    /// # Errors
+    /// As [`AccessKeys::verify`].
+    pub fn signer(
+        &self,
+        request: &Request<Bytes>,
+        now_ms: u64,
+        service: &str,
+    ) -> Result<Option<&str>, ApiError> {
         if self.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let signed = Signed::of(request)?;
         let scope = Scope::parse(&signed.credential)?;
-        scope.check(&signed)?;
+        // An old request is told that it is old, whatever else its scope has wrong. No AWS document settles which comes first.
         check_time(&signed, now_ms / 1000)?;
+        scope.check(&signed, service)?;
         signed.check_covered(request)?;
         // An unknown key costs the same work as a known one.
-        let secret = self.secrets.get(scope.key_id);
+        let key = self.secrets.get_key_value(scope.key_id);
+        let secret = key.map(|(_, secret)| secret);
         let hash = Sha256::digest(signed.canonical_request(request).as_bytes());
         let text = format!(
             "{ALGORITHM}\n{}\n{}/{}/{}/{TERMINATOR}\n{}",
@@ -101,12 +117,12 @@ impl AccessKeys {
         let given = hex::decode(&signed.signature).unwrap_or_default();
         // Compares in constant time.
         let matches = mac.verify_slice(&given).is_ok();
-        match (secret, matches) {
+        match (key, matches) {
             (None, _) => Err(ApiError::new(
                 ErrorCode::UnrecognizedClient,
                 "The security token included in the request is invalid.",
             )),
-            (Some(_), true) => Ok(()),
+            (Some((id, _)), true) => Ok(Some(id)),
             (Some(_), false) => Err(invalid(
                 "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details.",
             )),
@@ -153,15 +169,15 @@ impl<'a> Scope<'a> {
     }
 
     /// The region may be any: there is one of each, and clients name the one they are set to.
-    fn check(&self, signed: &Signed) -> Result<(), ApiError> {
+    fn check(&self, signed: &Signed, service: &str) -> Result<(), ApiError> {
         if self.terminator != TERMINATOR {
             return Err(invalid(format!(
                 "Credential should be scoped with a valid terminator: '{TERMINATOR}', not '{}'.",
                 self.terminator
             )));
         }
-        if self.service != SERVICE {
-            return Err(invalid(format!("Credential should be scoped to correct service: '{SERVICE}'. ")));
+        if self.service != service {
+            return Err(invalid(format!("Credential should be scoped to correct service: '{service}'. ")));
         }
         let day = signed.date.get(..8).unwrap_or_default();
         if self.date != day {
