@@ -97,7 +97,10 @@ fn run(input: &[u8]) {
     check(ops::Query::parse(input));
     check(ops::Scan::parse(input));
     check(ops::BatchWriteItem::parse(input));
-    check(ops::BatchGetItem::parse(input));
+    check(
+        ops::BatchGetItem::parse(input)
+            .and_then(|batch| batch.tables.values().try_for_each(|table| table.projection().map(drop))),
+    );
     check(ops::CreateTable::parse(input));
     check(ops::UpdateTable::parse(input));
     check(ops::DescribeTable::parse(input));

@@ -26,8 +26,6 @@ pub struct BatchGetTable {
     pub requested_as: String,
     /// The keys, in the order of the request.
     pub keys: Vec<Item>,
-    /// What to return of each item; legacy or expression.
-    pub projection: Option<Projection>,
     /// Whether the read sees every write acknowledged before it.
     pub consistent: bool,
     /// The parameters that decide the projection, as they came: unprocessed keys are returned with them.
@@ -150,7 +148,7 @@ fn check_constraints(
 }
 
 impl RawTable {
-    fn validate(mut self, requested_as: String) -> Result<BatchGetTable, ApiError> {
+    fn validate(self, requested_as: String) -> Result<BatchGetTable, ApiError> {
         self.params.check_mixing(&[ExpressionKind::Projection])?;
         let mut keys = Vec::new();
         let mut seen = BTreeSet::new();
@@ -163,11 +161,9 @@ impl RawTable {
             }
             keys.push(values.items);
         }
-        let projection = self.params.read_projection()?;
         Ok(BatchGetTable {
             requested_as,
             keys,
-            projection,
             consistent: self.params.consistent_read.unwrap_or(false),
             echo: BatchGetEcho {
                 attributes_to_get: self.params.attributes_to_get,
@@ -180,12 +176,30 @@ impl RawTable {
 }
 
 impl BatchGetTable {
-    /// Checks the keys against the table's schema.
+    /// What to return of each item; legacy or expression. Judged when the table has been found, as for single reads.
+    ///
+    /// # Errors
+    /// `ValidationException`.
+    pub fn projection(&self) -> Result<Option<Projection>, ApiError> {
+        let mut params = Params {
+            attributes_to_get: self.echo.attributes_to_get.clone(),
+            projection_expression: self.echo.projection_expression.clone(),
+            names: self.echo.names.clone(),
+            ..Params::default()
+        };
+        params.read_projection()
+    }
+
+    /// Checks projection and keys against the table's schema.
     ///
     /// # Errors
     /// `ValidationException` for the first that does not fit.
-    pub fn check_schema(&self, schema: &TableSchema) -> Result<(), ApiError> {
-        schema.check_paths(self.projection.iter().flat_map(Projection::paths))?;
+    pub fn check_schema(
+        &self,
+        projection: Option<&Projection>,
+        schema: &TableSchema,
+    ) -> Result<(), ApiError> {
+        schema.check_paths(projection.into_iter().flat_map(Projection::paths))?;
         self.keys.iter().try_for_each(|key| schema.key.check_key(key))
     }
 }

@@ -136,7 +136,7 @@ impl Raw {
             billing,
             throughput,
             on_demand: self.on_demand,
-            warm: warm(self.warm),
+            warm: warm(self.warm)?,
             stream: stream(self.stream)?,
             sse: sse(self.sse),
             table_class: self.table_class.as_deref().map(spec::table_class),
@@ -195,11 +195,24 @@ pub(super) fn bounded(units: RawThroughput, index: Option<&str>) -> Result<Throu
     })
 }
 
-pub(super) fn warm(raw: Option<RawThroughput>) -> Option<WarmThroughput> {
-    let units =
-        |units: Option<i64>, default| units.and_then(|units| u64::try_from(units).ok()).unwrap_or(default);
-    // What a new on-demand table can take, by the developer guide, where a side is not named.
-    raw.map(|raw| WarmThroughput { read: units(raw.read, 12_000), write: units(raw.write, 4_000) })
+/// Warm throughput as it is asked for. What a new on-demand table can take, by the developer guide (Warm throughput: 12 000 reads and
+/// 4 000 writes a second), is the least, and what a side has that is not named.
+///
+/// # Errors
+/// `ValidationException` for less. No AWS document has its text; that it is refused is in the Terraform provider's document of
+/// `aws_dynamodb_table`, warm_throughput.
+pub(super) fn warm(raw: Option<RawThroughput>) -> Result<Option<WarmThroughput>, ApiError> {
+    let Some(raw) = raw else { return Ok(None) };
+    let units = |units: Option<i64>, least: i64, name: &str| match units.unwrap_or(least) {
+        units if units < least => {
+            invalid(format_args!("WarmThroughput {name} must be at least {least}, but is {units}"))
+        }
+        units => Ok(u64::try_from(units).unwrap_or(0)),
+    };
+    Ok(Some(WarmThroughput {
+        read: units(raw.read, 12_000, "ReadUnitsPerSecond")?,
+        write: units(raw.write, 4_000, "WriteUnitsPerSecond")?,
+    }))
 }
 
 pub(super) fn tags(raw: Vec<spec::RawTag>) -> Result<BTreeMap<String, String>, ApiError> {
@@ -209,14 +222,29 @@ pub(super) fn tags(raw: Vec<spec::RawTag>) -> Result<BTreeMap<String, String>, A
     let mut tags = BTreeMap::new();
     for tag in raw {
         let key = tag.key.unwrap_or_default();
+        let value = tag.value.unwrap_or_default();
+        if !key.chars().chain(value.chars()).all(may_be_in_tag) {
+            return invalid(
+                "Tag keys and values may contain letters, white space, numbers and the characters + - = . _ : / @",
+            );
+        }
         if key.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case("aws:")) {
             return invalid("Tag keys starting with \"aws:\" are reserved for system use");
         }
-        if tags.insert(key, tag.value.unwrap_or_default()).is_some() {
+        if tags.insert(key, value).is_some() {
             return invalid("Tag keys must be unique");
         }
     }
     Ok(tags)
+}
+
+/// "The allowed characters are letters, white space, and numbers, plus the following special characters: + - = . _ : /": developer guide,
+/// Tagging restrictions in DynamoDB. `@` is let through too: other AWS documents of tags have it in the pattern beside the same sentence
+/// (Amazon EFS API reference, Tag).
+fn may_be_in_tag(character: char) -> bool {
+    character.is_alphanumeric()
+        || (character.is_whitespace() && !character.is_control())
+        || "+-=._:/@".contains(character)
 }
 
 fn definitions(raw: Vec<spec::RawDefinition>) -> Result<Vec<AttributeDefinition>, ApiError> {
@@ -442,7 +470,7 @@ pub(super) fn global_index(
         projection,
         throughput,
         on_demand: raw.on_demand,
-        warm: warm(raw.warm),
+        warm: warm(raw.warm)?,
         times: SettingTimes::default(),
     })
 }

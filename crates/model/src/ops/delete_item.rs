@@ -1,7 +1,7 @@
 //! `DeleteItem`.
 
 use super::options::{ReturnConsumedCapacity, ReturnValues};
-use super::params::Params;
+use super::params::{Params, Unjudged};
 use crate::expr::{Condition, ExpressionKind};
 use crate::schema::TableSchema;
 use crate::{ApiError, Item};
@@ -40,13 +40,25 @@ pub struct DeleteItem {
 }
 
 impl DeleteItem {
+    /// Reads a body and checks the constraints of its parameters.
+    ///
+    /// # Errors
+    /// `SerializationException`, or `ValidationException` for broken constraints.
+    pub fn read(body: &[u8]) -> Result<Unjudged<Self>, ApiError> {
+        let params = Params::read(body, "DeleteItemInput", &FIELDS)?;
+        let table = params.check_constraints(|c| c.required(&params.key, "key"))?;
+        Ok(Unjudged::new(table, params, Self::judge))
+    }
+
     /// Reads and validates a body.
     ///
     /// # Errors
     /// `SerializationException` or `ValidationException`.
     pub fn parse(body: &[u8]) -> Result<Self, ApiError> {
-        let mut params = Params::read(body, "DeleteItemInput", &FIELDS)?;
-        let table = params.check_constraints(|c| c.required(&params.key, "key"))?;
+        Self::read(body)?.judge()
+    }
+
+    fn judge(table: String, mut params: Params) -> Result<Self, ApiError> {
         params.check_mixing(&[ExpressionKind::Condition])?;
         let values = params.key.take().unwrap_or_default();
         values.check()?;

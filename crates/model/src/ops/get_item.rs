@@ -1,7 +1,7 @@
 //! `GetItem`.
 
 use super::options::ReturnConsumedCapacity;
-use super::params::Params;
+use super::params::{Params, Unjudged};
 use crate::expr::{ExpressionKind, Projection};
 use crate::schema::TableSchema;
 use crate::{ApiError, Item};
@@ -32,13 +32,25 @@ pub struct GetItem {
 }
 
 impl GetItem {
+    /// Reads a body and checks the constraints of its parameters.
+    ///
+    /// # Errors
+    /// `SerializationException`, or `ValidationException` for broken constraints.
+    pub fn read(body: &[u8]) -> Result<Unjudged<Self>, ApiError> {
+        let params = Params::read(body, "GetItemInput", &FIELDS)?;
+        let table = params.check_constraints(|c| c.required(&params.key, "key"))?;
+        Ok(Unjudged::new(table, params, Self::judge))
+    }
+
     /// Reads and validates a body.
     ///
     /// # Errors
     /// `SerializationException` or `ValidationException`.
     pub fn parse(body: &[u8]) -> Result<Self, ApiError> {
-        let mut params = Params::read(body, "GetItemInput", &FIELDS)?;
-        let table = params.check_constraints(|c| c.required(&params.key, "key"))?;
+        Self::read(body)?.judge()
+    }
+
+    fn judge(table: String, mut params: Params) -> Result<Self, ApiError> {
         params.check_mixing(&[ExpressionKind::Projection])?;
         let values = params.key.take().unwrap_or_default();
         values.check()?;

@@ -2,17 +2,19 @@
 //! values. One file each.
 //!
 //! Called by the api crate. Every request has `parse(body)`, which does all that needs no table, and those of
-//! one table have a second step against its schema. Pure: whether a table exists is the caller's to find out
-//! between the two.
+//! one table have a second step against its schema. The data operations of one table split `parse` in two,
+//! `read` and `judge`, so that the table is looked up in between. Pure: whether a table exists is the caller's
+//! to find out.
 //!
 //! The order of checks, for every operation:
 //!
 //! 1. JSON syntax and types, in the body's order: `SerializationException`.
 //! 2. Constraints of the service model (null, length, pattern, range, enumeration), up to ten reported
 //!    together: "2 validation errors detected: …".
-//! 3. What single parameters and their combinations must satisfy, first fault only. Expressions and legacy
+//! 3. Whether the table exists (the caller), for the data operations of one table.
+//! 4. What single parameters and their combinations must satisfy, first fault only. Expressions and legacy
 //!    conditions come last.
-//! 4. Whether the table exists (the caller), then what depends on its schema.
+//! 5. Whether the table exists (the caller), for the other operations; then what depends on its schema.
 
 mod batch_get_item;
 mod batch_write_item;
@@ -49,6 +51,7 @@ pub use features::FeatureRequest;
 pub use get_item::GetItem;
 pub use list_tables::ListTables;
 pub use options::{ReturnConsumedCapacity, ReturnValues, Select};
+pub use params::Unjudged;
 pub use put_item::PutItem;
 pub use query::{Query, QueryPlan};
 pub use scan::{Scan, ScanPlan};

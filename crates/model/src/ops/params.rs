@@ -47,6 +47,34 @@ pub(super) struct Params {
     pub scan_filter: Option<LegacyMap>,
 }
 
+/// A request that keeps the service model's constraints and is not judged further yet. Its table is looked up in
+/// between: DynamoDB Local tells of a table that is not there before it tells of expressions, values and
+/// parameters that do not go together. No AWS document settles the order.
+pub struct Unjudged<T> {
+    /// The table's name.
+    pub table: String,
+    params: Params,
+    judge: fn(String, Params) -> Result<T, ApiError>,
+}
+
+impl<T> Unjudged<T> {
+    pub(super) fn new(
+        table: String,
+        params: Params,
+        judge: fn(String, Params) -> Result<T, ApiError>,
+    ) -> Self {
+        Self { table, params, judge }
+    }
+
+    /// Judges the rest.
+    ///
+    /// # Errors
+    /// `ValidationException`.
+    pub fn judge(self) -> Result<T, ApiError> {
+        (self.judge)(self.table, self.params)
+    }
+}
+
 /// Reads the members of a request's body that are not null; `class` is the request's name in the service
 /// model.
 ///

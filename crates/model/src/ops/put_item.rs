@@ -1,7 +1,7 @@
 //! `PutItem`.
 
 use super::options::{ReturnConsumedCapacity, ReturnValues};
-use super::params::Params;
+use super::params::{Params, Unjudged};
 use crate::expr::{Condition, ExpressionKind};
 use crate::schema::TableSchema;
 use crate::size::check_item_size;
@@ -43,13 +43,25 @@ pub struct PutItem {
 }
 
 impl PutItem {
+    /// Reads a body and checks the constraints of its parameters.
+    ///
+    /// # Errors
+    /// `SerializationException`, or `ValidationException` for broken constraints.
+    pub fn read(body: &[u8]) -> Result<Unjudged<Self>, ApiError> {
+        let params = Params::read(body, "PutItemInput", &FIELDS)?;
+        let table = params.check_constraints(|c| c.required(&params.item, "item"))?;
+        Ok(Unjudged::new(table, params, Self::judge))
+    }
+
     /// Reads and validates a body.
     ///
     /// # Errors
     /// `SerializationException` or `ValidationException`.
     pub fn parse(body: &[u8]) -> Result<Self, ApiError> {
-        let mut params = Params::read(body, "PutItemInput", &FIELDS)?;
-        let table = params.check_constraints(|c| c.required(&params.item, "item"))?;
+        Self::read(body)?.judge()
+    }
+
+    fn judge(table: String, mut params: Params) -> Result<Self, ApiError> {
         params.check_mixing(&[ExpressionKind::Condition])?;
         let values = params.item.take().unwrap_or_default();
         values.check()?;

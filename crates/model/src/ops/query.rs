@@ -2,7 +2,7 @@
 
 use super::legacy;
 use super::options::{ReturnConsumedCapacity, Select};
-use super::params::Params;
+use super::params::{Params, Unjudged};
 use super::start_key::{StartKey, outside_query, outside_range};
 use crate::expr::{
     Condition, DocumentPath, ExpressionKind, KeyCondition, LegacyCondition, Projection, check_filter_keys,
@@ -208,13 +208,25 @@ fn not_projected<'n>(
 }
 
 impl Query {
+    /// Reads a body and checks the constraints of its parameters.
+    ///
+    /// # Errors
+    /// `SerializationException`, or `ValidationException` for broken constraints.
+    pub fn read(body: &[u8]) -> Result<Unjudged<Self>, ApiError> {
+        let params = Params::read(body, "QueryInput", &FIELDS)?;
+        let table = params.check_constraints(|_| ())?;
+        Ok(Unjudged::new(table, params, Self::judge))
+    }
+
     /// Reads and validates a body.
     ///
     /// # Errors
     /// `SerializationException` or `ValidationException`.
     pub fn parse(body: &[u8]) -> Result<Self, ApiError> {
-        let mut params = Params::read(body, "QueryInput", &FIELDS)?;
-        let table = params.check_constraints(|_| ())?;
+        Self::read(body)?.judge()
+    }
+
+    fn judge(table: String, mut params: Params) -> Result<Self, ApiError> {
         params.check_mixing(&[
             ExpressionKind::Projection,
             ExpressionKind::Filter,

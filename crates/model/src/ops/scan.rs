@@ -2,7 +2,7 @@
 
 use super::legacy;
 use super::options::{ReturnConsumedCapacity, Select};
-use super::params::Params;
+use super::params::{Params, Unjudged};
 use super::query::{check_projected, check_select, resolve_index};
 use super::start_key::{StartKey, outside_segment};
 use crate::expr::{Condition, ExpressionKind, Projection, filter_condition};
@@ -65,15 +65,28 @@ pub struct ScanPlan<'s> {
 }
 
 impl Scan {
+    /// Reads a body and checks the constraints of its parameters.
+    ///
+    /// # Errors
+    /// `SerializationException`, or `ValidationException` for broken constraints.
+    pub fn read(body: &[u8]) -> Result<Unjudged<Self>, ApiError> {
+        let params = Params::read(body, "ScanInput", &FIELDS)?;
+        let table = params.check_constraints(|_| ())?;
+        Ok(Unjudged::new(table, params, Self::judge))
+    }
+
     /// Reads and validates a body.
     ///
     /// # Errors
     /// `SerializationException` or `ValidationException`.
     pub fn parse(body: &[u8]) -> Result<Self, ApiError> {
-        let mut params = Params::read(body, "ScanInput", &FIELDS)?;
-        let table = params.check_constraints(|_| ())?;
-        params.check_mixing(&[ExpressionKind::Projection, ExpressionKind::Filter])?;
+        Self::read(body)?.judge()
+    }
+
+    fn judge(table: String, mut params: Params) -> Result<Self, ApiError> {
+        // Segments are told of before all else. No AWS document settles the order; DynamoDB Local tells of them last.
         let segment = segment(&params)?;
+        params.check_mixing(&[ExpressionKind::Projection, ExpressionKind::Filter])?;
         let start = params.exclusive_start_key.take();
         if let Some(start) = &start {
             start.check().map_err(|error| {

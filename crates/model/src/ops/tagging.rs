@@ -32,8 +32,19 @@ impl Resource {
         }
     }
 
-    /// The resource does not exist. The misspelling is DynamoDB's.
-    pub fn not_found(&self) -> ApiError {
+    /// The resource does not exist, which a caller may know of his own account's only; `operation` is what was asked of it. The text of
+    /// the refusal is that of the IAM user guide, Troubleshoot access denied error messages. The misspelling is DynamoDB's.
+    pub fn not_found(&self, account: &str, operation: &str) -> ApiError {
+        if self.arn.split(':').nth(4) != Some(account) {
+            let action = format!("dynamodb:{operation}");
+            return ApiError::new(
+                ErrorCode::AccessDenied,
+                format!(
+                    "User: arn:aws:iam::{account}:root is not authorized to perform: {action} on resource: {} because no resource-based policy allows the {action} action",
+                    self.arn
+                ),
+            );
+        }
         ApiError::new(
             ErrorCode::ResourceNotFound,
             format!("Requested resource not found: ResourcArn: {} not found", self.arn),

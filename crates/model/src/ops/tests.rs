@@ -16,7 +16,8 @@ fn parse(operation: &str, body: &str) -> Result<(), ApiError> {
         "UpdateItem" => UpdateItem::parse(body).map(drop),
         "Query" => Query::parse(body).map(drop),
         "Scan" => Scan::parse(body).map(drop),
-        "BatchGetItem" => BatchGetItem::parse(body).map(drop),
+        "BatchGetItem" => BatchGetItem::parse(body)
+            .and_then(|batch| batch.tables.values().try_for_each(|table| table.projection().map(drop))),
         "BatchWriteItem" => BatchWriteItem::parse(body).map(drop),
         "CreateTable" => CreateTable::parse(body).map(drop),
         "DescribeTable" => DescribeTable::parse(body).map(drop),
@@ -1419,9 +1420,28 @@ fn update_indexes() {
         "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table";
     for (with, updates, code, message) in [
         (&h, vec![create("new", "h:HASH", &with_tp)], "", String::new()),
-        (&h, vec![create("new", "h:HASH p:RANGE", &with_tp)], "", String::new()),
+        (&definitions(&[("h", "S"), ("p", "S")]), vec![create("new", "h:HASH p:RANGE", &with_tp)], "", String::new()),
+        // API reference, UpdateTable, AttributeDefinitions: they must include the keys of the new index, known or not.
         (
-            &definitions(&[("h", "S"), ("i", "N"), ("j", "B")]),
+            &h,
+            vec![create("new", "h:HASH p:RANGE", &with_tp)],
+            "Validation",
+            invalid("Some index key attributes are not defined in AttributeDefinitions. Keys: [h, p], AttributeDefinitions: [h]"),
+        ),
+        (
+            &r#""AttributeDefinitions":null"#.to_string(),
+            vec![create("new", "g:HASH", &with_tp)],
+            "Validation",
+            invalid("Some index key attributes are not defined in AttributeDefinitions. Keys: [g], AttributeDefinitions: []"),
+        ),
+        (
+            &definitions(&[("h", "S"), ("h", "S")]),
+            vec![create("new", "h:HASH", &with_tp)],
+            "Validation",
+            "Cannot have two attributes with the same name".into(),
+        ),
+        (
+            &definitions(&[("h", "S"), ("i", "N"), ("j", "B"), ("p", "S")]),
             vec![create("new", "h:HASH i:HASH j:RANGE p:RANGE", &with_tp)],
             "",
             String::new(),
@@ -1431,7 +1451,7 @@ fn update_indexes() {
             &definitions(&[("z", "S")]),
             vec![create("new", "h:HASH", &with_tp)],
             "Validation",
-            invalid("Some index key attributes are not defined in AttributeDefinitions. Keys: [h], AttributeDefinitions: [p, g, z]"),
+            invalid("Some index key attributes are not defined in AttributeDefinitions. Keys: [h], AttributeDefinitions: [z]"),
         ),
         (
             &definitions(&[("h", "S"), ("z", "S")]),
@@ -1549,5 +1569,80 @@ fn arguments_of_old_conditions_come_before_the_schema() {
     assert_eq!(
         error.message,
         "One or more parameter values were invalid: ComparisonOperator BEGINS_WITH is not valid for N AttributeValue type"
+    );
+}
+
+/// Developer guide, Tagging restrictions in DynamoDB: letters, white space, numbers and `+ - = . _ : /`.
+#[test]
+fn characters_of_tags() {
+    let arn = r#""ResourceArn":"arn:aws:dynamodb:us-east-1:000000000000:table/abc""#;
+    let refused = "One or more parameter values were invalid: Tag keys and values may contain letters, white space, numbers and the characters + - = . _ : / @";
+    for (key, value, message) in [
+        ("Owner", "ops-team_1 +=.:/@", ""),
+        ("Größe", "十 ３", ""),
+        ("a", "", ""),
+        ("a!", "b", refused),
+        ("a", "b;c", refused),
+        ("a", "\\n", refused),
+        ("a", "😀", refused),
+        ("a*", "b", refused),
+    ] {
+        check("TagResource", &[(&format!(r#"{arn},"Tags":[{{"Key":"{key}","Value":"{value}"}}]"#), message)]);
+    }
+}
+
+/// Developer guide, Warm throughput: on-demand tables begin with 12 000 reads and 4 000 writes. No AWS document has the text.
+#[test]
+fn warm_throughput_has_a_least() {
+    let create = |warm: &str| {
+        table("a", "a", &format!(r#","BillingMode":"PAY_PER_REQUEST","WarmThroughput":{{{warm}}}"#))
+    };
+    let text = |name: &str, least: u32, is: i32| {
+        format!(
+            "One or more parameter values were invalid: WarmThroughput {name} must be at least {least}, but is {is}"
+        )
+    };
+    for (warm, message) in [
+        (r#""ReadUnitsPerSecond":12000,"WriteUnitsPerSecond":4000"#, String::new()),
+        (r#""ReadUnitsPerSecond":50000"#, String::new()),
+        (r#""ReadUnitsPerSecond":11999"#, text("ReadUnitsPerSecond", 12_000, 11_999)),
+        (r#""WriteUnitsPerSecond":-1"#, text("WriteUnitsPerSecond", 4000, -1)),
+    ] {
+        check("CreateTable", &[(&create(warm), &message)]);
+        check("UpdateTable", &[(&format!(r#""TableName":"abc","WarmThroughput":{{{warm}}}"#), &message)]);
+    }
+}
+
+/// IAM user guide, Troubleshoot access denied error messages.
+#[test]
+fn the_resources_of_other_accounts_are_not_told_of() {
+    let arn = |account: &str| format!("arn:aws:dynamodb:us-east-1:{account}:table/abc");
+    let not_found =
+        |account: &str| Resource::of(&arn(account)).unwrap().not_found("000000000000", "TagResource");
+    assert_eq!(not_found("000000000000").code, ErrorCode::ResourceNotFound);
+    let denied = not_found("111111111111");
+    assert_eq!(denied.code, ErrorCode::AccessDenied);
+    assert_eq!(
+        denied.message,
+        "User: arn:aws:iam::000000000000:root is not authorized to perform: dynamodb:TagResource on resource: arn:aws:dynamodb:us-east-1:111111111111:table/abc because no resource-based policy allows the dynamodb:TagResource action"
+    );
+}
+
+/// DynamoDB Local's answer (the table is looked up before all but constraints); no AWS document settles the order.
+#[test]
+fn constraints_are_told_before_the_table_is_looked_up_and_the_rest_after() {
+    let broken =
+        r#"{"TableName":"abc","Item":{"a":{"S":"a"}},"ConditionExpression":"a b c","ReturnValues":"X"}"#;
+    assert!(PutItem::read(broken.as_bytes()).is_err_and(|error| error.message.contains("'returnValues'")));
+    let request = PutItem::read(broken.replace('X', "NONE").as_bytes()).unwrap();
+    assert_eq!(request.table, "abc");
+    assert!(request.judge().is_err_and(|error| error.message.starts_with("Invalid ConditionExpression")));
+    let scan = r#"{"TableName":"abc","Segment":2,"TotalSegments":2,"FilterExpression":"a b"}"#;
+    let fault = Scan::read(scan.as_bytes()).unwrap().judge().unwrap_err();
+    assert!(fault.message.starts_with("The Segment parameter is zero-based"), "{fault}");
+    let batch = r#"{"RequestItems":{"abc":{"Keys":[{"a":{"S":"a"}}],"ProjectionExpression":"a b"}}}"#;
+    let batch = BatchGetItem::parse(batch.as_bytes()).unwrap();
+    assert!(
+        batch.tables["abc"].projection().is_err_and(|error| error.message.starts_with("Invalid Projection"))
     );
 }

@@ -201,9 +201,16 @@ fn create(
     if schema.index(&name).is_some() {
         return Err(ApiError::validation("Attempting to create an index which already exists"));
     }
-    let known = merged(&schema.attributes, definitions.unwrap_or_default())?;
-    let mut keys = Keys { definitions: &known, used: BTreeSet::new() };
+    let definitions = definitions.unwrap_or_default();
+    let known = merged(&schema.attributes, definitions)?;
+    // "If you are adding a new global secondary index to the table, AttributeDefinitions must include the key element(s) of the new index":
+    // API reference, UpdateTable, AttributeDefinitions. That the table has defined them before is not enough.
+    let is_given = |name: &str| definitions.iter().any(|definition| definition.name.as_deref() == Some(name));
+    let given: Vec<AttributeDefinition> =
+        known.iter().filter(|definition| is_given(&definition.name)).cloned().collect();
+    let mut keys = Keys { definitions: &given, used: BTreeSet::new() };
     let index = global_index(raw.clone(), schema.billing, &mut keys)?;
+    let mut keys = Keys { definitions: &known, used: keys.used };
     let of_old = schema.key.attributes().chain(schema.indexes().flat_map(|index| index.key().attributes()));
     keys.used.extend(of_old.map(|attribute| attribute.name.clone()));
     keys.check_all_used(true)?;
@@ -308,7 +315,7 @@ fn change(
         index.on_demand = Some(limits);
     }
     if warm.is_some() {
-        index.warm = super::create_table::warm(warm);
+        index.warm = super::create_table::warm(warm)?;
     }
     Ok(())
 }

@@ -233,7 +233,7 @@ impl Raw {
             table_class: self.table_class.as_deref().map(spec::table_class),
             deletion_protection: self.deletion_protection,
             on_demand: self.on_demand,
-            warm: warm(self.warm),
+            warm: warm(self.warm)?,
         };
         let nothing = UpdateTable {
             table: update.table.clone(),

@@ -6,6 +6,7 @@ use futures::future::join_all;
 use std::collections::BTreeMap;
 use torc_coordinator::tables::route::RouteError;
 use torc_coordinator::tables::{ItemLocation, TableRef};
+use torc_model::expr::Projection;
 use torc_model::json::{write_item, write_string};
 use torc_model::ops::{BatchGetItem, BatchGetTable};
 use torc_model::size::{ReadKind, read_units};
@@ -19,18 +20,31 @@ struct Wanted<'a> {
     part: &'a BatchGetTable,
     key: &'a Item,
     table: TableRef,
+    projection: Option<&'a Projection>,
     at: ItemLocation,
 }
 
 pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>, ApiError> {
     let request = BatchGetItem::parse(body)?;
-    let mut wanted = Vec::new();
+    let mut parts = Vec::with_capacity(request.tables.len());
     for (name, part) in &request.tables {
         let table = context.table(name).await?;
-        part.check_schema(&table.schema)?;
+        let projection = part.projection()?;
+        part.check_schema(projection.as_ref(), &table.schema)?;
+        parts.push((name, part, table, projection));
+    }
+    let mut wanted = Vec::new();
+    for (name, part, table, projection) in &parts {
         for key in &part.keys {
-            let at = location(&table, key)?;
-            wanted.push(Wanted { name, part, key, table: table.clone(), at });
+            let at = location(table, key)?;
+            wanted.push(Wanted {
+                name,
+                part,
+                key,
+                table: table.clone(),
+                projection: projection.as_ref(),
+                at,
+            });
         }
     }
     let tables = context.node.tables();
@@ -80,7 +94,7 @@ impl<'a> Answer<'a> {
             if !list.is_empty() {
                 list.push(b',');
             }
-            match &wanted.part.projection {
+            match wanted.projection {
                 None => codec::item_bytes_to_json(stored, list).map_err(damaged)?,
                 Some(projection) => write_item(&projection.apply(&decode(&record)?), list),
             }

@@ -6,8 +6,9 @@ use torc_model::ops::{DeleteItem, ReturnValues};
 use torc_wire::table::{DeleteAction, ItemAction, ItemWrite};
 
 pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>, ApiError> {
-    let request = DeleteItem::parse(body)?;
+    let request = DeleteItem::read(body)?;
     let table = context.table(&request.table).await?;
+    let request = request.judge()?;
     request.check_schema(&table.schema)?;
     let location = location(&table, &request.key)?;
     let command = write::command(

@@ -1,6 +1,5 @@
 //! `DeleteTable`.
 
-use super::statistics::Sizes;
 use super::{Context, description, errors};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -35,5 +34,5 @@ pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>
         .execute(&command, deadline)
         .await
         .map_err(|e| errors::from_meta(e, &request.table))?;
-    Ok(description::answer(context, "TableDescription", &table, TableStatus::Deleting, &Sizes::default()))
+    Ok(description::deleted(context, &table))
 }

@@ -37,6 +37,29 @@ pub(super) fn answer(
     Value::Object(body).to_string().into_bytes()
 }
 
+/// What is left of a table's description in the answer of `DeleteTable`: the members in the example of the AWS CLI's reference
+/// (delete-table, Output), and those beside them that name the table or are settings of it as a whole.
+const DELETED: [&str; 9] = [
+    "TableName",
+    "TableStatus",
+    "ProvisionedThroughput",
+    "TableSizeBytes",
+    "ItemCount",
+    "TableArn",
+    "TableId",
+    "BillingModeSummary",
+    "DeletionProtectionEnabled",
+];
+
+/// The answer of `DeleteTable`.
+pub(super) fn deleted(context: &Context<'_>, table: &TableRef) -> Vec<u8> {
+    let mut body = describe(context, table, TableStatus::Deleting, &Sizes::default());
+    if let Some(members) = body.as_object_mut() {
+        members.retain(|name, _| DELETED.contains(&name.as_str()));
+    }
+    json!({ "TableDescription": body }).to_string().into_bytes()
+}
+
 fn describe(context: &Context<'_>, table: &TableRef, status: TableStatus, sizes: &Sizes) -> Value {
     let schema: &TableSchema = &table.schema;
     let arn = context.dynamodb.table_arn(&schema.name);

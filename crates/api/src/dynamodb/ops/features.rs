@@ -175,7 +175,8 @@ async fn policy(context: &Context<'_>, operation: &str, request: &FeatureRequest
         (expected, Some(policy)) => revision(policy) == expected,
         _ => false,
     };
-    let found = context.any_table(&resource.table).await?.ok_or_else(|| resource.not_found())?;
+    let absent = || resource.not_found(&context.dynamodb.account, operation);
+    let found = context.any_table(&resource.table).await?.ok_or_else(absent)?;
     if operation == "GetResourcePolicy" {
         let policy = found.schema.resource_policy.as_ref().ok_or_else(none)?;
         return Ok(json!({"Policy": policy, "RevisionId": revision(policy)}));
@@ -185,17 +186,12 @@ async fn policy(context: &Context<'_>, operation: &str, request: &FeatureRequest
         return Err(ApiError::validation("Invalid policy document: The policy is not valid JSON"));
     }
     let before = found.schema.resource_policy.as_deref().map(revision);
-    settings::change(
-        context,
-        &resource.table,
-        || resource.not_found(),
-        |old| {
-            if !matches(old.resource_policy.as_ref()) {
-                return Err(none());
-            }
-            Ok(TableSchema { resource_policy: wanted.clone(), ..old.clone() })
-        },
-    )
+    settings::change(context, &resource.table, absent, |old| {
+        if !matches(old.resource_policy.as_ref()) {
+            return Err(none());
+        }
+        Ok(TableSchema { resource_policy: wanted.clone(), ..old.clone() })
+    })
     .await?;
     Ok(match wanted.as_deref().map(revision).or(before) {
         Some(id) => json!({"RevisionId": id}),

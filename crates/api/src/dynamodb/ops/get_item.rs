@@ -7,8 +7,9 @@ use torc_model::ops::GetItem;
 use torc_model::size::{ReadKind, read_units};
 
 pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>, ApiError> {
-    let request = GetItem::parse(body)?;
+    let request = GetItem::read(body)?;
     let table = context.table(&request.table).await?;
+    let request = request.judge()?;
     request.check_schema(&table.schema)?;
     let location = location(&table, &request.key)?;
     let read = context.node.tables().read(table.id(), &location, request.consistent).await;

@@ -6,8 +6,9 @@ use torc_model::{ApiError, codec};
 use torc_wire::table::{ItemAction, ItemWrite, PutAction};
 
 pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>, ApiError> {
-    let request = PutItem::parse(body)?;
+    let request = PutItem::read(body)?;
     let table = context.table(&request.table).await?;
+    let request = request.judge()?;
     request.check_schema(&table.schema)?;
     let location = location(&table, &request.item)?;
     let mut item = Vec::with_capacity(request.item_size + 64);

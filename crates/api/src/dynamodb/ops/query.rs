@@ -9,8 +9,9 @@ use torc_model::key::{TokenHasher, prefix_successor};
 use torc_model::ops::Query;
 
 pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>, ApiError> {
-    let request = Query::parse(body)?;
+    let request = Query::read(body)?;
     let table = context.table(&request.table).await?;
+    let request = request.judge()?;
     let plan = request.plan(&table.schema)?;
     let source = Source { table: &table, index: plan.index };
     let token = TokenHasher::new(table.token_key).token(&plan.partition);

@@ -9,8 +9,9 @@ use torc_model::ApiError;
 use torc_model::ops::Scan;
 
 pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>, ApiError> {
-    let request = Scan::parse(body)?;
+    let request = Scan::read(body)?;
     let table = context.table(&request.table).await?;
+    let request = request.judge()?;
     let plan = request.plan(&table.schema)?;
     let source = Source { table: &table, index: plan.index };
     let mut tokens = segment(request.segment);

@@ -12,7 +12,7 @@ pub(super) async fn tag(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>, A
     settings::change(
         context,
         &resource.table,
-        || resource.not_found(),
+        || resource.not_found(&context.dynamodb.account, "TagResource"),
         |old| Ok(TableSchema { tags: request.apply(&old.tags)?, ..old.clone() }),
     )
     .await?;
@@ -25,7 +25,7 @@ pub(super) async fn untag(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>,
     settings::change(
         context,
         &resource.table,
-        || resource.not_found(),
+        || resource.not_found(&context.dynamodb.account, "UntagResource"),
         |old| Ok(TableSchema { tags: request.apply(&old.tags), ..old.clone() }),
     )
     .await?;
@@ -35,7 +35,8 @@ pub(super) async fn untag(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>,
 pub(super) async fn list(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>, ApiError> {
     let request = ListTagsOfResource::parse(body)?;
     let table = context.any_table(&request.resource.table).await?;
-    let table = table.ok_or_else(|| request.resource.not_found())?;
+    let table =
+        table.ok_or_else(|| request.resource.not_found(&context.dynamodb.account, "ListTagsOfResource"))?;
     let tags = table.schema.tags.iter();
     let tags = tags.filter(|(key, _)| request.after.as_ref().is_none_or(|after| *key > after));
     let tags: Vec<Value> = tags.map(|(key, value)| json!({"Key": key, "Value": value})).collect();

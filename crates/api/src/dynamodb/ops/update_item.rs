@@ -9,8 +9,9 @@ use torc_model::{ApiError, codec};
 use torc_wire::table::{ItemAction, ItemOutcome, ItemWrite, UpdateAction};
 
 pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>, ApiError> {
-    let request = UpdateItem::parse(body)?;
+    let request = UpdateItem::read(body)?;
     let table = context.table(&request.table).await?;
+    let request = request.judge()?;
     request.check_schema(&table.schema)?;
     let location = location(&table, &request.key)?;
     let mut key_attributes = Vec::new();
