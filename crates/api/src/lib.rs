@@ -11,3 +11,4 @@ mod escape;
 pub mod kv;
 pub mod request_id;
 pub mod server;
+mod sts;

@@ -1,23 +1,28 @@
 //! The DynamoDB protocol: one `POST /` route, the operation named by `X-Amz-Target`, JSON 1.0 bodies.
 
 mod answer;
+mod encoding;
 mod errors;
-mod gzip;
 pub mod ops;
 
 use crate::auth::AccessKeys;
 use crate::request_id::RequestIds;
 use crate::server::BodyProblem;
+use crate::sts;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use torc_coordinator::node::Node;
+use torc_model::compat::OPERATIONS;
 use torc_model::{ApiError, ErrorCode};
 
 pub use errors::from_route;
 
 /// The only version of the API there is.
 const TARGET_PREFIX: &str = "DynamoDB_20120810.";
+
+/// Characters of an unknown name that a message repeats.
+const MAX_REPEATED: usize = 128;
 
 /// The Tables face of one node.
 #[derive(Debug)]
@@ -70,14 +75,14 @@ impl DynamoDb {
         request: Request<Bytes>,
     ) -> Response<Full<Bytes>> {
         let id = ids.next();
-        let accepts_gzip = gzip::accepted(request.headers());
+        let shape = answer::Shape::of(request.headers());
         match self.run(node, &request).await {
-            Ok(body) => answer::respond(StatusCode::OK, body, &id, accepts_gzip),
+            Ok(body) => answer::respond(StatusCode::OK, body, &id, shape),
             Err(error) => {
                 if error.code == ErrorCode::InternalServerError {
                     tracing::warn!(request = %id, error = %error.message, "request failed");
                 }
-                answer::refuse(&error, &id)
+                answer::refuse(&error, &id, shape)
             }
         }
     }
@@ -86,16 +91,26 @@ impl DynamoDb {
         let operation = operation(request)?;
         self.keys.verify(request, node.wall_ms())?;
         // Unpacked after the signature is checked: that covers the body as it was sent.
-        let body = gzip::unpack(request.headers(), request.body()).map_err(body_error)?;
+        let body = encoding::unpack(request.headers(), request.body()).map_err(body_error)?;
         let host = request.headers().get(header::HOST).and_then(|v| v.to_str().ok());
         let host = host.or_else(|| request.uri().authority().map(|authority| authority.as_str()));
         ops::dispatch(self, node, host.unwrap_or("localhost"), operation, &body).await
     }
 
+    /// Answers a request to STS: who the caller is, in the account of the ARNs.
+    pub(crate) fn identify(
+        &self,
+        request: &Request<Bytes>,
+        now_ms: u64,
+        ids: &RequestIds,
+    ) -> Response<Full<Bytes>> {
+        sts::handle(&self.keys, &self.account, request, now_ms, &ids.next())
+    }
+
     /// The answer to a request whose body could not be read.
     pub(crate) fn body_refused(&self, problem: BodyProblem, ids: &RequestIds) -> Response<Full<Bytes>> {
         let error = body_error(problem);
-        let mut response = answer::refuse(&error, &ids.next());
+        let mut response = answer::refuse(&error, &ids.next(), answer::Shape::default());
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         response
     }
@@ -109,9 +124,10 @@ fn body_error(problem: BodyProblem) -> ApiError {
         BodyProblem::Incomplete => {
             ApiError::new(ErrorCode::Serialization, "The request body did not arrive in full")
         }
-        BodyProblem::Encoding => {
-            ApiError::new(ErrorCode::Serialization, "The request body is not valid gzip")
-        }
+        BodyProblem::Encoding => ApiError::new(
+            ErrorCode::Serialization,
+            "The request body is not packed as its Content-Encoding says, which may be gzip or deflate",
+        ),
         BodyProblem::Busy => {
             ApiError::new(ErrorCode::ServiceUnavailable, "Too many large requests at once; try again")
         }
@@ -121,23 +137,61 @@ fn body_error(problem: BodyProblem) -> ApiError {
 /// The operation that the request's target names.
 fn operation(request: &Request<Bytes>) -> Result<&str, ApiError> {
     let target = request.headers().get("x-amz-target").and_then(|v| v.to_str().ok());
-    match target.and_then(|t| t.strip_prefix(TARGET_PREFIX)) {
-        Some(operation) if !operation.is_empty() => Ok(operation),
-        _ => Err(ApiError::new(ErrorCode::UnknownOperation, "")),
+    match (target, target.and_then(|t| t.strip_prefix(TARGET_PREFIX))) {
+        (_, Some(operation)) if !operation.is_empty() => Ok(operation),
+        (Some(target), _) => Err(not_served(&format!(
+            "Torc serves no API with the target {}, only DynamoDB, with {TARGET_PREFIX}OPERATION",
+            shortened(target)
+        ))),
+        (None, _) => Err(not_served("The request names no operation: it has no X-Amz-Target header")),
     }
+}
+
+/// The refusal of an operation. DynamoDB sends no text with it, which SDKs print as "UnknownError"; no AWS document says that there is none.
+fn not_served(why: &str) -> ApiError {
+    ApiError::new(ErrorCode::UnknownOperation, format!("{why}."))
+}
+
+/// The refusal of an operation by name.
+fn no_such_operation(name: &str) -> ApiError {
+    let name = shortened(name);
+    if OPERATIONS.iter().any(|operation| operation.name == name) {
+        not_served(&format!("Torc does not serve the operation {name} of DynamoDB"))
+    } else {
+        not_served(&format!("DynamoDB has no operation {name} in its API of 2012-08-10"))
+    }
+}
+
+/// A name as a message repeats it.
+fn shortened(name: &str) -> String {
+    name.chars().take(MAX_REPEATED).collect()
+}
+
+/// The answer to a request whose headers are too long.
+pub(crate) fn headers_refused() -> Response<Full<Bytes>> {
+    let text = "The headers of the request are longer than 16 KB.";
+    let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+    *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// `GET /`: what load balancers ask. The space at the end is DynamoDB's.
 pub(crate) fn health(dynamodb: &DynamoDb, ids: &RequestIds) -> Response<Full<Bytes>> {
     let body = format!("healthy: dynamodb.{}.amazonaws.com ", dynamodb.region);
-    let mut response = answer::respond(StatusCode::OK, body.into_bytes(), &ids.next(), false);
+    let mut response =
+        answer::respond(StatusCode::OK, body.into_bytes(), &ids.next(), answer::Shape::default());
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     response
 }
 
 /// `PUT`, `DELETE` and the like: there is nothing that they name.
 pub(crate) fn no_such_method(ids: &RequestIds) -> Response<Full<Bytes>> {
-    let mut response = answer::refuse(&ApiError::new(ErrorCode::UnknownOperation, ""), &ids.next());
+    let mut response = answer::refuse(
+        &not_served("DynamoDB's operations are called with POST"),
+        &ids.next(),
+        answer::Shape::default(),
+    );
     *response.status_mut() = StatusCode::NOT_FOUND;
     response
 }
@@ -158,4 +212,27 @@ pub(crate) fn preflight(asked: &HeaderMap) -> Response<Full<Bytes>> {
     );
     headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("172800"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No AWS document settles the text. DynamoDB Local says "An unknown operation was requested." of all of them.
+    #[test]
+    fn operations_that_are_not_served_are_refused_in_a_sentence() {
+        let target = |target: &str| {
+            let request = Request::builder().header("x-amz-target", target).body(Bytes::new()).unwrap();
+            operation(&request).map(str::to_string).map_err(|error| error.message)
+        };
+        assert_eq!(target("DynamoDB_20120810.GetItem"), Ok("GetItem".into()));
+        let streams = "Torc serves no API with the target DynamoDBStreams_20120810.ListStreams, only DynamoDB, with DynamoDB_20120810.OPERATION.";
+        assert_eq!(target("DynamoDBStreams_20120810.ListStreams"), Err(streams.into()));
+        let none = operation(&Request::new(Bytes::new())).map(str::to_string).unwrap_err();
+        assert_eq!(none.code, ErrorCode::UnknownOperation);
+        assert_eq!(none.message, "The request names no operation: it has no X-Amz-Target header.");
+        let known = no_such_operation("TransactWriteItems").message;
+        assert_eq!(known, "Torc does not serve the operation TransactWriteItems of DynamoDB.");
+        assert!(no_such_operation(&"x".repeat(5000)).message.len() < 200);
+    }
 }

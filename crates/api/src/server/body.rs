@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
-/// Largest body of any request, bytes: DynamoDB's own bound of 16 MiB for a batch, with room for JSON's overhead.
+/// Largest body of a request to any face but DynamoDB's, bytes; that has a bound of its own.
 pub const MAX_BODY_BYTES: usize = 24 << 20;
 /// How long a client may take to send a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -27,7 +27,7 @@ const BUDGET_WAIT: Duration = Duration::from_secs(5);
 /// Why a body was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyProblem {
-    /// More than [`MAX_BODY_BYTES`].
+    /// More than its face takes.
     TooLarge,
     /// The client was too slow, or went away.
     Incomplete,
@@ -42,7 +42,9 @@ impl BodyProblem {
     pub(super) fn into_plain(self) -> Response<Full<Bytes>> {
         let (status, text) = match self {
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the request body is too large"),
-            Self::Encoding => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "the request body is not valid gzip"),
+            Self::Encoding => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "the request body is not packed as it says")
+            }
             Self::Incomplete => (StatusCode::REQUEST_TIMEOUT, "the request body did not arrive in full"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "too many large requests at once; try again"),
         };
@@ -72,10 +74,10 @@ pub(super) struct Held {
 }
 
 impl Budget {
-    /// Reads a body to its end.
-    pub async fn read(&self, mut body: Incoming) -> Result<Held, BodyProblem> {
+    /// Reads a body of at most `max_bytes` to its end.
+    pub async fn read(&self, mut body: Incoming, max_bytes: usize) -> Result<Held, BodyProblem> {
         let announced = body.size_hint();
-        if announced.lower() > MAX_BODY_BYTES as u64 {
+        if announced.lower() > max_bytes as u64 {
             return Err(BodyProblem::TooLarge);
         }
         if body.is_end_stream() {
@@ -93,7 +95,7 @@ impl Budget {
         let mut share: Option<OwnedSemaphorePermit> = None;
         let mut piece = Some(first);
         while let Some(data) = piece {
-            if read.len() + data.len() > MAX_BODY_BYTES {
+            if read.len() + data.len() > max_bytes {
                 return Err(BodyProblem::TooLarge);
             }
             let held = share.as_ref().map_or(SMALL_BYTES, |share| share.num_permits() * STEP_BYTES);

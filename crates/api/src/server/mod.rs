@@ -9,10 +9,10 @@ mod stream;
 
 pub use body::{BodyProblem, MAX_BODY_BYTES};
 
-use crate::{admin, auth, dynamodb, kv};
+use crate::{admin, auth, dynamodb, kv, sts};
 use body::Budget;
 use bytes::Bytes;
-use http::{Method, Request, Response, header};
+use http::{Method, Request, Response, header, request};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::{http1, http2};
@@ -29,11 +29,14 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use torc_coordinator::bucket::BucketCoordinator;
 use torc_coordinator::node::Node;
+use torc_model::limits;
 
 /// How long a client may take to send its headers, and a connection may be idle.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(20);
 /// Longest header block, bytes.
 const MAX_HEADER_BYTES: usize = 64 << 10;
+/// Longest header block of a DynamoDB request, bytes. No AWS document settles it; DynamoDB Local takes 8 KiB and answers 431 beyond.
+const MAX_DYNAMODB_HEADER_BYTES: usize = 16 << 10;
 /// How often an HTTP/2 client that says nothing is asked whether it is still there.
 const HTTP2_PING: Duration = Duration::from_secs(20);
 /// Requests on one HTTP/2 connection at a time.
@@ -171,7 +174,7 @@ async fn route(shared: &Shared, request: Request<Incoming>) -> Response<Body_> {
             Ok(()) => kv::grpc::call(shared.grpc.clone(), request).await,
             Err(error) => {
                 // Some clients take a stream that ends before they have sent theirs for a failure of the connection.
-                let _ = shared.budget.read(request.into_body()).await;
+                let _ = shared.budget.read(request.into_body(), MAX_BODY_BYTES).await;
                 kv::grpc::unauthenticated(&error.message)
             }
         };
@@ -179,7 +182,11 @@ async fn route(shared: &Shared, request: Request<Incoming>) -> Response<Body_> {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path();
     let dynamodb = path == "/" || parts.headers.contains_key("x-amz-target");
-    let body = match shared.budget.read(body).await {
+    if dynamodb && header_bytes(&parts) > MAX_DYNAMODB_HEADER_BYTES {
+        return full(dynamodb::headers_refused());
+    }
+    let max_bytes = if dynamodb { limits::MAX_BODY_BYTES } else { MAX_BODY_BYTES };
+    let body = match shared.budget.read(body, max_bytes).await {
         Ok(body) => body,
         Err(problem) if dynamodb => return full(edge.dynamodb.body_refused(problem, &edge.ids)),
         Err(problem) => return full(problem.into_plain()),
@@ -199,6 +206,11 @@ async fn route(shared: &Shared, request: Request<Incoming>) -> Response<Body_> {
     full(response)
 }
 
+/// What the headers take in a request of HTTP/1, bytes.
+fn header_bytes(parts: &request::Parts) -> usize {
+    parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+}
+
 /// Runs a request that may take long to unpack and parse where it does not hold up others: the thread hands its other tasks away first.
 async fn apart<T>(shared: &Shared, work: impl Future<Output = T>) -> T {
     let _turn = shared.heavy.acquire().await;
@@ -213,6 +225,9 @@ async fn answer(shared: &Shared, dynamodb: bool, request: Request<Bytes>) -> Res
     let edge = &shared.edge;
     if dynamodb {
         return match *request.method() {
+            Method::POST if sts::is_query(request.headers()) => {
+                edge.dynamodb.identify(&request, edge.node.wall_ms(), &edge.ids)
+            }
             Method::POST => edge.dynamodb.handle(&edge.node, &edge.ids, request).await,
             Method::OPTIONS => dynamodb::preflight(request.headers()),
             Method::GET | Method::HEAD => dynamodb::health(&edge.dynamodb, &edge.ids),

@@ -71,7 +71,7 @@ pub(super) async fn dispatch(
         "DescribeTimeToLive" => time_to_live::describe(&context, body).await,
         other => match features::handle(&context, other, body).await {
             Some(answer) => answer,
-            None => Err(ApiError::new(ErrorCode::UnknownOperation, "")),
+            None => Err(super::no_such_operation(other)),
         },
     }
 }
