@@ -4,6 +4,8 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::sync::Semaphore;
 use torc_cluster::NodeId;
 use torc_cluster::gossip::Liveness;
 use torc_coordinator::index::IndexLag;
@@ -15,20 +17,47 @@ pub fn is_open(path: &str) -> bool {
     matches!(path, "/health" | "/ready")
 }
 
-/// Serves `/health`, `/ready` and `/admin/…`.
+/// `/health` and `/ready`, which are answered from the moment at which the port is open. `node` is `None` until its data is open.
+/// `None` for any other path.
+pub fn probe(node: Option<&Node>, method: &Method, path: &str) -> Option<Response<Full<Bytes>>> {
+    if !is_open(path) {
+        return None;
+    }
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        return Some(answer(
+            StatusCode::METHOD_NOT_ALLOWED,
+            &json!({"message": "only GET and HEAD are served here"}),
+        ));
+    }
+    let id = node.map(|node| node.id().0).filter(|id| *id != 0);
+    if path == "/health" {
+        return Some(answer(StatusCode::OK, &json!({"status": "alive", "node": id})));
+    }
+    let why = match node {
+        None => "the data folder is being opened".to_owned(),
+        Some(node) if !node.is_started() => match node.join_problem() {
+            Some(problem) => format!("this node is no member of the cluster yet: {problem}"),
+            None => "this node is starting".to_owned(),
+        },
+        Some(node) if node.is_ready() => {
+            return Some(answer(StatusCode::OK, &json!({"status": "ready", "node": id})));
+        }
+        Some(_) => "some partitions of this node have no known leader".to_owned(),
+    };
+    Some(answer(StatusCode::SERVICE_UNAVAILABLE, &json!({"status": "not ready", "node": id, "message": why})))
+}
+
+/// A refusal in this face's form.
+pub fn refusal(status: StatusCode, message: &str) -> Response<Full<Bytes>> {
+    answer(status, &json!({"message": message}))
+}
+
+/// Serves `/admin/…`.
 pub async fn handle(node: &Node, request: Request<Bytes>) -> Response<Full<Bytes>> {
     if request.method() != Method::GET {
         return answer(StatusCode::METHOD_NOT_ALLOWED, &json!({"message": "only GET is served here"}));
     }
     match request.uri().path() {
-        "/health" => answer(StatusCode::OK, &json!({"status": "alive", "node": node.id().0})),
-        "/ready" if node.is_ready() => {
-            answer(StatusCode::OK, &json!({"status": "ready", "node": node.id().0}))
-        }
-        "/ready" => answer(
-            StatusCode::SERVICE_UNAVAILABLE,
-            &json!({"status": "not ready", "message": "some partitions of this node have no known leader"}),
-        ),
         "/admin/status" => answer(StatusCode::OK, &status(node)),
         "/admin/indexes" => answer(StatusCode::OK, &indexes(node)),
         "/admin/replicas" => match digests_wanted(request.uri().query()) {
@@ -155,7 +184,23 @@ fn digests_wanted(query: Option<&str>) -> Result<bool, String> {
     Ok(wanted)
 }
 
+/// Digests read everything that the node holds: one request at a time may, whoever asks.
+static DIGESTS: Semaphore = Semaphore::const_new(1);
+/// How long a request for digests waits for its turn.
+const DIGEST_WAIT: Duration = Duration::from_secs(10);
+
 async fn replicas(node: &Node, digests: bool) -> Response<Full<Bytes>> {
+    let _turn = if digests {
+        let Ok(Ok(turn)) = tokio::time::timeout(DIGEST_WAIT, DIGESTS.acquire()).await else {
+            return refusal(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "digests for another request are being made; try again later, or ask with digest=false",
+            );
+        };
+        Some(turn)
+    } else {
+        None
+    };
     let reader = node.clone();
     // Digests read everything that the node holds: not on a thread that serves requests.
     let read = tokio::task::spawn_blocking(move || reader.replica_status(digests)).await;
@@ -172,7 +217,9 @@ async fn replicas(node: &Node, digests: bool) -> Response<Full<Bytes>> {
                 .collect();
             answer(StatusCode::OK, &Value::Array(rows))
         }
-        Ok(Err(error)) => answer(StatusCode::INTERNAL_SERVER_ERROR, &json!({"message": error.to_string()})),
+        Ok(Err(error)) => {
+            answer(StatusCode::INTERNAL_SERVER_ERROR, &json!({"message": error.without_paths()}))
+        }
         Err(error) => answer(StatusCode::INTERNAL_SERVER_ERROR, &json!({"message": error.to_string()})),
     }
 }

@@ -54,3 +54,41 @@ pub enum Error {
         path: PathBuf,
     },
 }
+
+impl Error {
+    /// The failure for somebody who need not learn where this node keeps its files: clients, and other nodes that tell them.
+    pub fn without_paths(&self) -> String {
+        match self {
+            Self::Io { op, source, .. } => format!("{op} of a file failed: {}", source.kind()),
+            Self::Corrupt { what, .. } => format!("a damaged {what}"),
+            Self::Version { found, supported, .. } => {
+                format!("a file has format version {found}; this binary reads {supported}")
+            }
+            Self::Locked(_) => "the data folder is in use by another process".to_owned(),
+            Self::Poisoned => self.to_string(),
+            Self::DiskFull { .. } => "no space left on the disk".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_clients_are_told_names_no_path() {
+        let path = || PathBuf::from("/srv/secret/torc");
+        let errors = [
+            Error::Io { op: "read", path: path(), source: std::io::ErrorKind::PermissionDenied.into() },
+            Error::Corrupt { what: "block", path: path(), offset: 7, detail: "checksum".into() },
+            Error::Version { path: path(), found: 9, supported: 1 },
+            Error::Locked(path()),
+            Error::Poisoned,
+            Error::DiskFull { path: path() },
+        ];
+        for error in errors {
+            let told = error.without_paths();
+            assert!(!told.is_empty() && !told.contains("secret"), "{told}");
+        }
+    }
+}

@@ -63,7 +63,7 @@ pub struct Answer {
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct PeerRequest {
     /// Which.
-    #[prost(oneof = "RequestBody", tags = "1, 2, 3, 4, 5, 10, 11, 12, 13")]
+    #[prost(oneof = "RequestBody", tags = "1, 2, 3, 4, 5, 10, 11, 12, 13, 14")]
     pub body: Option<RequestBody>,
 }
 
@@ -71,7 +71,7 @@ pub struct PeerRequest {
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct PeerResponse {
     /// Which.
-    #[prost(oneof = "ResponseBody", tags = "1, 2, 3, 4, 5, 6, 10, 11, 12, 13")]
+    #[prost(oneof = "ResponseBody", tags = "1, 2, 3, 4, 5, 6, 10, 11, 12, 13, 14")]
     pub body: Option<ResponseBody>,
 }
 
@@ -105,6 +105,9 @@ pub enum RequestBody {
     /// List keys of a bucket partition on this replica.
     #[prost(message, tag = "13")]
     BucketList(crate::bucket::BucketList),
+    /// Wait until an index holds what this partition's leader has applied.
+    #[prost(message, tag = "14")]
+    IndexWait(IndexWait),
 }
 
 /// The kinds of answer.
@@ -140,6 +143,31 @@ pub enum ResponseBody {
     /// Keys.
     #[prost(message, tag = "13")]
     BucketKeys(crate::bucket::BucketKeys),
+    /// The index holds it.
+    #[prost(message, tag = "14")]
+    IndexHolds(IndexHolds),
+}
+
+/// See [`RequestBody::IndexWait`].
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct IndexWait {
+    /// The partition of the table.
+    #[prost(uint64, tag = "1")]
+    pub group: u64,
+    /// The index.
+    #[prost(uint64, tag = "2")]
+    pub index: u64,
+    /// How long to wait, milliseconds.
+    #[prost(uint32, tag = "3")]
+    pub wait_ms: u32,
+}
+
+/// See [`ResponseBody::IndexHolds`].
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct IndexHolds {
+    /// False: the time was over before.
+    #[prost(bool, tag = "1")]
+    pub all: bool,
 }
 
 /// See [`RequestBody::Propose`].

@@ -16,14 +16,18 @@ use bytes::Bytes;
 use canonical::Signed;
 use hmac::{Hmac, Mac};
 use http::Request;
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use torc_model::{ApiError, ErrorCode};
 
 /// The access keys that are admitted: secret by id.
 #[derive(Clone, Default)]
 pub struct AccessKeys {
     secrets: BTreeMap<String, String>,
+    /// The last signing key of each access key, with the scope that it is for: clients sign all day with one.
+    signing: Arc<Mutex<BTreeMap<String, (String, Vec<u8>)>>>,
 }
 
 /// The only algorithm.
@@ -65,7 +69,7 @@ impl AccessKeys {
         if secrets.len() > MAX_KEYS {
             return Err(format!("at most {MAX_KEYS} access keys"));
         }
-        Ok(Self { secrets })
+        Ok(Self { secrets, ..Self::default() })
     }
 
     /// Whether there are none, so that every request is admitted.
@@ -113,7 +117,11 @@ impl AccessKeys {
             scope.service,
             hex::encode(hash)
         );
-        let mac = keyed(&scope.signing_key(secret.map_or("", String::as_str)), text.as_bytes());
+        let signing = match secret {
+            Some(secret) => self.signing_key(&scope, secret),
+            None => scope.signing_key(""),
+        };
+        let mac = keyed(&signing, text.as_bytes());
         let given = hex::decode(&signed.signature).unwrap_or_default();
         // Compares in constant time.
         let matches = mac.verify_slice(&given).is_ok();
@@ -127,6 +135,18 @@ impl AccessKeys {
                 "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details.",
             )),
         }
+    }
+}
+
+impl AccessKeys {
+    fn signing_key(&self, scope: &Scope<'_>, secret: &str) -> Vec<u8> {
+        let name = format!("{}/{}/{}", scope.date, scope.region, scope.service);
+        if let Some((_, key)) = self.signing.lock().get(scope.key_id).filter(|(known, _)| *known == name) {
+            return key.clone();
+        }
+        let key = scope.signing_key(secret);
+        self.signing.lock().insert(scope.key_id.to_owned(), (name, key.clone()));
+        key
     }
 }
 

@@ -10,10 +10,6 @@ const PLAIN_JSON: HeaderValue = HeaderValue::from_static("application/json");
 const JSON: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.0");
 /// What DynamoDB says of itself, as the header dumps of boto3 in many issues of boto/boto3 show.
 const SERVER: HeaderValue = HeaderValue::from_static("Server");
-/// What scripts of other origins may read.
-const EXPOSED: HeaderValue =
-    HeaderValue::from_static("x-amzn-RequestId,x-amzn-ErrorType,x-amzn-ErrorMessage,x-amz-crc32,Date");
-
 /// How the client wants its answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Shape {
@@ -62,8 +58,6 @@ pub(super) fn respond(
     if let Some(encoding) = encoding {
         headers.insert(header::CONTENT_ENCODING, encoding.header());
     }
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
     response
 }
 

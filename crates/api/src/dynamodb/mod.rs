@@ -107,6 +107,16 @@ impl DynamoDb {
         sts::handle(&self.keys, &self.account, request, now_ms, &ids.next())
     }
 
+    /// The answer to a request that comes before the node serves.
+    pub(crate) fn not_started(&self, why: &str, ids: &RequestIds) -> Response<Full<Bytes>> {
+        answer::refuse(&ApiError::new(ErrorCode::ServiceUnavailable, why), &ids.next(), answer::Shape::default())
+    }
+
+    /// The answer to a request of a page or under a name that may not use this node.
+    pub(crate) fn not_admitted(&self, why: &str, ids: &RequestIds) -> Response<Full<Bytes>> {
+        answer::refuse(&ApiError::new(ErrorCode::AccessDenied, why), &ids.next(), answer::Shape::default())
+    }
+
     /// The answer to a request whose body could not be read.
     pub(crate) fn body_refused(&self, problem: BodyProblem, ids: &RequestIds) -> Response<Full<Bytes>> {
         let error = body_error(problem);
@@ -196,11 +206,10 @@ pub(crate) fn no_such_method(ids: &RequestIds) -> Response<Full<Bytes>> {
     response
 }
 
-/// `OPTIONS /`: browsers ask before they post. The headers asked about are named in return: `*` would not cover `Authorization`.
+/// `OPTIONS /`: browsers ask before they post. Whether the origin gets a grant is decided for all requests alike. The headers asked about are named in return: `*` would not cover `Authorization`.
 pub(crate) fn preflight(asked: &HeaderMap) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::new()));
     let headers = response.headers_mut();
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(
         header::ACCESS_CONTROL_ALLOW_METHODS,
         HeaderValue::from_static("DELETE, GET, OPTIONS, POST, PUT"),

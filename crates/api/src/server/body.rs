@@ -24,6 +24,15 @@ const STEP_BYTES: usize = 1 << 20;
 /// How long a body waits for the budget before its request is refused.
 const BUDGET_WAIT: Duration = Duration::from_secs(5);
 
+/// What all large bodies may become while they are parsed and served, bytes: enough for two of the largest size.
+const PARSING_BYTES: usize = 2 * PARSED_FACTOR * MAX_BODY_BYTES;
+/// How much more than its text a large JSON body takes while it is parsed and served.
+const PARSED_FACTOR: usize = 3;
+/// Of a refused body so much is read and thrown away before the answer, bytes …
+const MAX_PASSED_BYTES: usize = 256 << 20;
+/// … and for so long.
+const MAX_PASSING: Duration = Duration::from_secs(10);
+
 /// Why a body was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyProblem {
@@ -59,11 +68,16 @@ impl BodyProblem {
 #[derive(Clone)]
 pub(super) struct Budget {
     steps: Arc<Semaphore>,
+    /// What they may become when they are parsed. Apart from the bodies: those in memory could otherwise leave none of them the room to be parsed.
+    parsing: Arc<Semaphore>,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { steps: Arc::new(Semaphore::new(BUDGET_BYTES / STEP_BYTES)) }
+        Self {
+            steps: Arc::new(Semaphore::new(BUDGET_BYTES / STEP_BYTES)),
+            parsing: Arc::new(Semaphore::new(PARSING_BYTES / STEP_BYTES)),
+        }
     }
 }
 
@@ -74,8 +88,24 @@ pub(super) struct Held {
 }
 
 impl Budget {
-    /// Reads a body of at most `max_bytes` to its end.
+    /// The share of what a large body becomes when it is parsed.
+    pub async fn for_parsing(&self, bytes: usize) -> Result<OwnedSemaphorePermit, BodyProblem> {
+        take(&self.parsing, (bytes * PARSED_FACTOR).div_ceil(STEP_BYTES)).await
+    }
+
+    /// Reads a body of at most `max_bytes` to its end. One that is refused is read to its end too, and thrown away: most clients look for an answer only when they
+    /// have sent everything, and would see a broken connection instead.
     pub async fn read(&self, mut body: Incoming, max_bytes: usize) -> Result<Held, BodyProblem> {
+        match self.keep(&mut body, max_bytes).await {
+            Err(problem @ (BodyProblem::TooLarge | BodyProblem::Busy)) => {
+                pass_over(&mut body).await;
+                Err(problem)
+            }
+            kept => kept,
+        }
+    }
+
+    async fn keep(&self, body: &mut Incoming, max_bytes: usize) -> Result<Held, BodyProblem> {
         let announced = body.size_hint();
         if announced.lower() > max_bytes as u64 {
             return Err(BodyProblem::TooLarge);
@@ -86,7 +116,7 @@ impl Budget {
         // Nearly every body comes whole in one piece, before anything has to be waited for: no timer, no copy.
         let whole = announced.exact().filter(|length| *length <= SMALL_BYTES as u64);
         let began = Instant::now();
-        let first = next(&mut body, began).await?;
+        let first = next(body, began).await?;
         let Some(first) = first else { return Ok(Held { bytes: Bytes::new(), _share: None }) };
         if whole == Some(first.len() as u64) {
             return Ok(Held { bytes: first, _share: None });
@@ -101,23 +131,38 @@ impl Budget {
             let held = share.as_ref().map_or(SMALL_BYTES, |share| share.num_permits() * STEP_BYTES);
             if let Some(missing) = (read.len() + data.len()).checked_sub(held).filter(|missing| *missing > 0)
             {
-                let more = self.take(missing.div_ceil(STEP_BYTES)).await?;
+                let more = take(&self.steps, missing.div_ceil(STEP_BYTES)).await?;
                 match &mut share {
                     Some(share) => share.merge(more),
                     none => *none = Some(more),
                 }
             }
             read.extend_from_slice(&data);
-            piece = next(&mut body, began).await?;
+            piece = next(body, began).await?;
         }
         Ok(Held { bytes: read.freeze(), _share: share })
     }
+}
 
-    async fn take(&self, steps: usize) -> Result<OwnedSemaphorePermit, BodyProblem> {
-        let steps = u32::try_from(steps).map_err(|_| BodyProblem::TooLarge)?;
-        let taken = tokio::time::timeout(BUDGET_WAIT, self.steps.clone().acquire_many_owned(steps)).await;
-        taken.ok().and_then(Result::ok).ok_or(BodyProblem::Busy)
-    }
+async fn take(budget: &Arc<Semaphore>, steps: usize) -> Result<OwnedSemaphorePermit, BodyProblem> {
+    let steps = u32::try_from(steps).map_err(|_| BodyProblem::TooLarge)?;
+    let taken = tokio::time::timeout(BUDGET_WAIT, budget.clone().acquire_many_owned(steps)).await;
+    taken.ok().and_then(Result::ok).ok_or(BodyProblem::Busy)
+}
+
+/// Reads what is left of a refused body, within bounds.
+async fn pass_over(body: &mut Incoming) {
+    let began = Instant::now();
+    let mut left = MAX_PASSED_BYTES;
+    let read = async {
+        while let Ok(Some(data)) = next(body, began).await {
+            match left.checked_sub(data.len()) {
+                Some(less) => left = less,
+                None => return,
+            }
+        }
+    };
+    let _ = timeout_at(began + MAX_PASSING, read).await;
 }
 
 /// The next data of a body, `None` at its end. Trailers are passed over.
@@ -142,9 +187,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_budget_is_shared_and_given_back() {
         let budget = Budget::default();
-        let all = budget.take(BUDGET_BYTES / STEP_BYTES).await.unwrap();
-        assert_eq!(budget.take(1).await.err(), Some(BodyProblem::Busy));
+        let all = take(&budget.steps, BUDGET_BYTES / STEP_BYTES).await.unwrap();
+        assert_eq!(take(&budget.steps, 1).await.err(), Some(BodyProblem::Busy));
+        assert!(budget.for_parsing(MAX_BODY_BYTES).await.is_ok(), "bodies that are here can be parsed");
         drop(all);
-        assert!(budget.take(1).await.is_ok());
+        assert!(take(&budget.steps, 1).await.is_ok());
     }
 }

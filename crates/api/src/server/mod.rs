@@ -5,14 +5,17 @@
 //! need: memory, threads, file handles.
 
 mod body;
+mod origin;
 mod stream;
+
+pub use origin::{Doorkeeper, Origins};
 
 pub use body::{BodyProblem, MAX_BODY_BYTES};
 
 use crate::{admin, auth, dynamodb, kv, sts};
 use body::Budget;
 use bytes::Bytes;
-use http::{Method, Request, Response, header, request};
+use http::{Method, Request, Response, StatusCode, header, request};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::{http1, http2};
@@ -20,12 +23,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::future::poll_fn;
+use std::sync::{Arc, OnceLock};
+use std::task::Poll;
 use std::time::Duration;
 use stream::{Impatient, Protocol};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use torc_coordinator::bucket::BucketCoordinator;
 use torc_coordinator::node::Node;
@@ -43,16 +48,22 @@ const HTTP2_PING: Duration = Duration::from_secs(20);
 const HTTP2_STREAMS: u32 = 128;
 /// Bodies from here on are unpacked, parsed and served apart from the threads that serve everybody else.
 const HEAVY_BYTES: usize = 128 << 10;
-/// Such requests at a time: each may hold many times its body while it is parsed.
+/// Threads that do such work at a time.
 const HEAVY_REQUESTS: usize = 2;
 
 /// Answers from here on are work enough for one turn.
 const LARGE_ANSWER_BYTES: u64 = 32 << 10;
 
+/// How long a request waits for the node to start before it is refused.
+const START_WAIT: Duration = Duration::from_secs(10);
+
 /// Everything a connection needs.
 pub struct Edge {
-    /// The node behind this port.
-    pub node: Node,
+    /// The node behind this port; `None` until its data is open. The port is served from before that on: `/health` and `/ready` always
+    /// have an answer.
+    pub node: watch::Receiver<Option<Node>>,
+    /// Who may come in by browser.
+    pub door: Doorkeeper,
     /// DynamoDB's operations.
     pub dynamodb: dynamodb::DynamoDb,
     /// Draws request ids.
@@ -63,11 +74,17 @@ pub struct Edge {
 
 type Body_ = http_body_util::combinators::UnsyncBoxBody<Bytes, tonic::Status>;
 
+/// A node that serves, and its faces.
+struct Faces {
+    node: Node,
+    grpc: kv::grpc::Service,
+    buckets: BucketCoordinator,
+}
+
 /// What all connections share.
 struct Shared {
     edge: Edge,
-    grpc: kv::grpc::Service,
-    buckets: BucketCoordinator,
+    faces: OnceLock<Faces>,
     budget: Budget,
     heavy: Semaphore,
     http1: http1::Builder,
@@ -76,15 +93,10 @@ struct Shared {
 
 /// Serves connections until `stop`, then lets those in flight finish (at most 5 s).
 pub async fn serve(listener: TcpListener, edge: Edge, stop: CancellationToken) {
-    let Some(buckets) = edge.node.buckets().cloned() else {
-        tracing::error!("the node has no bucket data yet: nothing is served");
-        return;
-    };
     let slots = Arc::new(Semaphore::new(edge.max_connections.max(1)));
     let graceful = GracefulShutdown::new();
     let shared = Arc::new(Shared {
-        grpc: kv::grpc::service(Arc::new(buckets.clone())),
-        buckets,
+        faces: OnceLock::new(),
         budget: Budget::default(),
         heavy: Semaphore::new(HEAVY_REQUESTS),
         http1: http1(),
@@ -162,7 +174,59 @@ async fn converse(
     }
 }
 
+impl Shared {
+    /// The node's faces, once it serves. Requests that come while it starts wait a little.
+    async fn faces(&self) -> Option<&Faces> {
+        if let Some(faces) = self.faces.get() {
+            return Some(faces);
+        }
+        let started = async {
+            let mut node = self.edge.node.clone();
+            let node = node.wait_for(Option::is_some).await.ok()?.clone()?;
+            node.started().await;
+            let buckets = node.buckets()?.clone();
+            Some(Faces { grpc: kv::grpc::service(Arc::new(buckets.clone())), buckets, node })
+        };
+        let faces = tokio::time::timeout(START_WAIT, started).await.ok()??;
+        Some(self.faces.get_or_init(|| faces))
+    }
+}
+
+/// Answers a request, or refuses it before anything of it is read.
 async fn route(shared: &Shared, request: Request<Incoming>) -> Response<Body_> {
+    let edge = &shared.edge;
+    let probed = {
+        let node = edge.node.borrow();
+        admin::probe(node.as_ref(), request.method(), request.uri().path())
+    };
+    if let Some(answer) = probed {
+        return full(answer);
+    }
+    let granted = match edge.door.check(&request) {
+        Ok(granted) => granted,
+        Err(origin::Refused(why)) if is_dynamodb(&request) => {
+            return full(edge.dynamodb.not_admitted(&why, &edge.ids));
+        }
+        Err(origin::Refused(why)) => return full(admin::refusal(StatusCode::FORBIDDEN, &why)),
+    };
+    let mut response = match shared.faces().await {
+        Some(faces) => serve_request(shared, faces, request).await,
+        None if is_dynamodb(&request) => full(edge.dynamodb.not_started(NOT_STARTED, &edge.ids)),
+        None => full(admin::refusal(StatusCode::SERVICE_UNAVAILABLE, NOT_STARTED)),
+    };
+    if let Some(origin) = granted {
+        origin::grant(response.headers_mut(), origin);
+    }
+    response
+}
+
+const NOT_STARTED: &str = "this node is starting; GET /ready says what it waits for";
+
+fn is_dynamodb<B>(request: &Request<B>) -> bool {
+    request.uri().path() == "/" || request.headers().contains_key("x-amz-target")
+}
+
+async fn serve_request(shared: &Shared, faces: &Faces, request: Request<Incoming>) -> Response<Body_> {
     let edge = &shared.edge;
     let is_grpc = request
         .headers()
@@ -171,7 +235,7 @@ async fn route(shared: &Shared, request: Request<Incoming>) -> Response<Body_> {
     if is_grpc {
         // A signature would cover the body, which comes in a stream: gRPC has the key itself only.
         return match edge.dynamodb.keys().verify_basic(request.headers()) {
-            Ok(()) => kv::grpc::call(shared.grpc.clone(), request).await,
+            Ok(()) => kv::grpc::call(faces.grpc.clone(), request).await,
             Err(error) => {
                 // Some clients take a stream that ends before they have sent theirs for a failure of the connection.
                 let _ = shared.budget.read(request.into_body(), MAX_BODY_BYTES).await;
@@ -179,9 +243,8 @@ async fn route(shared: &Shared, request: Request<Incoming>) -> Response<Body_> {
             }
         };
     }
+    let dynamodb = is_dynamodb(&request);
     let (parts, body) = request.into_parts();
-    let path = parts.uri.path();
-    let dynamodb = path == "/" || parts.headers.contains_key("x-amz-target");
     if dynamodb && header_bytes(&parts) > MAX_DYNAMODB_HEADER_BYTES {
         return full(dynamodb::headers_refused());
     }
@@ -195,9 +258,13 @@ async fn route(shared: &Shared, request: Request<Incoming>) -> Response<Body_> {
         dynamodb && (body.bytes.len() > HEAVY_BYTES || parts.headers.contains_key(header::CONTENT_ENCODING));
     let request = Request::from_parts(parts, body.bytes.clone());
     let response = if heavy {
-        apart(shared, answer(shared, dynamodb, request)).await
+        let _parsed = match shared.budget.for_parsing(body.bytes.len()).await {
+            Ok(share) => share,
+            Err(problem) => return full(edge.dynamodb.body_refused(problem, &edge.ids)),
+        };
+        apart(&shared.heavy, answer(shared, faces, dynamodb, request)).await
     } else {
-        answer(shared, dynamodb, request).await
+        answer(shared, faces, dynamodb, request).await
     };
     if response.body().size_hint().lower() > LARGE_ANSWER_BYTES {
         // hyper goes on with the connection's next request at once, up to sixteen times: the others get their turn first.
@@ -211,24 +278,44 @@ fn header_bytes(parts: &request::Parts) -> usize {
     parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }
 
-/// Runs a request that may take long to unpack and parse where it does not hold up others: the thread hands its other tasks away first.
-async fn apart<T>(shared: &Shared, work: impl Future<Output = T>) -> T {
-    let _turn = shared.heavy.acquire().await;
-    let runtime = Handle::current();
-    match runtime.runtime_flavor() {
-        RuntimeFlavor::MultiThread => tokio::task::block_in_place(|| runtime.block_on(work)),
-        _ => work.await,
+/// Runs work that may take long to unpack and parse where it does not hold up others. The thread hands its other tasks away first, and at
+/// most [`HEAVY_REQUESTS`] threads do such work at a time. Work that waits, for a replica that is down say, holds no thread and no turn.
+async fn apart<T>(turns: &Semaphore, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    loop {
+        let turn = turns.acquire().await;
+        let step = poll_fn(|cx| Poll::Ready(blocking(|| work.as_mut().poll(cx)))).await;
+        drop(turn);
+        if let Poll::Ready(done) = step {
+            return done;
+        }
+        // Until what the work waits for wakes this task.
+        let mut woken = false;
+        poll_fn(|_| if std::mem::replace(&mut woken, true) { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 }
 
-async fn answer(shared: &Shared, dynamodb: bool, request: Request<Bytes>) -> Response<Full<Bytes>> {
+fn blocking<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}
+
+async fn answer(
+    shared: &Shared,
+    faces: &Faces,
+    dynamodb: bool,
+    request: Request<Bytes>,
+) -> Response<Full<Bytes>> {
     let edge = &shared.edge;
+    let node = &faces.node;
     if dynamodb {
         return match *request.method() {
             Method::POST if sts::is_query(request.headers()) => {
-                edge.dynamodb.identify(&request, edge.node.wall_ms(), &edge.ids)
+                edge.dynamodb.identify(&request, node.wall_ms(), &edge.ids)
             }
-            Method::POST => edge.dynamodb.handle(&edge.node, &edge.ids, request).await,
+            Method::POST => edge.dynamodb.handle(node, &edge.ids, request).await,
             Method::OPTIONS => dynamodb::preflight(request.headers()),
             Method::GET | Method::HEAD => dynamodb::health(&edge.dynamodb, &edge.ids),
             _ => dynamodb::no_such_method(&edge.ids),
@@ -236,18 +323,36 @@ async fn answer(shared: &Shared, dynamodb: bool, request: Request<Bytes>) -> Res
     }
     let path = request.uri().path();
     let kv = path == "/kv" || path.starts_with("/kv/");
-    if !admin::is_open(path)
-        && let Err(error) = edge.dynamodb.keys().verify_any(&request, edge.node.wall_ms())
-    {
+    if let Err(error) = edge.dynamodb.keys().verify_any(&request, node.wall_ms()) {
         return auth::refusal(&error);
     }
-    if kv {
-        kv::http::handle(&shared.buckets, request).await
-    } else {
-        admin::handle(&edge.node, request).await
-    }
+    if kv { kv::http::handle(&faces.buckets, request).await } else { admin::handle(node, request).await }
 }
 
 fn full(response: Response<Full<Bytes>>) -> Response<Body_> {
     response.map(|body| body.map_err(|never| match never {}).boxed_unsync())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_waits_holds_no_turn() {
+        let turns = Arc::new(Semaphore::new(HEAVY_REQUESTS));
+        let waiting: Vec<_> = (0..10)
+            .map(|_| {
+                let turns = turns.clone();
+                tokio::spawn(async move { apart(&turns, std::future::pending::<()>()).await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        let slept = apart(&turns, async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            tokio::task::yield_now().await;
+            7
+        });
+        assert_eq!(tokio::time::timeout(Duration::from_secs(2), slept).await, Ok(7));
+        waiting.iter().for_each(tokio::task::JoinHandle::abort);
+    }
 }

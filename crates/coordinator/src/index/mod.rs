@@ -17,7 +17,7 @@ pub use progress::IndexLag;
 use crate::node::Inner;
 use crate::signal::Signal;
 use parking_lot::Mutex;
-use progress::Progress;
+use progress::{Delivered, Progress};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -26,11 +26,18 @@ use torc_cluster::{GroupId, Partition, TableId};
 use torc_replica::machine::change_log;
 
 /// The propagators of one node.
-#[derive(Default)]
 pub(crate) struct Propagation {
     state: Mutex<State>,
     /// There are groups to look at.
     wake: Notify,
+    /// Counts propagators that began.
+    begun: Signal<u64>,
+}
+
+impl Default for Propagation {
+    fn default() -> Self {
+        Self { state: Mutex::default(), wake: Notify::new(), begun: Signal::new(0) }
+    }
 }
 
 #[derive(Default)]
@@ -79,12 +86,19 @@ impl Propagation {
         }
         let progress = Arc::new(Progress::default());
         state.running.insert((group, index), progress.clone());
+        drop(state);
+        self.begun.modify(|count| {
+            *count += 1;
+            true
+        });
         Some(progress)
     }
 
     /// A propagator ended. Its group is looked at again: it may have been won anew while the end was under way.
     fn end(&self, group: GroupId, index: TableId) {
-        self.state.lock().running.remove(&(group, index));
+        if let Some(progress) = self.state.lock().running.remove(&(group, index)) {
+            progress.reached.set(Delivered::Over);
+        }
         self.look_at([group]);
     }
 
@@ -94,6 +108,36 @@ impl Propagation {
         let lags =
             state.running.iter().map(|((group, index), progress)| progress.lag(*group, *index, now_ms));
         lags.collect()
+    }
+}
+
+/// Waits until an index holds everything that this node, as the leader of the group, had applied when it was called.
+///
+/// Returns false if this node does not lead the group (any more). It may wait for ever, for an index that can't be written: the caller
+/// sets the bound.
+pub(crate) async fn caught_up(node: &Inner, group: GroupId, index: TableId) -> bool {
+    let applied = node.propagation.signal(group).get();
+    loop {
+        let mut begun = node.propagation.begun.follow();
+        if !leads(node, group) {
+            return false;
+        }
+        let running = node.propagation.state.lock().running.get(&(group, index)).cloned();
+        match running {
+            Some(progress) => {
+                let enough = |reached: &Delivered| match reached {
+                    Delivered::Unknown => false,
+                    Delivered::Through(batches) => *batches >= applied,
+                    Delivered::Over => true,
+                };
+                if progress.reached.wait_for(enough).await != Delivered::Over {
+                    return true;
+                }
+            }
+            None => {
+                begun.next().await;
+            }
+        }
     }
 }
 

@@ -90,7 +90,9 @@ impl Propagator<'_> {
 
     async fn step(&mut self) -> Result<(), End> {
         // From here on no change and no new topology is missed.
-        let mut applied = self.node.propagation.signal(self.partition.group).follow();
+        let signal = self.node.propagation.signal(self.partition.group);
+        let mut applied = signal.follow();
+        let batches = signal.get();
         let mut epoch = self.node.topology.follow();
         if !leads(self.node, self.partition.group) {
             return Err(End::Over);
@@ -101,7 +103,7 @@ impl Propagator<'_> {
             // A table without a readable schema has nothing that could be indexed.
             (Standing::Live, _) if self.definition(&topology).is_none() => {}
             (Standing::Live, Some(consumer)) => {
-                if self.advance(&consumer).await? {
+                if self.advance(&consumer, batches).await? {
                     return Ok(());
                 }
             }
@@ -135,10 +137,10 @@ impl Propagator<'_> {
         Ok(())
     }
 
-    /// Delivers the next batch, or takes the backfill one step on; false if there is neither.
-    async fn advance(&mut self, consumer: &Consumer) -> Result<bool, End> {
+    /// Delivers the next batch, or takes the backfill one step on; false if there is neither. `batches` had been applied before.
+    async fn advance(&mut self, consumer: &Consumer, batches: u64) -> Result<bool, End> {
         self.position = self.position.max(consumer.checkpoint);
-        let changes =
+        let (changes, more) =
             read_changes(&self.node.engine, self.partition, self.position, BATCH_CHANGES, BATCH_BYTES)
                 .map_err(End::Broken)?;
         if let (Some((_, first)), Some((last, _))) = (changes.first(), changes.last()) {
@@ -148,6 +150,9 @@ impl Propagator<'_> {
             }
             self.progress.done();
             self.position = *last;
+            if !more {
+                self.progress.delivered_through(batches);
+            }
             self.since += changes.len();
             let due = *self.checkpoint_due.get_or_insert_with(|| Instant::now() + CHECKPOINT_EVERY);
             // The end of a backfill is remembered at once: somebody waits for it.
@@ -158,6 +163,7 @@ impl Propagator<'_> {
             }
             return Ok(true);
         }
+        self.progress.delivered_through(batches);
         let backfilling = matches!(consumer.backfill, Backfill::UnderWay(_));
         self.progress.caught_up(backfilling);
         if backfilling {

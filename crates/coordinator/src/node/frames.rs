@@ -21,18 +21,21 @@ pub(super) fn deliver(node: &Arc<Inner>, class: Class, bytes: Bytes) {
             return;
         }
     };
-    if frame.from == 0 {
-        join_request(node, frame);
-        return;
-    }
     let identity = node.identity();
-    if frame.to == 0 || identity.node.0 == 0 {
-        // The answer to this node's own wish to join, before it has a number.
+    if identity.node.0 == 0 || (frame.from != 0 && frame.to == 0) {
+        // The answer to this node's own wish to join, before it has a number. It may come from a node that has none either.
         for answer in frame.responses {
             if let Some(response) = answer.response {
                 node.calls.complete(answer.id, response);
             }
         }
+        if frame.from == 0 {
+            join_request(node, Frame { responses: Vec::new(), ..frame });
+        }
+        return;
+    }
+    if frame.from == 0 {
+        join_request(node, frame);
         return;
     }
     if frame.cluster_id != identity.cluster_id || frame.to != identity.node.0 {

@@ -30,24 +30,49 @@ pub(super) async fn join(node: &Arc<Inner>, mut identity: Identity) -> Result<Id
     let mut patience = MIN_ASK_TIMEOUT;
     loop {
         let Some(seed) = seeds.next() else { return Err(NodeError::NoSeeds) };
-        if let Some(joined) = ask(node, seed, &identity, patience).await {
-            identity.cluster_id = joined.cluster_id;
-            identity.node = NodeId(joined.node);
-            if let Some(topology) = joined.topology.as_ref().and_then(from_reply) {
-                node.topology.publish(Arc::new(topology));
+        let problem = match ask(node, seed, &identity, patience).await {
+            Ok(joined) => {
+                identity.cluster_id = joined.cluster_id;
+                identity.node = NodeId(joined.node);
+                if let Some(topology) = joined.topology.as_ref().and_then(from_reply) {
+                    node.topology.publish(Arc::new(topology));
+                }
+                *node.join_problem.lock() = None;
+                return Ok(identity);
             }
-            return Ok(identity);
-        }
+            Err(problem) => problem,
+        };
         tries += 1;
         patience = (patience * 2).min(MAX_ASK_TIMEOUT);
-        if tries.is_multiple_of(10) {
-            tracing::warn!(seeds = ?node.config.join, "no seed has let this node join yet; still trying");
+        let cause = problem.to_string();
+        let news = match problem {
+            // A seed that is starting itself does not answer at first.
+            Problem::Silent(_) => tries.is_multiple_of(10),
+            Problem::Refused(..) => node.join_problem.lock().as_ref() != Some(&cause),
+        };
+        if news {
+            tracing::warn!(cause, "this node could not join yet; still trying");
         }
+        *node.join_problem.lock() = Some(cause);
         sleep(PAUSE).await;
     }
 }
 
-async fn ask(node: &Arc<Inner>, seed: &str, identity: &Identity, patience: Duration) -> Option<Joined> {
+/// Why a seed did not let this node join.
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    #[error("no answer from {0}")]
+    Silent(String),
+    #[error("{0} refused: {1}")]
+    Refused(String, String),
+}
+
+async fn ask(
+    node: &Arc<Inner>,
+    seed: &str,
+    identity: &Identity,
+    patience: Duration,
+) -> Result<Joined, Problem> {
     let request = PeerRequest {
         body: Some(RequestBody::Join(Join {
             uuid: Bytes::copy_from_slice(&identity.uuid),
@@ -64,13 +89,12 @@ async fn ask(node: &Arc<Inner>, seed: &str, identity: &Identity, patience: Durat
         ..Frame::default()
     };
     node.transport.send(seed, Class::Requests, Bytes::from(frame.encode_to_vec()));
-    match timeout(patience, answer).await.ok()?.ok()?.ok()?.body? {
-        ResponseBody::Joined(joined) => Some(joined),
-        ResponseBody::Redirect(redirect) => {
-            tracing::debug!(seed, detail = redirect.detail, "a seed could not let this node join");
-            None
-        }
-        _ => None,
+    let answer = timeout(patience, answer).await.ok().and_then(Result::ok).and_then(Result::ok);
+    match answer.and_then(|response| response.body) {
+        Some(ResponseBody::Joined(joined)) => Ok(joined),
+        Some(ResponseBody::Redirect(redirect)) => Err(Problem::Refused(seed.to_owned(), redirect.detail)),
+        Some(_) => Err(Problem::Refused(seed.to_owned(), "an answer that this version does not know".into())),
+        None => Err(Problem::Silent(seed.to_owned())),
     }
 }
 

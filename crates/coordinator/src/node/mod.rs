@@ -68,6 +68,18 @@ const OPERATION_DEADLINE: Duration = Duration::from_secs(4);
 /// How long a shutting-down node waits for its leaderships to be taken over.
 const HANDOVER: Duration = Duration::from_secs(2);
 
+/// Whether a read of a global index waits until the index holds what was acknowledged before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IndexReads {
+    /// While the cluster has one node: tests and development, where nothing can be far away.
+    #[default]
+    Auto,
+    /// Always. Bounded: after a second it reads what there is.
+    Wait,
+    /// Never, as DynamoDB.
+    Eventual,
+}
+
 /// Settings of a node.
 #[derive(Clone, Debug)]
 pub struct NodeConfig {
@@ -81,6 +93,8 @@ pub struct NodeConfig {
     pub weight: u32,
     /// Nodes to ask for membership; empty founds a new cluster (on a first start).
     pub join: Vec<String>,
+    /// Whether reads of global indexes wait.
+    pub index_reads: IndexReads,
     /// Consensus intervals.
     pub timing: Timing,
     /// Consensus bounds.
@@ -159,6 +173,9 @@ pub(crate) struct Inner {
     behind: Signal<Epoch>,
     disk: Notify,
     stopping: AtomicBool,
+    started: Signal<bool>,
+    /// Why no seed has let this node join yet.
+    join_problem: Mutex<Option<String>>,
     failed: Signal<Option<String>>,
 }
 
@@ -226,6 +243,8 @@ impl Node {
                 behind: Signal::new(Epoch(0)),
                 disk: Notify::new(),
                 stopping: AtomicBool::new(false),
+                started: Signal::new(false),
+                join_problem: Mutex::new(None),
                 failed: Signal::new(None),
                 identity: Mutex::new(identity),
                 number,
@@ -241,7 +260,10 @@ impl Node {
         let node = Node { inner };
         attach(&node);
         match node.bring_up(rng, ports.disk, ports.observers, first_start, store_inputs, datagrams).await {
-            Ok(()) => Ok(node),
+            Ok(()) => {
+                node.inner.started.set(true);
+                Ok(node)
+            }
             Err(error) => {
                 node.crash();
                 Err(error)
@@ -346,6 +368,30 @@ impl Node {
         if let Some(peer) = topology.nodes().find(|n| n.addr == addr) {
             self.inner.liveness.broken(peer.id);
             self.inner.calls.fail_all_to(peer.id);
+        }
+    }
+
+    /// Whether the node is a member of its cluster and serves.
+    pub fn is_started(&self) -> bool {
+        self.inner.started.get()
+    }
+
+    /// Waits until the node serves.
+    pub async fn started(&self) {
+        self.inner.started.wait_for(|started| *started).await;
+    }
+
+    /// Why no seed has let this node join yet, while it tries.
+    pub fn join_problem(&self) -> Option<String> {
+        self.inner.join_problem.lock().clone()
+    }
+
+    /// Whether reads of global indexes wait until the index holds what was acknowledged before.
+    pub fn waits_for_indexes(&self) -> bool {
+        match self.inner.config.index_reads {
+            IndexReads::Auto => self.inner.topology.get().nodes().nth(1).is_none(),
+            IndexReads::Wait => true,
+            IndexReads::Eventual => false,
         }
     }
 

@@ -4,12 +4,13 @@ use super::Inner;
 use super::store_task::{ReplyTo, redirect};
 use super::topology;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
-use torc_cluster::{GroupId, META_GROUP, NodeId};
+use torc_cluster::{GroupId, META_GROUP, NodeId, TableId};
 use torc_replica::store::GroupView;
 use torc_wire::peer::{
-    Answer, PeerRequest, PeerResponse, Propose, Range, Read, RedirectReason, RequestBody, ResponseBody, Rows,
-    TopologyFetch, Value,
+    Answer, IndexHolds, IndexWait, PeerRequest, PeerResponse, Propose, Range, Read, RedirectReason,
+    RequestBody, ResponseBody, Rows, TopologyFetch, Value,
 };
 
 /// Serves a request of this node's own, in place.
@@ -95,6 +96,7 @@ async fn serve_body(node: &Arc<Inner>, body: RequestBody) -> ResponseBody {
             Ok(()) => topology_reply(node, &fetch),
             Err(refused) => refused,
         },
+        RequestBody::IndexWait(wait) => index_wait(node, wait).await,
         RequestBody::Join(join) => super::join::admit(node, join).await,
         RequestBody::BucketCoordinate(_)
         | RequestBody::BucketMerge(_)
@@ -140,6 +142,27 @@ fn lease_read(
     view.still_valid(&stamp, node.clock.now()).then_some(body)
 }
 
+/// Waits until an index holds what was acknowledged in one partition of its table. Only a leader knows what was, and only one that
+/// certainly leads.
+async fn index_wait(node: &Arc<Inner>, wait: IndexWait) -> ResponseBody {
+    let group = GroupId(wait.group);
+    let Some(view) = node.store.view(group) else { return behind(node, "the group does not live here") };
+    if !view.is_leader() {
+        return redirect(RedirectReason::NotLeader, view.leader(), "");
+    }
+    if view.lease_valid(node.clock.now()).is_none()
+        && let Err(refused) = node.store.read_barrier(group).await
+    {
+        return refused;
+    }
+    let holds = crate::index::caught_up(node, group, TableId(wait.index));
+    match tokio::time::timeout(Duration::from_millis(wait.wait_ms.into()), holds).await {
+        Ok(true) => ResponseBody::IndexHolds(IndexHolds { all: true }),
+        Ok(false) => redirect(RedirectReason::NotLeader, None, ""),
+        Err(_) => ResponseBody::IndexHolds(IndexHolds { all: false }),
+    }
+}
+
 fn busy() -> ResponseBody {
     redirect(RedirectReason::Busy, None, "too many writes wait on this node")
 }
@@ -178,7 +201,7 @@ fn behind(node: &Arc<Inner>, detail: &str) -> ResponseBody {
 
 fn storage(error: &torc_engine::Error) -> ResponseBody {
     tracing::error!(%error, "a read failed");
-    redirect(RedirectReason::Storage, None, &error.to_string())
+    redirect(RedirectReason::Storage, None, &error.without_paths())
 }
 
 fn read_key(node: &Arc<Inner>, read: &Read) -> ResponseBody {

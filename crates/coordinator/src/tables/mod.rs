@@ -23,8 +23,11 @@ use tokio::time::Instant;
 use torc_cluster::topology::Table;
 use torc_cluster::{Epoch, GroupId, TableId};
 use torc_model::schema::TableSchema;
-use torc_wire::peer::{Propose, Range, Read, RequestBody, ResponseBody, Rows};
+use torc_wire::peer::{IndexHolds, IndexWait, Propose, Range, Read, RequestBody, ResponseBody, Rows};
 use torc_wire::table::{ItemOutcome, ItemWrite, TableCommand, TableOutcome};
+
+/// How long a read of an index waits for it at most.
+const INDEX_WAIT: Duration = Duration::from_secs(1);
 
 /// A table as an operation sees it: one version of its schema.
 #[derive(Clone)]
@@ -182,6 +185,32 @@ impl Tables {
             ResponseBody::Rows(rows) => Ok(rows),
             other => Err(unexpected(&other)),
         }
+    }
+
+    /// Waits until a global index holds every write of its table that was acknowledged before the call, at most [`INDEX_WAIT`]. False if it
+    /// does not hold them all by then, or if a partition of the table has no leader that could say.
+    pub async fn index_holds(&self, table: &Table, index: TableId) -> bool {
+        let topology = self.inner.topology.get();
+        let until = Instant::now() + INDEX_WAIT;
+        let wait_ms = INDEX_WAIT.as_millis() as u32;
+        let asked = topology.partitions(table.id).iter().map(|partition| async move {
+            let make = |partition: &torc_cluster::Partition, _| torc_wire::peer::PeerRequest {
+                body: Some(RequestBody::IndexWait(IndexWait {
+                    group: partition.group.0,
+                    index: index.0,
+                    wait_ms,
+                })),
+            };
+            let answer =
+                self.inner.router.to_leader(Target::Group(partition.group), Repeat::Safe, until, make);
+            matches!(
+                tokio::time::timeout_at(until, answer).await,
+                Ok(Ok(torc_wire::peer::PeerResponse {
+                    body: Some(ResponseBody::IndexHolds(IndexHolds { all: true }))
+                }))
+            )
+        });
+        join_all(asked).await.into_iter().all(|holds| holds)
     }
 
     async fn ask(

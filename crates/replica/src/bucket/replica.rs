@@ -489,7 +489,7 @@ impl<S: Store> BucketReplica<S> {
 }
 
 fn storage(error: torc_engine::Error) -> ReplicaError {
-    ReplicaError::Storage(error.to_string())
+    ReplicaError::Storage(error.without_paths())
 }
 
 fn find_operation(set: &SiblingSet<Value>, operation: u64) -> Option<Dot> {

@@ -129,7 +129,7 @@ impl World {
     }
 
     fn changes(&self, after: Position, limit: usize) -> Vec<(Position, ChangeRecord)> {
-        read_changes(&self.engine, &self.base, after, limit, usize::MAX).unwrap()
+        read_changes(&self.engine, &self.base, after, limit, usize::MAX).unwrap().0
     }
 
     fn send(&mut self, command: &IndexCommand) {

@@ -129,7 +129,8 @@ pub enum ProposeError {
 
 impl From<torc_engine::Error> for ProposeError {
     fn from(error: torc_engine::Error) -> Self {
-        Self::Storage(error.to_string())
+        tracing::error!(%error, "a command could not be evaluated");
+        Self::Storage(error.without_paths())
     }
 }
 

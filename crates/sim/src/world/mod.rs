@@ -23,7 +23,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use torc_coordinator::node::{Node, NodeConfig, NodeError, Ports};
+use torc_coordinator::node::{IndexReads, Node, NodeConfig, NodeError, Ports};
 use torc_engine::Engine;
 use torc_engine::log::LogFaults;
 use torc_replica::store::{Observers, PlantedBugs, Timing};
@@ -102,6 +102,7 @@ impl World {
             zone: machine.zone.clone(),
             weight: 1,
             join: if index == 0 { Vec::new() } else { others },
+            index_reads: IndexReads::default(),
             timing: Timing::default(),
             limits: self.sizes.limits,
             planted: self.planted.node,

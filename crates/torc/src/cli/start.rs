@@ -7,6 +7,8 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use torc_api::auth::AccessKeys;
+use torc_api::server::Origins;
+use torc_coordinator::node::IndexReads;
 use tracing_subscriber::EnvFilter;
 
 const DEFAULT_DATA: &str = "torc-data";
@@ -63,6 +65,14 @@ pub struct StartFlags {
     /// Better given in the environment or the file than on the command line, which other users of the machine can read
     #[arg(long, value_name = "KEYS", env = "TORC_ACCESS_KEYS", hide_env_values = true)]
     access_keys: Option<String>,
+    /// Whether a read of a global index waits until the index holds what was acknowledged before (at most a second): auto (while the
+    /// cluster has one node), wait, or eventual [default: auto]
+    #[arg(long, value_name = "HOW", env = "TORC_INDEX_READS", hide_env_values = true)]
+    index_reads: Option<String>,
+    /// Origins of web pages that may use a node without access keys, apart by commas, e.g. http://localhost:3000; * for any. Without it
+    /// browsers are refused, since any page that is open in one could read and delete the tables of this machine
+    #[arg(long, value_name = "ORIGINS", env = "TORC_ALLOW_ORIGIN", hide_env_values = true)]
+    allow_origin: Option<String>,
     /// Configuration file (TOML) with the same names as these flags; flags win
     #[arg(long, value_name = "FILE", env = "TORC_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
@@ -91,6 +101,8 @@ struct File {
     memory: Option<String>,
     threads: Option<usize>,
     access_keys: Option<String>,
+    allow_origin: Option<String>,
+    index_reads: Option<String>,
     log: Option<String>,
     log_json: bool,
     quiet: bool,
@@ -162,10 +174,23 @@ impl StartFlags {
             access_keys: AccessKeys::parse(&self.access_keys.or(file.access_keys).unwrap_or_default())
                 .map_err(anyhow::Error::msg)
                 .context("--access-keys (TORC_ACCESS_KEYS)")?,
+            index_reads: index_reads(self.index_reads.or(file.index_reads).as_deref())?,
+            allow_origin: Origins::parse(&self.allow_origin.or(file.allow_origin).unwrap_or_default())
+                .map_err(anyhow::Error::msg)
+                .context("--allow-origin (TORC_ALLOW_ORIGIN)")?,
             memory_bytes: memory(&self.memory.or(file.memory).unwrap_or_else(|| DEFAULT_MEMORY.to_owned()))?,
         };
         let filter = self.log.or(file.log).unwrap_or_else(|| DEFAULT_LOG.to_owned());
         Ok((args, LogArgs { filter, json: self.log_json || file.log_json }))
+    }
+}
+
+fn index_reads(text: Option<&str>) -> Result<IndexReads> {
+    match text {
+        None | Some("auto") => Ok(IndexReads::Auto),
+        Some("wait") => Ok(IndexReads::Wait),
+        Some("eventual") => Ok(IndexReads::Eventual),
+        Some(other) => bail!("--index-reads {other:?} is not auto, wait or eventual"),
     }
 }
 

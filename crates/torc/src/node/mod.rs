@@ -20,8 +20,8 @@ use tokio_util::sync::CancellationToken;
 use torc_api::auth::AccessKeys;
 use torc_api::dynamodb::DynamoDb;
 use torc_api::request_id::RequestIds;
-use torc_api::server::{Edge, serve};
-use torc_coordinator::node::{Node, NodeConfig, Ports};
+use torc_api::server::{Doorkeeper, Edge, Origins, serve};
+use torc_coordinator::node::{IndexReads, Node, NodeConfig, Ports};
 use torc_coordinator::ports::Class;
 use torc_engine::env::RealEnv;
 use torc_engine::{Engine, Options};
@@ -52,6 +52,10 @@ pub struct StartArgs {
     pub memory_bytes: usize,
     /// Keys that clients must show, by signing or by sending one; without any, all requests are served.
     pub access_keys: AccessKeys,
+    /// Whether reads of global indexes wait.
+    pub index_reads: IndexReads,
+    /// Web sites whose pages may use the client port of a node without access keys.
+    pub allow_origin: Origins,
 }
 
 /// Runs a node until it is told to stop.
@@ -90,11 +94,30 @@ async fn serve_node(args: StartArgs) -> anyhow::Result<()> {
         zone: args.zone.clone(),
         weight: args.weight,
         join: args.join.clone(),
+        index_reads: args.index_reads,
         timing: Timing::default(),
         limits: Limits::default(),
         planted: PlantedBugs::default(),
     };
-    let engine = open_engine(&args.data, args.memory_bytes)?;
+    // The client port is served from here on: `/health` and `/ready` have an answer while the data is opened and the cluster joined.
+    let listen = client_listener.local_addr()?;
+    let (serve_node, served_node) = tokio::sync::watch::channel(None);
+    let edge = Edge {
+        node: served_node,
+        door: Doorkeeper {
+            origins: args.allow_origin.clone(),
+            open: args.access_keys.is_empty(),
+            loopback: args.listen.ip().is_loopback(),
+            names: args.advertise.clone().into_iter().collect(),
+        },
+        dynamodb: DynamoDb::with_keys(args.access_keys.clone()),
+        ids: RequestIds::new(clock::entropy()?),
+        max_connections: limits::raise_files() / 2,
+    };
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(serve(client_listener, edge, stop.clone()));
+    let (data, memory_bytes) = (args.data.clone(), args.memory_bytes);
+    let engine = tokio::task::spawn_blocking(move || open_engine(&data, memory_bytes)).await??;
 
     let transport = GrpcTransport::new(tokio::runtime::Handle::current());
     let network = Arc::new(NodeNetwork::default());
@@ -117,7 +140,10 @@ async fn serve_node(args: StartArgs) -> anyhow::Result<()> {
         seed: clock::entropy()?,
         observers: Default::default(),
     };
-    let attach = |node: &Node| network.attach(node.clone());
+    let attach = |node: &Node| {
+        network.attach(node.clone());
+        serve_node.send_replace(Some(node.clone()));
+    };
     let starting = Node::start(config, engine.clone(), ports, attach);
     let node = tokio::select! {
         node = starting => node.context("the node could not start")?,
@@ -126,12 +152,6 @@ async fn serve_node(args: StartArgs) -> anyhow::Result<()> {
             return Ok(());
         }
     };
-    let stop = CancellationToken::new();
-    let dynamodb = DynamoDb::with_keys(args.access_keys.clone());
-    let ids = RequestIds::new(clock::entropy()?);
-    let edge = Edge { node: node.clone(), dynamodb, ids, max_connections: limits::raise_files() / 2 };
-    let listen = client_listener.local_addr()?;
-    let serving = tokio::spawn(serve(client_listener, edge, stop.clone()));
     if !args.quiet {
         println!("{}", banner(&node, &args, listen));
     }

@@ -33,6 +33,8 @@ pub(super) struct PageRequest<'a> {
     pub select: Select,
     pub limit: Option<u64>,
     pub consistent: bool,
+    /// Read from the leader, though the client did not ask for it: only there is what was waited for certainly seen.
+    pub leader: bool,
 }
 
 /// A page in the making.
@@ -113,7 +115,7 @@ impl<'a> Page<'a> {
                 reverse,
                 max_rows: self.chunk_rows(left),
                 max_bytes: (PAGE_BYTES - self.bytes.min(PAGE_BYTES)).clamp(1, CHUNK_BYTES) as u32,
-                strong: self.request.consistent,
+                strong: self.request.consistent || self.request.leader,
             };
             let rows = context.node.tables().range(self.request.source.id(), &range).await;
             let rows = rows.map_err(errors::from_route)?;
@@ -159,8 +161,8 @@ impl<'a> Page<'a> {
         for record in rows {
             wanted.push(location(table, &decode(record)?)?);
         }
-        let reads =
-            wanted.iter().map(|at| context.node.tables().read(table.id(), at, self.request.consistent));
+        let strong = self.request.consistent || self.request.leader;
+        let reads = wanted.iter().map(|at| context.node.tables().read(table.id(), at, strong));
         join_all(reads).await.into_iter().collect::<Result<_, _>>().map_err(errors::from_route)
     }
 

@@ -35,6 +35,7 @@ pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>
         select: plan.select,
         limit: request.limit,
         consistent: request.consistent,
+        leader: source.caught_up(context).await,
     })?;
     page.read(context, Stretch { token, start, end, reverse: !request.forward }).await?;
     page.finish(&request.table, request.consumed_capacity)

@@ -31,6 +31,7 @@ pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>
         select: plan.select,
         limit: request.limit,
         consistent: request.consistent,
+        leader: source.caught_up(context).await,
     })?;
     loop {
         let topology = context.node.topology();

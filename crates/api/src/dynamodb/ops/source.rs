@@ -1,6 +1,6 @@
 //! Where the rows lie that a query or scan reads: items, rows of a local index beside them, or rows of a global index in partitions of its own.
 
-use super::location_of;
+use super::{Context, location_of};
 use bytes::Bytes;
 use torc_cluster::TableId;
 use torc_coordinator::tables::{ItemLocation, TableRef};
@@ -34,6 +34,16 @@ impl Source<'_> {
         match self.index {
             Some(IndexRef::Local(index)) => Some(index),
             Some(IndexRef::Global(_)) | None => None,
+        }
+    }
+
+    /// Waits for a global index, where the node is set to; says whether the index then holds every write acknowledged before.
+    pub async fn caught_up(&self, context: &Context<'_>) -> bool {
+        match self.index {
+            Some(IndexRef::Global(index)) if context.node.waits_for_indexes() => {
+                context.node.tables().index_holds(&self.table.table, TableId(index.id)).await
+            }
+            _ => false,
         }
     }
 

@@ -123,7 +123,8 @@ pub fn read_consumers(engine: &Engine, partition: &Partition) -> Result<Vec<Cons
         .collect()
 }
 
-/// Changes as this replica has them, applied, from just above `after`: at most `limit` records and about `bytes` of them.
+/// Changes as this replica has them, applied, from just above `after`: at most `limit` records and about `bytes` of them. Also whether
+/// there may be more behind them.
 ///
 /// What is missing because it was trimmed was passed by every consumer.
 ///
@@ -135,7 +136,7 @@ pub fn read_changes(
     after: Position,
     limit: usize,
     bytes: usize,
-) -> Result<Vec<(Position, ChangeRecord)>, String> {
+) -> Result<(Vec<(Position, ChangeRecord)>, bool), String> {
     let (start, end) = (change_key(partition, after.next()), changes_end(partition));
     let mut out = Vec::new();
     let mut read = 0;
@@ -145,10 +146,10 @@ pub fn read_changes(
         read += row.value.len();
         out.push((position, ChangeRecord::decode(&row.value)?));
         if out.len() >= limit || read >= bytes {
-            break;
+            return Ok((out, true));
         }
     }
-    Ok(out)
+    Ok((out, false))
 }
 
 #[cfg(test)]
