@@ -10,5 +10,6 @@ pub mod index;
 pub mod node;
 pub mod peers;
 pub mod ports;
+pub mod request;
 mod signal;
 pub mod tables;

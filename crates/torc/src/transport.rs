@@ -185,6 +185,7 @@ async fn link(
                 if queue.frames.is_closed() {
                     return;
                 }
+                tracing::info!(%addr, ?class, "a link to another node ended");
             }
             Err(error) => {
                 broken.note(&addr, class, true);

@@ -8,6 +8,8 @@ use percent_encoding::percent_decode_str;
 use sha2::{Digest, Sha256};
 use torc_model::{ApiError, ErrorCode};
 
+/// Where clients may tell the hash of the body.
+const CONTENT_HASH: &str = "x-amz-content-sha256";
 /// Most signed headers.
 const MAX_SIGNED_HEADERS: usize = 100;
 
@@ -30,7 +32,7 @@ impl Signed {
     ///
     /// # Errors
     /// `MissingAuthenticationTokenException` or `IncompleteSignatureException`.
-    pub fn of(request: &Request<Bytes>) -> Result<Self, ApiError> {
+    pub fn of<B>(request: &Request<B>) -> Result<Self, ApiError> {
         // The signed form has `/` for no path: a target that is only an authority would pass for the root.
         if !request.uri().path().starts_with('/') {
             return Err(incomplete("The target of the request has no path."));
@@ -102,7 +104,7 @@ impl Signed {
     ///
     /// # Errors
     /// `IncompleteSignatureException` that names the header.
-    pub fn check_covered(&self, request: &Request<Bytes>) -> Result<(), ApiError> {
+    pub fn check_covered<B>(&self, request: &Request<B>) -> Result<(), ApiError> {
         let covered = |name: &str| self.headers.iter().any(|header| header == name);
         if !covered("host") && !covered(":authority") {
             return Err(super::invalid(
@@ -123,8 +125,20 @@ impl Signed {
         Ok(())
     }
 
-    /// Method, path, query, covered headers and the hash of the body, a line each.
+    /// The hash of the body as a signed header tells it.
+    pub fn announced_hash<'r, B>(&self, request: &'r Request<B>) -> Option<&'r str> {
+        self.headers.iter().find(|name| *name == CONTENT_HASH)?;
+        let hash = request.headers().get(CONTENT_HASH)?.to_str().ok()?;
+        (hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit())).then_some(hash)
+    }
+
+    /// What was signed of a request whose body is here.
     pub fn canonical_request(&self, request: &Request<Bytes>) -> String {
+        self.canonical(request, &hex::encode(Sha256::digest(request.body())))
+    }
+
+    /// Method, path, query, covered headers and the hash of the body, a line each.
+    pub fn canonical<B>(&self, request: &Request<B>, body_hash: &str) -> String {
         let mut out = format!("{}\n{}\n", request.method(), path(request.uri().path()));
         let mut pairs: Vec<String> = query(request)
             .iter()
@@ -145,7 +159,7 @@ impl Signed {
         out.push('\n');
         out.push_str(&self.headers.join(";"));
         out.push('\n');
-        out.push_str(&hex::encode(Sha256::digest(request.body())));
+        out.push_str(body_hash);
         out
     }
 }
@@ -159,7 +173,7 @@ fn names(list: &str) -> Result<Vec<String>, ApiError> {
 }
 
 /// The values of a header, without white space around and with single spaces within, apart by commas.
-fn header_value(request: &Request<Bytes>, name: &str) -> String {
+fn header_value<B>(request: &Request<B>, name: &str) -> String {
     let values: Vec<String> = request
         .headers()
         .get_all(name)
@@ -182,7 +196,7 @@ fn path(path: &str) -> String {
 }
 
 /// The query's parameters, decoded.
-fn query(request: &Request<Bytes>) -> Vec<(String, String)> {
+fn query<B>(request: &Request<B>) -> Vec<(String, String)> {
     parameters(request.uri().query().unwrap_or_default())
 }
 

@@ -35,7 +35,7 @@ const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 /// What every credential scope ends with.
 const TERMINATOR: &str = "aws4_request";
 /// The service that requests are signed for, but those to STS.
-const SERVICE: &str = "dynamodb";
+pub(crate) const SERVICE: &str = "dynamodb";
 /// How far the clocks of client and node may be apart, seconds.
 const MAX_SKEW_S: u64 = 15 * 60;
 /// Longest life of a presigned request, seconds.
@@ -86,6 +86,56 @@ impl AccessKeys {
         self.signer(request, now_ms, SERVICE).map(drop)
     }
 
+    /// Checks what can be checked of a request for DynamoDB before its body is read: all but the signature itself, and that too where the
+    /// client signed the body's hash in a header. The whole is checked again with the body.
+    ///
+    /// # Errors
+    /// As [`AccessKeys::verify`].
+    pub fn precheck<B>(&self, request: &Request<B>, now_ms: u64) -> Result<(), ApiError> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        let signed = Signed::of(request)?;
+        let scope = Scope::parse(&signed.credential)?;
+        check_time(&signed, now_ms / 1000)?;
+        scope.check(&signed, SERVICE)?;
+        signed.check_covered(request)?;
+        let secret = self.secrets.get(scope.key_id).ok_or_else(unknown)?;
+        match signed.announced_hash(request) {
+            Some(hash)
+                if !self.is_signed(&signed, &scope, Some(secret), &signed.canonical(request, hash)) =>
+            {
+                Err(mismatch())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the signature is that of a canonical request, made with this secret.
+    fn is_signed(
+        &self,
+        signed: &Signed,
+        scope: &Scope<'_>,
+        secret: Option<&String>,
+        canonical: &str,
+    ) -> bool {
+        let text = format!(
+            "{ALGORITHM}\n{}\n{}/{}/{}/{TERMINATOR}\n{}",
+            signed.date,
+            scope.date,
+            scope.region,
+            scope.service,
+            hex::encode(Sha256::digest(canonical.as_bytes()))
+        );
+        let key = match secret {
+            Some(secret) => self.signing_key(scope, secret),
+            None => scope.signing_key(""),
+        };
+        let given = hex::decode(&signed.signature).unwrap_or_default();
+        // Compares in constant time.
+        keyed(&key, text.as_bytes()).verify_slice(&given).is_ok()
+    }
+
     /// Checks the signature of a request to `service` and returns the id of the key that made it; `None` where there are no keys.
     ///
     /// # Errors
@@ -108,32 +158,11 @@ impl AccessKeys {
         // An unknown key costs the same work as a known one.
         let key = self.secrets.get_key_value(scope.key_id);
         let secret = key.map(|(_, secret)| secret);
-        let hash = Sha256::digest(signed.canonical_request(request).as_bytes());
-        let text = format!(
-            "{ALGORITHM}\n{}\n{}/{}/{}/{TERMINATOR}\n{}",
-            signed.date,
-            scope.date,
-            scope.region,
-            scope.service,
-            hex::encode(hash)
-        );
-        let signing = match secret {
-            Some(secret) => self.signing_key(&scope, secret),
-            None => scope.signing_key(""),
-        };
-        let mac = keyed(&signing, text.as_bytes());
-        let given = hex::decode(&signed.signature).unwrap_or_default();
-        // Compares in constant time.
-        let matches = mac.verify_slice(&given).is_ok();
+        let matches = self.is_signed(&signed, &scope, secret, &signed.canonical_request(request));
         match (key, matches) {
-            (None, _) => Err(ApiError::new(
-                ErrorCode::UnrecognizedClient,
-                "The security token included in the request is invalid.",
-            )),
+            (None, _) => Err(unknown()),
             (Some((id, _)), true) => Ok(Some(id)),
-            (Some(_), false) => Err(invalid(
-                "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details.",
-            )),
+            (Some(_), false) => Err(mismatch()),
         }
     }
 }
@@ -148,6 +177,16 @@ impl AccessKeys {
         self.signing.lock().insert(scope.key_id.to_owned(), (name, key.clone()));
         key
     }
+}
+
+fn unknown() -> ApiError {
+    ApiError::new(ErrorCode::UnrecognizedClient, "The security token included in the request is invalid.")
+}
+
+fn mismatch() -> ApiError {
+    invalid(
+        "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details.",
+    )
 }
 
 fn invalid(message: impl Into<String>) -> ApiError {

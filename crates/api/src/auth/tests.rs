@@ -126,6 +126,40 @@ fn what_is_missing_or_wrong_is_said() {
     assert!(AccessKeys::default().verify(&none, NOW).is_ok());
 }
 
+/// A request that says the hash of its body in a signed header, made by botocore.
+fn hashed(hash: &str) -> http::request::Builder {
+    describe().header("x-amz-content-sha256", hash).header(
+        "authorization",
+        "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/dynamodb/aws4_request, SignedHeaders=content-type;host;x-amz-content-sha256;x-amz-date;x-amz-target, Signature=c14ee231d9ffc91a289bfcc53cd4058a344ceedcc7e54c6e42d08af1fbf67d71",
+    )
+}
+
+#[test]
+fn what_needs_no_body_is_refused_before_it_is_read() {
+    let keys = AccessKeys::parse(KEYS).unwrap();
+    let code = |request: http::request::Builder, now_ms| {
+        keys.precheck(&request.body(()).unwrap(), now_ms).map_err(|error| error.code)
+    };
+    let with = |header: &str| describe().header("authorization", header);
+    assert_eq!(code(with(HEADER), NOW), Ok(()));
+    assert_eq!(code(describe(), NOW), Err(ErrorCode::MissingAuthenticationToken));
+    let unknown = HEADER.replace("AKIDEXAMPLE", "OTHER");
+    assert_eq!(code(with(&unknown), NOW), Err(ErrorCode::UnrecognizedClient));
+    assert_eq!(code(with(HEADER), NOW + 16 * 60_000), Err(ErrorCode::InvalidSignature));
+    assert_eq!(code(with(&HEADER.replace("dynamodb/", "s3/")), NOW), Err(ErrorCode::InvalidSignature));
+    // Of the signature itself only where the body's hash is told; a body that is another is found when it is here.
+    assert_eq!(code(with(&HEADER.replace("96e", "96f")), NOW), Ok(()));
+    let hash = "395a8d243d629f26e9d360dc39500c937203c550bafae55f529a6a6800ec1235";
+    assert_eq!(code(hashed(hash), NOW), Ok(()));
+    assert_eq!(code(hashed(&hash.replace("395a", "395b")), NOW), Err(ErrorCode::InvalidSignature));
+    check(&hashed(hash).body(Bytes::from_static(br#"{"TableName":"abc"}"#)).unwrap(), NOW, Ok(()));
+    check(&hashed(hash).body(Bytes::from_static(br#"{"TableName":"abd"}"#)).unwrap(), NOW, MISMATCH);
+    assert_eq!(
+        AccessKeys::default().precheck(&describe().body(()).unwrap(), NOW).map_err(|e| e.code),
+        Ok(())
+    );
+}
+
 #[test]
 fn keys_are_read_and_never_shown() {
     let keys = AccessKeys::parse("a:b, c:d:e\nf:g").unwrap();

@@ -2,6 +2,7 @@
 
 use torc_cluster::topology::TableStatus;
 use torc_coordinator::node::meta::MetaError;
+use torc_coordinator::request::Exhausted;
 use torc_coordinator::tables::route::RouteError;
 use torc_model::{ApiError, ErrorCode};
 
@@ -21,6 +22,11 @@ pub fn from_route(error: RouteError) -> ApiError {
         ),
         RouteError::Storage(why) => ApiError::new(ErrorCode::InternalServerError, why),
     }
+}
+
+/// No memory for the request came free in its time.
+pub(super) fn exhausted(_: Exhausted) -> ApiError {
+    ApiError::new(ErrorCode::ServiceUnavailable, "Too many large requests at once; try again")
 }
 
 /// A topology change that did not happen, or may not have.

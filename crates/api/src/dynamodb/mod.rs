@@ -5,14 +5,16 @@ mod encoding;
 mod errors;
 pub mod ops;
 
-use crate::auth::AccessKeys;
+use crate::auth::{self, AccessKeys};
 use crate::request_id::RequestIds;
 use crate::server::BodyProblem;
 use crate::sts;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
+use std::sync::Arc;
 use torc_coordinator::node::Node;
+use torc_coordinator::request::RequestContext;
 use torc_model::compat::OPERATIONS;
 use torc_model::{ApiError, ErrorCode};
 
@@ -71,30 +73,50 @@ impl DynamoDb {
     pub async fn handle(
         &self,
         node: &Node,
-        ids: &RequestIds,
+        context: &mut RequestContext,
         request: Request<Bytes>,
     ) -> Response<Full<Bytes>> {
-        let id = ids.next();
         let shape = answer::Shape::of(request.headers());
-        match self.run(node, &request).await {
-            Ok(body) => answer::respond(StatusCode::OK, body, &id, shape),
+        let result = self.run(node, context, &request).await;
+        let id = &context.trace_id;
+        match result {
+            Ok(body) => answer::respond(StatusCode::OK, body, id, shape),
             Err(error) => {
                 if error.code == ErrorCode::InternalServerError {
                     tracing::warn!(request = %id, error = %error.message, "request failed");
                 }
-                answer::refuse(&error, &id, shape)
+                answer::refuse(&error, id, shape)
             }
         }
     }
 
-    async fn run(&self, node: &Node, request: &Request<Bytes>) -> Result<Vec<u8>, ApiError> {
+    async fn run(
+        &self,
+        node: &Node,
+        context: &mut RequestContext,
+        request: &Request<Bytes>,
+    ) -> Result<Vec<u8>, ApiError> {
         let operation = operation(request)?;
-        self.keys.verify(request, node.wall_ms())?;
+        context.principal = self.keys.signer(request, node.wall_ms(), auth::SERVICE)?.map(Arc::from);
         // Unpacked after the signature is checked: that covers the body as it was sent.
         let body = encoding::unpack(request.headers(), request.body()).map_err(body_error)?;
         let host = request.headers().get(header::HOST).and_then(|v| v.to_str().ok());
         let host = host.or_else(|| request.uri().authority().map(|authority| authority.as_str()));
-        ops::dispatch(self, node, host.unwrap_or("localhost"), operation, &body).await
+        ops::dispatch(self, node, context, host.unwrap_or("localhost"), operation, &body).await
+    }
+
+    /// What can be refused before a request's body is read.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub(crate) fn precheck<B>(&self, request: &Request<B>, now_ms: u64) -> Result<(), ApiError> {
+        operation(request)?;
+        self.keys.precheck(request, now_ms)
+    }
+
+    /// A refusal in this face's form.
+    pub(crate) fn refused(&self, error: &ApiError, headers: &HeaderMap, id: &str) -> Response<Full<Bytes>> {
+        answer::refuse(error, id, answer::Shape::of(headers))
     }
 
     /// Answers a request to STS: who the caller is, in the account of the ARNs.
@@ -109,7 +131,11 @@ impl DynamoDb {
 
     /// The answer to a request that comes before the node serves.
     pub(crate) fn not_started(&self, why: &str, ids: &RequestIds) -> Response<Full<Bytes>> {
-        answer::refuse(&ApiError::new(ErrorCode::ServiceUnavailable, why), &ids.next(), answer::Shape::default())
+        answer::refuse(
+            &ApiError::new(ErrorCode::ServiceUnavailable, why),
+            &ids.next(),
+            answer::Shape::default(),
+        )
     }
 
     /// The answer to a request of a page or under a name that may not use this node.
@@ -145,7 +171,7 @@ fn body_error(problem: BodyProblem) -> ApiError {
 }
 
 /// The operation that the request's target names.
-fn operation(request: &Request<Bytes>) -> Result<&str, ApiError> {
+fn operation<B>(request: &Request<B>) -> Result<&str, ApiError> {
     let target = request.headers().get("x-amz-target").and_then(|v| v.to_str().ok());
     match (target, target.and_then(|t| t.strip_prefix(TARGET_PREFIX))) {
         (_, Some(operation)) if !operation.is_empty() => Ok(operation),

@@ -13,9 +13,8 @@ pub use origin::{Doorkeeper, Origins};
 pub use body::{BodyProblem, MAX_BODY_BYTES};
 
 use crate::{admin, auth, dynamodb, kv, sts};
-use body::Budget;
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header, request};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::{http1, http2};
@@ -31,9 +30,11 @@ use stream::{Impatient, Protocol};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use torc_coordinator::bucket::BucketCoordinator;
 use torc_coordinator::node::Node;
+use torc_coordinator::request::{ByteBudget, Lane, RequestContext, Share};
 use torc_model::limits;
 
 /// How long a client may take to send its headers, and a connection may be idle.
@@ -51,8 +52,17 @@ const HEAVY_BYTES: usize = 128 << 10;
 /// Threads that do such work at a time.
 const HEAVY_REQUESTS: usize = 2;
 
-/// Answers from here on are work enough for one turn.
-const LARGE_ANSWER_BYTES: u64 = 32 << 10;
+/// How much more than its text a large JSON body takes while it is parsed and served.
+const PARSED_FACTOR: usize = 2;
+/// What a packed body may become at most, for each of its bytes: deflate packs no better.
+const UNPACKED_FACTOR: usize = 1032;
+
+/// Answers from here on are work enough for one turn, and counted until they are sent.
+const LARGE_ANSWER_BYTES: usize = 32 << 10;
+
+/// How long a request may take once its body is here: waiting for memory, for turns and for other nodes. No SDK waits longer than 30 s by
+/// default, and a body may have waited for memory before.
+const REQUEST_TIME: Duration = Duration::from_secs(12);
 
 /// How long a request waits for the node to start before it is refused.
 const START_WAIT: Duration = Duration::from_secs(10);
@@ -66,6 +76,8 @@ pub struct Edge {
     pub door: Doorkeeper,
     /// DynamoDB's operations.
     pub dynamodb: dynamodb::DynamoDb,
+    /// What all requests may hold in memory together.
+    pub budget: ByteBudget,
     /// Draws request ids.
     pub ids: crate::request_id::RequestIds,
     /// Connections at a time; those beyond are closed at once, so that the node keeps file handles for its data.
@@ -85,7 +97,6 @@ struct Faces {
 struct Shared {
     edge: Edge,
     faces: OnceLock<Faces>,
-    budget: Budget,
     heavy: Semaphore,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
@@ -97,7 +108,6 @@ pub async fn serve(listener: TcpListener, edge: Edge, stop: CancellationToken) {
     let graceful = GracefulShutdown::new();
     let shared = Arc::new(Shared {
         faces: OnceLock::new(),
-        budget: Budget::default(),
         heavy: Semaphore::new(HEAVY_REQUESTS),
         http1: http1(),
         http2: http2(),
@@ -238,44 +248,84 @@ async fn serve_request(shared: &Shared, faces: &Faces, request: Request<Incoming
             Ok(()) => kv::grpc::call(faces.grpc.clone(), request).await,
             Err(error) => {
                 // Some clients take a stream that ends before they have sent theirs for a failure of the connection.
-                let _ = shared.budget.read(request.into_body(), MAX_BODY_BYTES).await;
+                body::refuse(request.into_body()).await;
                 kv::grpc::unauthenticated(&error.message)
             }
         };
     }
     let dynamodb = is_dynamodb(&request);
-    let (parts, body) = request.into_parts();
-    if dynamodb && header_bytes(&parts) > MAX_DYNAMODB_HEADER_BYTES {
+    if dynamodb && header_bytes(request.headers()) > MAX_DYNAMODB_HEADER_BYTES {
         return full(dynamodb::headers_refused());
     }
+    let posted = dynamodb && request.method() == Method::POST && !sts::is_query(request.headers());
+    if posted && let Err(error) = edge.dynamodb.precheck(&request, faces.node.wall_ms()) {
+        let answer = edge.dynamodb.refused(&error, request.headers(), &edge.ids.next());
+        body::refuse(request.into_body()).await;
+        return full(answer);
+    }
+    let (parts, body) = request.into_parts();
     let max_bytes = if dynamodb { limits::MAX_BODY_BYTES } else { MAX_BODY_BYTES };
-    let body = match shared.budget.read(body, max_bytes).await {
-        Ok(body) => body,
+    let held = match body::read(&edge.budget, body, max_bytes).await {
+        Ok(held) => held,
         Err(problem) if dynamodb => return full(edge.dynamodb.body_refused(problem, &edge.ids)),
         Err(problem) => return full(problem.into_plain()),
     };
-    let heavy =
-        dynamodb && (body.bytes.len() > HEAVY_BYTES || parts.headers.contains_key(header::CONTENT_ENCODING));
-    let request = Request::from_parts(parts, body.bytes.clone());
+    let mut context =
+        RequestContext::new(edge.ids.next(), Instant::now() + REQUEST_TIME, edge.budget.clone());
+    held.share.into_iter().for_each(|share| context.keep(share));
+    let packed = parts.headers.contains_key(header::CONTENT_ENCODING);
+    let heavy = dynamodb && (held.bytes.len() > HEAVY_BYTES || packed);
+    let work = if packed { (held.bytes.len() * UNPACKED_FACTOR).min(max_bytes) } else { held.bytes.len() };
+    let request = Request::from_parts(parts, held.bytes);
     let response = if heavy {
-        let _parsed = match shared.budget.for_parsing(body.bytes.len()).await {
-            Ok(share) => share,
-            Err(problem) => return full(edge.dynamodb.body_refused(problem, &edge.ids)),
-        };
-        apart(&shared.heavy, answer(shared, faces, dynamodb, request)).await
+        if let Err(exhausted) = context.work(work * PARSED_FACTOR).await {
+            return full(edge.dynamodb.body_refused(exhausted.into(), &edge.ids));
+        }
+        apart(&shared.heavy, answer(shared, faces, dynamodb, request, &mut context)).await
     } else {
-        answer(shared, faces, dynamodb, request).await
+        answer(shared, faces, dynamodb, request, &mut context).await
     };
-    if response.body().size_hint().lower() > LARGE_ANSWER_BYTES {
-        // hyper goes on with the connection's next request at once, up to sixteen times: the others get their turn first.
-        tokio::task::yield_now().await;
+    send(shared, response, context).await
+}
+
+/// Hands an answer to its connection. A large one is counted until the last of its bytes is written to the socket.
+async fn send(shared: &Shared, response: Response<Full<Bytes>>, context: RequestContext) -> Response<Body_> {
+    let bytes = usize::try_from(response.body().size_hint().lower()).unwrap_or(usize::MAX);
+    if bytes <= LARGE_ANSWER_BYTES {
+        return full(response);
     }
-    full(response)
+    // hyper goes on with the connection's next request at once, up to sixteen times: the others get their turn first.
+    tokio::task::yield_now().await;
+    let deadline = context.deadline;
+    let share = match context.into_answer() {
+        Some(mut share) => {
+            share.shrink_to(bytes);
+            Some(share)
+        }
+        // Nobody refuses an answer that is made, perhaps of a write that is done: past the deadline it is sent uncounted.
+        None => shared.edge.budget.take(Lane::Work, bytes, deadline).await.ok(),
+    };
+    let (parts, body) = response.into_parts();
+    let bytes = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let counted = Bytes::from_owner(Counted { bytes, _share: share });
+    full(Response::from_parts(parts, Full::new(counted)))
+}
+
+/// An answer, and its share of memory for as long as any of its bytes is still to be written.
+struct Counted {
+    bytes: Bytes,
+    _share: Option<Share>,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// What the headers take in a request of HTTP/1, bytes.
-fn header_bytes(parts: &request::Parts) -> usize {
-    parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+fn header_bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }
 
 /// Runs work that may take long to unpack and parse where it does not hold up others. The thread hands its other tasks away first, and at
@@ -307,6 +357,7 @@ async fn answer(
     faces: &Faces,
     dynamodb: bool,
     request: Request<Bytes>,
+    context: &mut RequestContext,
 ) -> Response<Full<Bytes>> {
     let edge = &shared.edge;
     let node = &faces.node;
@@ -315,7 +366,7 @@ async fn answer(
             Method::POST if sts::is_query(request.headers()) => {
                 edge.dynamodb.identify(&request, node.wall_ms(), &edge.ids)
             }
-            Method::POST => edge.dynamodb.handle(node, &edge.ids, request).await,
+            Method::POST => edge.dynamodb.handle(node, context, request).await,
             Method::OPTIONS => dynamodb::preflight(request.headers()),
             Method::GET | Method::HEAD => dynamodb::health(&edge.dynamodb, &edge.ids),
             _ => dynamodb::no_such_method(&edge.ids),

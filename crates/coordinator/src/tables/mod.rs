@@ -79,6 +79,8 @@ pub struct RangeRequest {
 #[derive(Clone)]
 pub struct Tables {
     inner: Arc<Inner>,
+    /// When the request ends that this handle works for.
+    within: Option<Instant>,
 }
 
 struct Inner {
@@ -100,7 +102,14 @@ impl Tables {
         clock: Arc<dyn Clock>,
         deadline: Duration,
     ) -> Self {
-        Self { inner: Arc::new(Inner { router, topology, meta, clock, schemas: Mutex::default(), deadline }) }
+        let inner = Inner { router, topology, meta, clock, schemas: Mutex::default(), deadline };
+        Self { inner: Arc::new(inner), within: None }
+    }
+
+    /// These tables for one request: no operation of this handle goes on past the request's deadline, however many it makes.
+    #[must_use]
+    pub fn within(&self, deadline: Instant) -> Self {
+        Self { inner: self.inner.clone(), within: Some(deadline) }
     }
 
     /// A table by name, as this node knows it. A name that it does not know is asked of the meta group's leader before `None` is
@@ -148,7 +157,8 @@ impl Tables {
     }
 
     fn deadline(&self) -> Instant {
-        Instant::now() + self.inner.deadline
+        let own = Instant::now() + self.inner.deadline;
+        self.within.map_or(own, |within| within.min(own))
     }
 
     /// The stored record of an item. Strong reads see every write acknowledged before; others may be stale.

@@ -54,7 +54,7 @@ pub struct StartFlags {
     /// Share of the data, against other nodes' weights [default: 1]
     #[arg(long, value_name = "N")]
     weight: Option<u32>,
-    /// Memory for memtables and caches, e.g. 512M or 4G [default: 256M]
+    /// Memory for memtables and caches, e.g. 512M or 4G; requests may hold half as much beside it, at most 256M [default: 256M]
     #[arg(long, value_name = "SIZE", env = "TORC_MEMORY", hide_env_values = true)]
     memory: Option<String>,
     /// Threads that serve [default: one a core]

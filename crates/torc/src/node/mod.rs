@@ -23,9 +23,14 @@ use torc_api::request_id::RequestIds;
 use torc_api::server::{Doorkeeper, Edge, Origins, serve};
 use torc_coordinator::node::{IndexReads, Node, NodeConfig, Ports};
 use torc_coordinator::ports::Class;
+use torc_coordinator::request::ByteBudget;
 use torc_engine::env::RealEnv;
 use torc_engine::{Engine, Options};
 use torc_replica::store::{Limits, PlantedBugs, Timing};
+
+/// Bounds of what requests may hold together.
+const MIN_REQUEST_BYTES: usize = 96 << 20;
+const MAX_REQUEST_BYTES: usize = 256 << 20;
 
 /// How a node is started.
 #[derive(Clone, Debug)]
@@ -103,6 +108,7 @@ async fn serve_node(args: StartArgs) -> anyhow::Result<()> {
     let listen = client_listener.local_addr()?;
     let (serve_node, served_node) = tokio::sync::watch::channel(None);
     let edge = Edge {
+        budget: ByteBudget::new(request_bytes(args.memory_bytes)),
         node: served_node,
         door: Doorkeeper {
             origins: args.allow_origin.clone(),
@@ -173,6 +179,11 @@ async fn serve_node(args: StartArgs) -> anyhow::Result<()> {
     link.abort();
     engine.close().context("closing the data folder")?;
     outcome
+}
+
+/// What all requests of clients may hold beside `--memory`: half of it, within bounds. The least lets one answer of the largest size be made.
+fn request_bytes(memory_bytes: usize) -> usize {
+    (memory_bytes / 2).clamp(MIN_REQUEST_BYTES, MAX_REQUEST_BYTES)
 }
 
 /// Beyond loopback there must be authentication and TLS; this version has no TLS yet: it says so and refuses, unless told otherwise in so many words.

@@ -3,7 +3,9 @@
 use super::{Context, attributes, capacity, damaged, decode, errors, field, location};
 use bytes::Bytes;
 use futures::future::join_all;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use torc_cluster::GroupId;
+use torc_coordinator::request::Exhausted;
 use torc_coordinator::tables::route::RouteError;
 use torc_coordinator::tables::{ItemLocation, TableRef};
 use torc_model::expr::Projection;
@@ -14,6 +16,13 @@ use torc_model::{ApiError, Item, codec};
 
 /// Most bytes of items in one answer, by DynamoDB's size rules.
 const ANSWER_BYTES: u64 = 16 << 20;
+
+/// Keys that are read at once before the size of any item is known.
+const FIRST_READS: usize = 8;
+/// Items that are read at once once it is, bytes.
+const AHEAD_BYTES: usize = 4 << 20;
+/// An answer up to here takes no share of the memory for work.
+const UNCOUNTED_BYTES: usize = 256 << 10;
 
 struct Wanted<'a> {
     name: &'a str,
@@ -47,28 +56,105 @@ pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>
             });
         }
     }
-    let tables = context.node.tables();
-    let reads = wanted.iter().map(|w| tables.read(w.table.id(), &w.at, w.part.consistent));
-    let answers = join_all(reads).await;
-
     let mut answer = Answer::default();
-    let mut failure: Option<RouteError> = None;
-    let mut failed = 0;
-    for (wanted, read) in wanted.iter().zip(answers) {
-        match read {
-            Ok(record) => answer.add(wanted, record)?,
-            Err(RouteError::Gone) => return Err(errors::from_route(RouteError::Gone)),
-            Err(error) => {
-                failed += 1;
-                failure = Some(error);
-                answer.leave(wanted);
+    let mut reads = Reads::default();
+    let mut left = wanted.as_slice();
+    while !left.is_empty() && !answer.full {
+        let count = reads.at_once(left.len());
+        if reads.make_room(context, &answer, count, left.len()).await.is_err() {
+            if answer.bytes == 0 && left.len() == wanted.len() {
+                return Err(errors::exhausted(Exhausted));
             }
+            // The client asks for the rest later.
+            break;
         }
+        let (wave, rest) = left.split_at(count);
+        reads.wave(context, wave, &mut answer).await?;
+        left = rest;
     }
-    if let Some(error) = failure.filter(|_| failed == wanted.len()) {
+    left.iter().for_each(|wanted| answer.leave(wanted));
+    if let Some(error) = reads.failure.filter(|_| reads.failed == wanted.len()) {
         return Err(errors::from_route(error));
     }
     Ok(answer.finish(&request))
+}
+
+/// The reads of one batch: some keys at a time, so that what is under way has a bound.
+#[derive(Default)]
+struct Reads {
+    /// Bytes of the largest item so far; 0 as long as none was found.
+    largest: usize,
+    /// Waves in which none was found.
+    empty: u32,
+    failure: Option<RouteError>,
+    failed: usize,
+    /// Partitions that did not answer: their other keys are not tried, each would take as long.
+    away: BTreeSet<GroupId>,
+}
+
+impl Reads {
+    /// How many of the keys that are left are read at once.
+    fn at_once(&self, left: usize) -> usize {
+        let count = match self.largest {
+            0 => FIRST_READS << self.empty.min(8),
+            largest => (AHEAD_BYTES / largest).max(1),
+        };
+        count.min(left)
+    }
+
+    /// Takes memory for the next `count` reads and for the answer, when they are no longer small. The first time for all that is left, if it
+    /// is like what was seen.
+    async fn make_room(
+        &self,
+        context: &Context<'_>,
+        answer: &Answer<'_>,
+        count: usize,
+        left: usize,
+    ) -> Result<(), Exhausted> {
+        let bytes = |keys: usize| (answer.bytes as usize + keys * self.largest).min(ANSWER_BYTES as usize);
+        let ahead = (count * self.largest).min(AHEAD_BYTES);
+        if bytes(left) <= UNCOUNTED_BYTES {
+            return Ok(());
+        }
+        // The lists of items, and the answer that they are copied into.
+        let all = 2 * bytes(left) + ahead;
+        let next = 2 * bytes(count) + ahead;
+        let request = context.request;
+        if request.work_bytes() == 0 { request.work(all).await } else { request.work(next).await }
+    }
+
+    /// Reads some keys and adds their items to the answer.
+    async fn wave<'a>(
+        &mut self,
+        context: &Context<'_>,
+        wave: &'a [Wanted<'a>],
+        answer: &mut Answer<'a>,
+    ) -> Result<(), ApiError> {
+        let topology = context.node.topology();
+        let group = |w: &Wanted<'_>| topology.partition(w.table.id(), w.at.token).map(|p| p.group);
+        let is_away = |w: &&Wanted<'_>| group(w).is_some_and(|group| self.away.contains(&group));
+        let (away, asked): (Vec<_>, Vec<_>) = wave.iter().partition(is_away);
+        self.failed += away.len();
+        away.into_iter().for_each(|wanted| answer.leave(wanted));
+        let reads = asked.iter().map(|w| context.tables.read(w.table.id(), &w.at, w.part.consistent));
+        for (wanted, read) in asked.iter().zip(join_all(reads).await) {
+            match read {
+                Ok(record) => {
+                    self.largest = self.largest.max(record.as_ref().map_or(0, Bytes::len));
+                    answer.add(wanted, record)?;
+                }
+                Err(RouteError::Gone) => return Err(errors::from_route(RouteError::Gone)),
+                Err(error) => {
+                    self.away.extend(group(wanted));
+                    self.failed += 1;
+                    self.failure = Some(error);
+                    answer.leave(wanted);
+                }
+            }
+        }
+        self.empty += u32::from(self.largest == 0);
+        Ok(())
+    }
 }
 
 #[derive(Default)]
@@ -77,6 +163,8 @@ struct Answer<'a> {
     unprocessed: BTreeMap<&'a str, (&'a BatchGetTable, Vec<&'a Item>)>,
     units: BTreeMap<&'a str, capacity::Charge<'a>>,
     bytes: u64,
+    /// An item did not fit any more: the rest is not read.
+    full: bool,
 }
 
 impl<'a> Answer<'a> {
@@ -86,6 +174,7 @@ impl<'a> Answer<'a> {
         if let Some(record) = record {
             let (bytes, stored) = attributes(&record)?;
             if self.bytes + bytes > ANSWER_BYTES {
+                self.full = true;
                 self.leave(wanted);
                 return Ok(());
             }
@@ -186,4 +275,20 @@ fn write_left(part: &BatchGetTable, keys: &[&Item], out: &mut Vec<u8>) {
         out.extend_from_slice(if consistent { b"true" } else { b"false" });
     }
     out.push(b'}');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_at_once_has_a_bound() {
+        let reads = |largest, empty| Reads { largest, empty, ..Reads::default() };
+        assert_eq!(reads(0, 0).at_once(100), FIRST_READS);
+        assert_eq!(reads(0, 3).at_once(100), 64);
+        assert_eq!(reads(0, 100).at_once(100), 100);
+        assert_eq!(reads(1_000, 0).at_once(92), 92);
+        assert_eq!(reads(400 << 10, 0).at_once(92), 10);
+        assert_eq!(reads(8 << 20, 0).at_once(92), 1);
+    }
 }

@@ -33,7 +33,7 @@ pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>
             origins.push((name.as_str(), &*table.schema, batch.requested_as.as_str(), one));
         }
     }
-    let outcomes = context.node.tables().write_many(writes).await;
+    let outcomes = context.tables.write_many(writes).await;
     let mut unprocessed: BTreeMap<&str, Vec<&WriteRequest>> = BTreeMap::new();
     let mut units: BTreeMap<&str, capacity::Charge<'_>> = BTreeMap::new();
     let mut collections = Collections::new();

@@ -1,6 +1,7 @@
 //! `GetItem`.
 
 use super::{Context, attributes, capacity, decode, errors, field, location, write_record};
+use torc_coordinator::request::SMALL_BYTES;
 use torc_model::ApiError;
 use torc_model::json::write_item;
 use torc_model::ops::GetItem;
@@ -12,8 +13,12 @@ pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>
     let request = request.judge()?;
     request.check_schema(&table.schema)?;
     let location = location(&table, &request.key)?;
-    let read = context.node.tables().read(table.id(), &location, request.consistent).await;
+    let read = context.tables.read(table.id(), &location, request.consistent).await;
     let record = read.map_err(errors::from_route)?;
+    if let Some(record) = record.as_ref().filter(|record| record.len() > SMALL_BYTES) {
+        // The record and its JSON.
+        context.request.work(record.len() * 3).await.map_err(errors::exhausted)?;
+    }
     let mut out = Vec::with_capacity(record.as_ref().map_or(64, |r| r.len() * 2));
     out.push(b'{');
     let mut bytes = 0;

@@ -28,7 +28,8 @@ use super::{DynamoDb, errors};
 use bytes::Bytes;
 use torc_cluster::topology::TableStatus;
 use torc_coordinator::node::Node;
-use torc_coordinator::tables::{ItemLocation, TableRef};
+use torc_coordinator::request::RequestContext;
+use torc_coordinator::tables::{ItemLocation, TableRef, Tables};
 use torc_model::key::{TokenHasher, item_key, space};
 use torc_model::schema::EncodedKey;
 use torc_model::{ApiError, ErrorCode, Item, codec};
@@ -37,6 +38,10 @@ use torc_model::{ApiError, ErrorCode, Item, codec};
 pub(super) struct Context<'a> {
     pub dynamodb: &'a DynamoDb,
     pub node: &'a Node,
+    /// The tables, for as long as the request may take.
+    pub tables: Tables,
+    /// Its id, deadline and memory.
+    pub request: &'a RequestContext,
     /// Where the client reached this node, `host:port`.
     pub host: &'a str,
 }
@@ -45,11 +50,13 @@ pub(super) struct Context<'a> {
 pub(super) async fn dispatch(
     dynamodb: &DynamoDb,
     node: &Node,
+    request: &RequestContext,
     host: &str,
     operation: &str,
     body: &[u8],
 ) -> Result<Vec<u8>, ApiError> {
-    let context = Context { dynamodb, node, host };
+    let tables = node.tables().within(request.deadline);
+    let context = Context { dynamodb, node, tables, request, host };
     match operation {
         "PutItem" => put_item::handle(&context, body).await,
         "GetItem" => get_item::handle(&context, body).await,
@@ -88,7 +95,7 @@ impl Context<'_> {
 
     /// A table in any state.
     async fn any_table(&self, name: &str) -> Result<Option<TableRef>, ApiError> {
-        self.node.tables().lookup(name).await.map_err(errors::from_route)
+        self.tables.lookup(name).await.map_err(errors::from_route)
     }
 }
 

@@ -4,6 +4,7 @@ use super::source::Source;
 use super::{Context, attributes, capacity, damaged, decode, errors, field, location};
 use bytes::Bytes;
 use futures::future::join_all;
+use torc_coordinator::request::SMALL_BYTES;
 use torc_coordinator::tables::RangeRequest;
 use torc_model::expr::{Condition, Projection};
 use torc_model::json::write_item;
@@ -21,6 +22,9 @@ const CHUNK_BYTES: u64 = 256 << 10;
 const CHUNK_ROWS: u32 = 4096;
 /// Most rows whose items are fetched from the table at once.
 const FETCH_ROWS: u32 = 32;
+
+/// What a page that is not small takes in memory, bytes: its JSON, twice while the answer is put together, and the rows of one request.
+const WORK_BYTES: usize = 4 << 20;
 
 /// Rows that are turned into JSON before others get their turn on this thread.
 const ROWS_A_TURN: usize = 64;
@@ -107,6 +111,11 @@ impl<'a> Page<'a> {
     pub(super) async fn read(&mut self, context: &Context<'_>, stretch: Stretch) -> Result<(), ApiError> {
         let Stretch { token, mut start, mut end, reverse } = stretch;
         while !self.full && start < end {
+            if self.bytes > SMALL_BYTES as u64 && context.request.work(WORK_BYTES).await.is_err() {
+                // What is read so far is a page too; the client asks for the rest later.
+                self.full = true;
+                return Ok(());
+            }
             let left = self.request.limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.scanned));
             let range = RangeRequest {
                 token,
@@ -117,7 +126,7 @@ impl<'a> Page<'a> {
                 max_bytes: (PAGE_BYTES - self.bytes.min(PAGE_BYTES)).clamp(1, CHUNK_BYTES) as u32,
                 strong: self.request.consistent || self.request.leader,
             };
-            let rows = context.node.tables().range(self.request.source.id(), &range).await;
+            let rows = context.tables.range(self.request.source.id(), &range).await;
             let rows = rows.map_err(errors::from_route)?;
             let own = rows.keys.iter().zip(&rows.values);
             let own = own.filter(|(key, _)| self.ordinal.is_none_or(|o| local_index_ordinal(key) == Some(o)));
@@ -162,7 +171,7 @@ impl<'a> Page<'a> {
             wanted.push(location(table, &decode(record)?)?);
         }
         let strong = self.request.consistent || self.request.leader;
-        let reads = wanted.iter().map(|at| context.node.tables().read(table.id(), at, strong));
+        let reads = wanted.iter().map(|at| context.tables.read(table.id(), at, strong));
         join_all(reads).await.into_iter().collect::<Result<_, _>>().map_err(errors::from_route)
     }
 

@@ -41,7 +41,7 @@ impl Source<'_> {
     pub async fn caught_up(&self, context: &Context<'_>) -> bool {
         match self.index {
             Some(IndexRef::Global(index)) if context.node.waits_for_indexes() => {
-                context.node.tables().index_holds(&self.table.table, TableId(index.id)).await
+                context.tables.index_holds(&self.table.table, TableId(index.id)).await
             }
             _ => false,
         }

@@ -105,7 +105,7 @@ impl Count {
                     max_bytes: 1 << 20,
                     strong: false,
                 };
-                let Ok(rows) = context.node.tables().range(id, &range).await else { break };
+                let Ok(rows) = context.tables.range(id, &range).await else { break };
                 for (key, record) in rows.keys.iter().zip(&rows.values) {
                     self.add(space, key, record);
                 }

@@ -19,7 +19,7 @@ pub(super) async fn send(
     write: ItemWrite,
 ) -> Result<ItemOutcome, ApiError> {
     let write = ItemWrite { key: location.key, ..write };
-    let outcome = context.node.tables().write(table.id(), location.token, write).await;
+    let outcome = context.tables.write(table.id(), location.token, write).await;
     let mut outcome = outcome.map_err(errors::from_route)?;
     match outcome.error.take() {
         None => Ok(outcome),
