@@ -40,14 +40,24 @@ mkdir -p "$home"
 export TORC_E2E_HOME=$home
 
 # The SDKs, installed once for each change of the lists.
-stamp=$(cat requirements.txt js/package.json | cksum | cut -d' ' -f1)
+stamp=$(cat requirements.txt js/package.json suites/* | cksum | cut -d' ' -f1)
 if [ "$(cat "$home/stamp" 2> /dev/null)" != "$stamp" ]; then
-  rm -rf "$home/venv" "$home/js"
+  rm -rf "$home/venv" "$home/js" "$home/suites"
   python3 -m venv "$home/venv"
   "$home/venv/bin/pip" install --quiet --disable-pip-version-check -r requirements.txt
   mkdir -p "$home/js"
   cp js/package.json "$home/js/"
   (cd "$home/js" && npm install --silent --no-audit --no-fund --no-package-lock)
+  # Other projects' test suites with what they need. A source distribution has the tests that the installed package lacks.
+  mkdir -p "$home/suites"
+  cp suites/package.json "$home/suites/"
+  (cd "$home/suites" && npm install --silent --no-audit --no-fund --no-package-lock)
+  python3 -m venv "$home/suites/venv"
+  pip=("$home/suites/venv/bin/pip" --quiet --disable-pip-version-check)
+  "${pip[@]}" install -r suites/requirements.txt
+  client=$(grep '^aiodynamo==' suites/requirements.txt)
+  "${pip[@]}" download --no-deps --no-binary aiodynamo -d "$home/suites" "$client"
+  tar -xzf "$home/suites/${client/==/-}.tar.gz" -C "$home/suites"
   echo "$stamp" > "$home/stamp"
 fi
 # Node resolves packages from the script's own folder upwards, so the scripts lie beside their packages.
