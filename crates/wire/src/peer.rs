@@ -351,4 +351,6 @@ pub enum RedirectReason {
     Invalid = 5,
     /// A storage failure: nothing was served.
     Storage = 6,
+    /// The disk of this replica has no room: nothing was done.
+    DiskFull = 7,
 }

@@ -35,7 +35,9 @@ pub fn error(error: &BucketError) -> Response<Full<Bytes>> {
         ErrorKind::InvalidArgument => StatusCode::BAD_REQUEST,
         ErrorKind::NoSuchBucket => StatusCode::NOT_FOUND,
         ErrorKind::BucketExists | ErrorKind::TooManySiblings => StatusCode::CONFLICT,
-        ErrorKind::Unavailable | ErrorKind::NotEnoughAnswers => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::Unavailable | ErrorKind::NotEnoughAnswers | ErrorKind::DiskFull => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         ErrorKind::Storage | ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     };
     let mut response = failure(status, error.kind.as_str(), &error.message, &error.hint);

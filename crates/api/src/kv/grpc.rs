@@ -266,7 +266,7 @@ fn status(error: BucketError) -> Status {
         ErrorKind::NoSuchBucket => Code::NotFound,
         ErrorKind::BucketExists => Code::AlreadyExists,
         ErrorKind::TooManySiblings => Code::FailedPrecondition,
-        ErrorKind::Unavailable | ErrorKind::NotEnoughAnswers => Code::Unavailable,
+        ErrorKind::Unavailable | ErrorKind::NotEnoughAnswers | ErrorKind::DiskFull => Code::Unavailable,
         ErrorKind::Storage | ErrorKind::Internal => Code::Internal,
     };
     let mut metadata = MetadataMap::new();

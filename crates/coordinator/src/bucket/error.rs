@@ -22,9 +22,11 @@ pub enum ErrorKind {
     Storage,
     /// A bug or a version mismatch.
     Internal,
+    /// The coordinating replica's disk has no room; nothing was done. Another replica may be asked.
+    DiskFull,
 }
 
-const KINDS: [(ErrorKind, u32, &str); 8] = [
+const KINDS: [(ErrorKind, u32, &str); 9] = [
     (ErrorKind::InvalidArgument, 1, "InvalidArgument"),
     (ErrorKind::NoSuchBucket, 2, "NoSuchBucket"),
     (ErrorKind::BucketExists, 3, "BucketExists"),
@@ -33,6 +35,7 @@ const KINDS: [(ErrorKind, u32, &str); 8] = [
     (ErrorKind::TooManySiblings, 6, "TooManySiblings"),
     (ErrorKind::Storage, 7, "StorageFailure"),
     (ErrorKind::Internal, 8, "Internal"),
+    (ErrorKind::DiskFull, 9, "DiskFull"),
 ];
 
 impl ErrorKind {
@@ -47,7 +50,10 @@ impl ErrorKind {
 
     /// Whether trying again later may work with no other change.
     pub fn retryable(self) -> bool {
-        matches!(self, ErrorKind::Unavailable | ErrorKind::NotEnoughAnswers | ErrorKind::Storage)
+        matches!(
+            self,
+            ErrorKind::Unavailable | ErrorKind::NotEnoughAnswers | ErrorKind::Storage | ErrorKind::DiskFull
+        )
     }
 }
 
@@ -112,6 +118,9 @@ impl From<ReplicaError> for BucketError {
             ),
             ReplicaError::Storage(_) => {
                 (ErrorKind::Storage, "try again; if it stays, look at the node's disk and log")
+            }
+            ReplicaError::DiskFull => {
+                (ErrorKind::DiskFull, "nothing was written; free space on the node's disk, or add nodes")
             }
             ReplicaError::Record(_) => {
                 (ErrorKind::Storage, "the record on this replica is damaged: look at the node's log")

@@ -3,7 +3,8 @@
 //!
 //! Otherwise all replicas send their copies. The merged copy is written back to the replicas that were
 //! behind, until as many replicas as the read asked for hold it. Only then it is the answer. So a later read
-//! at the same level cannot return less.
+//! at the same level cannot return less. If a replica cannot store the merged copy, for example because its
+//! disk is full, the next replica that is alive gets it instead.
 
 use super::coordinator::{BucketCoordinator, Copy, Miss, Target, check_key, reasons};
 use super::error::{BucketError, ErrorKind};
@@ -17,6 +18,7 @@ use futures::stream::FuturesUnordered;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use torc_cluster::topology::{Level, Table};
 use torc_cluster::{Epoch, NodeId};
@@ -115,7 +117,9 @@ impl BucketCoordinator {
         let gathered = self.gather(target, &order_now, r, Ask::Copies, deadline).await?;
         let merged = gathered.merged().map_err(Shortfall::Error)?;
         if let Some(record) = &merged {
-            self.repair(target, &gathered, record, r, deadline).await?;
+            let spare =
+                order.into_iter().filter(|node| !gathered.copies.iter().any(|(asked, _)| asked == node));
+            self.repair(target, &gathered, spare.collect(), record, r, deadline).await?;
         }
         self.check_rest(target, gathered.with_digest(digest(merged.as_deref())));
         Ok(merged)
@@ -198,31 +202,53 @@ impl BucketCoordinator {
         )))
     }
 
-    /// Brings copies up to date until `r` replicas hold the merged record.
+    /// Brings copies up to date until `r` replicas hold the merged record. A replica that fails or is slow is replaced by
+    /// one of `spare`; what it began goes on in the background.
     async fn repair(
         &self,
         target: &Target,
         gathered: &Gathered,
+        mut spare: VecDeque<NodeId>,
         record: &Bytes,
         r: usize,
         deadline: Instant,
     ) -> Result<(), Shortfall> {
         let current = digest(Some(record));
-        let mut holders = gathered.copies.iter().filter(|(_, copy)| copy.digest == current).count();
-        let mut merges: FuturesUnordered<_> = gathered
-            .copies
-            .iter()
-            .filter(|(_, copy)| copy.digest != current)
-            .map(|(node, _)| self.merge_copy(*node, target, record.clone(), deadline))
-            .collect();
+        let (held, behind): (Vec<_>, Vec<_>) =
+            gathered.copies.iter().partition(|(_, copy)| copy.digest == current);
+        let mut holders = held.len();
+        let (sender, mut merges) = mpsc::unbounded_channel();
+        let repair = |node: NodeId| self.repair_copy(node, target, record.clone(), sender.clone());
+        behind.iter().for_each(|(node, _)| repair(*node));
+        let mut open = behind.len();
+        let speculate = sleep_until((Instant::now() + self.settings().speculative_after).min(deadline));
+        tokio::pin!(speculate);
+        let mut speculated = false;
         let mut misses = Vec::new();
-        while let Some(result) = merges.next().await {
-            match result {
-                Ok(changed) => {
-                    holders += 1;
-                    BucketMetrics::add(&self.inner.metrics.read_repairs, usize::from(changed));
+        while holders < r && open > 0 {
+            tokio::select! {
+                biased;
+                Some(result) = merges.recv() => {
+                    open -= 1;
+                    match result {
+                        Ok(_) => holders += 1,
+                        Err(miss) => {
+                            misses.push(miss);
+                            if let Some(next) = spare.pop_front() {
+                                repair(next);
+                                open += 1;
+                            }
+                        }
+                    }
                 }
-                Err(miss) => misses.push(miss),
+                () = &mut speculate, if !speculated && Instant::now() < deadline => {
+                    speculated = true;
+                    if let Some(next) = spare.pop_front() {
+                        repair(next);
+                        open += 1;
+                    }
+                }
+                () = sleep_until(deadline) => break,
             }
         }
         if holders >= r {
@@ -237,6 +263,24 @@ impl BucketCoordinator {
             ),
             "try again, or ask for fewer replicas (ONE)",
         )))
+    }
+
+    /// Merges a record into one replica's copy. The merge does not end with the read that began it.
+    fn repair_copy(
+        &self,
+        node: NodeId,
+        target: &Target,
+        record: Bytes,
+        done: mpsc::UnboundedSender<Result<bool, Miss>>,
+    ) {
+        let (this, target) = (self.clone(), target.clone());
+        self.spawn(async move {
+            let until = Instant::now() + this.settings().replica_timeout;
+            let result = this.merge_copy(node, &target, record, until).await;
+            BucketMetrics::add(&this.inner.metrics.read_repairs, usize::from(result == Ok(true)));
+            // Nobody listens any more once the client has its answer.
+            let _ = done.send(result);
+        });
     }
 
     /// After the answer: compares the replicas that were not needed, and heals all if they differ.

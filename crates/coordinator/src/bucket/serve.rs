@@ -72,6 +72,7 @@ impl BucketCoordinator {
                 fault: None,
             }),
             Err(Stop::Error(error)) => failed(&error),
+            Err(Stop::Full) => failed(&ReplicaError::DiskFull.into()),
             Err(Stop::Moved(epoch)) => {
                 // The caller starts over with the newer map; the operation id keeps the write single.
                 redirect(RedirectReason::WrongPartition, epoch, "a replica of the key has moved".into())

@@ -2,7 +2,7 @@
 //!
 //! A replica of the key coordinates the write. It first makes the write durable in its own copy; this assigns
 //! the dot. Then it sends the key's whole record to the other replicas, and answers when enough of them hold
-//! it. A node that is no replica of the key forwards the request to one.
+//! it. A node that is no replica of the key, or whose disk is full, forwards the request to a replica.
 
 use super::coordinator::{BucketCoordinator, Miss, Target, check_key, miss, reasons};
 use super::error::{BucketError, ErrorKind};
@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use torc_cluster::topology::{Level, Table};
 use torc_cluster::{Epoch, NodeId};
-use torc_replica::bucket::{Context, Policy, PutOp, Value, limits};
+use torc_replica::bucket::{Context, Policy, PutOp, ReplicaError, Value, limits};
 use torc_wire::bucket::BucketCoordinate;
 use torc_wire::peer::{RequestBody, ResponseBody};
 
@@ -35,6 +35,8 @@ pub(super) struct Write {
 pub(super) enum Stop {
     /// The partition moved: refresh and start over.
     Moved(Epoch),
+    /// This node's disk has no room. Nothing was written anywhere.
+    Full,
     Error(BucketError),
 }
 
@@ -122,13 +124,16 @@ impl BucketCoordinator {
         loop {
             let target = self.locate(bucket, key)?;
             let w = needed(level.unwrap_or(target.config.write), target.replicas.len(), "w")?;
-            let stop = if target.replicas.contains(&self.peers().local()) {
-                self.coordinate(&target, &write, w, deadline).await
-            } else {
+            let here = target.replicas.contains(&self.peers().local());
+            let mut ended = Err(Stop::Full);
+            if here {
+                ended = self.coordinate(&target, &write, w, deadline).await;
+            }
+            if matches!(ended, Err(Stop::Full)) {
                 BucketMetrics::add(&metrics.forwarded, 1);
-                self.forward(&target, &write, w, deadline).await
-            };
-            match stop {
+                ended = self.forward(&target, &write, w, deadline).await;
+            }
+            match ended {
                 Ok(answer) => return Ok(answer),
                 Err(Stop::Error(error)) => {
                     if error.kind.retryable() {
@@ -137,6 +142,7 @@ impl BucketCoordinator {
                     return Err(error);
                 }
                 Err(Stop::Moved(epoch)) => self.follow(epoch, target.epoch, deadline).await?,
+                Err(Stop::Full) => return Err(ReplicaError::DiskFull.into()),
             }
         }
     }
@@ -181,6 +187,7 @@ impl BucketCoordinator {
         };
         let op = PutOp { policy: target.policy, context, value: write.value.clone() };
         let accepted = match timeout_at(deadline, self.local().put(&target.storage_key, op)).await {
+            Ok(Err(ReplicaError::DiskFull)) => return Err(Stop::Full),
             Ok(accepted) => accepted.map_err(BucketError::from)?,
             Err(_) => {
                 return Err(not_enough(
@@ -266,7 +273,7 @@ impl BucketCoordinator {
         tracing::debug!(%node, why = miss.words(), "a replica missed a bucket write");
     }
 
-    /// Passes a write on to a replica.
+    /// Passes a write on to another replica.
     async fn forward(
         &self,
         target: &Target,
@@ -280,8 +287,9 @@ impl BucketCoordinator {
         if alive.len() < w {
             return Err(too_few_alive(w, alive.len(), replicas, "nothing was written").into());
         }
+        let local = self.peers().local();
         let mut misses = Vec::new();
-        for node in alive {
+        for node in alive.into_iter().filter(|node| *node != local) {
             let value = write.value.clone().unwrap_or_default();
             let body = RequestBody::BucketCoordinate(BucketCoordinate {
                 bucket: target.bucket.id.0,
@@ -304,7 +312,14 @@ impl BucketCoordinator {
                             replicas: result.replicas,
                         });
                     }
-                    Some(fault) => return Err(BucketError::from_wire(fault).into()),
+                    Some(fault) => {
+                        let error = BucketError::from_wire(fault);
+                        if error.kind != ErrorKind::DiskFull {
+                            return Err(error.into());
+                        }
+                        // It wrote nothing and gave no dot: the next replica may coordinate.
+                        misses.push(Miss::Unasked(format!("{node}: {error}")));
+                    }
                 },
                 Ok(other) => match miss(node, other) {
                     Miss::Moved(epoch, _) => return Err(Stop::Moved(epoch)),
@@ -318,6 +333,14 @@ impl BucketCoordinator {
             if stored || Instant::now() >= deadline {
                 break;
             }
+        }
+        if misses.iter().all(|miss| matches!(miss, Miss::Unasked(_))) {
+            return Err(BucketError::new(
+                ErrorKind::Unavailable,
+                format!("no replica could coordinate the write; nothing was written: {}", reasons(&misses)),
+                "try again when a replica of the key is reachable and has room on its disk",
+            )
+            .into());
         }
         Err(BucketError::new(
             ErrorKind::NotEnoughAnswers,

@@ -272,6 +272,7 @@ fn refusal(error: ProposeError) -> ResponseBody {
             redirect(RedirectReason::Ambiguous, None, "leadership was lost in the middle")
         }
         ProposeError::Busy => redirect(RedirectReason::Busy, None, "too much in flight"),
+        ProposeError::DiskFull => redirect(RedirectReason::DiskFull, None, "no space left on the disk"),
         ProposeError::Storage(detail) => redirect(RedirectReason::Storage, None, &detail),
         ProposeError::Invalid(detail) => redirect(RedirectReason::Invalid, None, &detail),
     }

@@ -6,7 +6,7 @@
 use crate::peers::{PeerError, Peers};
 use futures::future::BoxFuture;
 use parking_lot::RwLock;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -116,6 +116,7 @@ impl Router {
     ) -> Result<PeerResponse, RouteError> {
         let mut backoff = MIN_BACKOFF;
         let mut rotation = 0;
+        let mut full = BTreeSet::new();
         let mut last = String::from("no try was made");
         loop {
             let (partition, epoch) = self.locate(target).ok_or(RouteError::Gone)?;
@@ -125,7 +126,7 @@ impl Router {
             }
             let node = match self.leader(partition.group).filter(|l| self.peers.is_alive(*l)) {
                 Some(leader) => leader,
-                None => self.candidate(&partition, &mut rotation),
+                None => self.candidate(&partition, &full, &mut rotation),
             };
             let wait = self.patience(&partition).min(deadline - now);
             match self.peers.call(node, make(&partition, epoch), wait).await {
@@ -138,6 +139,16 @@ impl Router {
                         self.map.refresh(epoch).await;
                     }
                     Verdict::Retry(why) => last = why,
+                    Verdict::Full(why) => {
+                        full.insert(node);
+                        let room =
+                            partition.replicas.iter().filter(|replica| !full.contains(replica)).count();
+                        if room <= partition.replicas.len() / 2 {
+                            // No majority can store anything, so nobody else will lead.
+                            return Err(RouteError::Unavailable(why));
+                        }
+                        last = why;
+                    }
                 },
                 Err(error @ PeerError::Unreachable(_)) => {
                     self.forget_leader(partition.group, node);
@@ -186,7 +197,7 @@ impl Router {
                             last = why;
                             self.map.refresh(epoch).await;
                         }
-                        Verdict::Retry(why) => last = why,
+                        Verdict::Retry(why) | Verdict::Full(why) => last = why,
                     },
                     Err(error) => last = error.to_string(),
                 }
@@ -202,10 +213,11 @@ impl Router {
         self.try_timeout + slowest.unwrap_or_default() * ROUND_TRIPS
     }
 
-    /// Whom to ask when the leader is not known: replicas in preference order, one after the other, those alive first.
-    fn candidate(&self, partition: &Partition, rotation: &mut usize) -> NodeId {
-        let alive: Vec<NodeId> =
-            partition.replicas.iter().copied().filter(|n| self.peers.is_alive(*n)).collect();
+    /// Whom to ask when the leader is not known: replicas in preference order, one after the other, those alive first. One whose
+    /// disk is full leads no more.
+    fn candidate(&self, partition: &Partition, full: &BTreeSet<NodeId>, rotation: &mut usize) -> NodeId {
+        let may_lead = |node: &NodeId| self.peers.is_alive(*node) && !full.contains(node);
+        let alive: Vec<NodeId> = partition.replicas.iter().copied().filter(may_lead).collect();
         let pool = if alive.is_empty() { &partition.replicas } else { &alive };
         let node = pool.get(*rotation % pool.len().max(1)).copied().unwrap_or_else(|| self.peers.local());
         *rotation += 1;
@@ -241,6 +253,11 @@ impl Router {
             }
             // A reason that this version does not know may mean anything.
             RedirectReason::Ambiguous | RedirectReason::Unknown => unknown(repeat, why),
+            RedirectReason::DiskFull => {
+                // The other replicas elect another leader, of which a node with a full disk does not learn by itself.
+                self.forget_leader(partition.group, node);
+                Verdict::Full(why)
+            }
             RedirectReason::Storage => Verdict::Fail(RouteError::Storage(why)),
             RedirectReason::Busy | RedirectReason::Invalid => Verdict::Retry(why),
         }
@@ -253,6 +270,8 @@ enum Verdict {
     Follow,
     Refresh(Epoch, String),
     Retry(String),
+    /// The replica's disk is full.
+    Full(String),
 }
 
 /// The verdict on an answer that leaves open whether the request took effect.
@@ -358,6 +377,64 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_hint_is_followed() {
         assert_eq!(ask(3).await, [3, 2]);
+    }
+
+    /// Node 1 led until its disk became full. The others elect node 3 after a second, if their disks have room.
+    struct DiskFull {
+        others_full: bool,
+        began: Instant,
+    }
+
+    impl Peers for DiskFull {
+        fn local(&self) -> NodeId {
+            NodeId(1)
+        }
+
+        fn call(
+            &self,
+            to: NodeId,
+            _request: PeerRequest,
+            _deadline: Duration,
+        ) -> BoxFuture<'_, Result<PeerResponse, PeerError>> {
+            let elected = self.began.elapsed() >= Duration::from_secs(1);
+            let body = match to.0 {
+                1 => redirect(RedirectReason::DiskFull, 0),
+                _ if self.others_full => redirect(RedirectReason::DiskFull, 0),
+                3 if elected => ResponseBody::Proposed(Proposed::default()),
+                _ => redirect(RedirectReason::NotLeader, if elected { 3 } else { 1 }),
+            };
+            Box::pin(std::future::ready(Ok(PeerResponse { body: Some(body) })))
+        }
+
+        fn is_alive(&self, _node: NodeId) -> bool {
+            true
+        }
+    }
+
+    /// How a write through the former leader with the full disk ended, and when.
+    async fn write_with_a_full_disk(others_full: bool) -> (Result<PeerResponse, RouteError>, Duration) {
+        let began = Instant::now();
+        let peers = Arc::new(DiskFull { others_full, began });
+        let router = Router::new(peers, Arc::new(Cluster::default()), Duration::from_secs(1));
+        router.learn_leader(GROUP, NodeId(1));
+        let deadline = began + Duration::from_secs(4);
+        let make = |_: &Partition, _| PeerRequest::default();
+        let result = router.to_leader(Target::Group(GROUP), Repeat::OnlyIfUndone, deadline, make).await;
+        (result, began.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_disk_sends_a_write_to_the_next_leader() {
+        let (result, after) = write_with_a_full_disk(false).await;
+        assert!(result.is_ok(), "{result:?}");
+        assert!(after < Duration::from_millis(1200), "{after:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_that_no_majority_has_room_for_fails_at_once() {
+        let (result, after) = write_with_a_full_disk(true).await;
+        assert!(matches!(result, Err(RouteError::Unavailable(_))), "{result:?}");
+        assert!(after < Duration::from_millis(50), "{after:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -28,6 +28,9 @@ pub enum ReplicaError {
     /// The storage refused.
     #[error("storage: {0}")]
     Storage(String),
+    /// The disk has no room.
+    #[error("no space left on the disk")]
+    DiskFull,
     /// The stored record, or one sent by another replica, cannot be read. It stays as it is.
     #[error("the record of this key cannot be read: {0}")]
     Record(#[from] DecodeError),
@@ -489,7 +492,10 @@ impl<S: Store> BucketReplica<S> {
 }
 
 fn storage(error: torc_engine::Error) -> ReplicaError {
-    ReplicaError::Storage(error.without_paths())
+    match error {
+        torc_engine::Error::DiskFull { .. } => ReplicaError::DiskFull,
+        error => ReplicaError::Storage(error.without_paths()),
+    }
 }
 
 fn find_operation(set: &SiblingSet<Value>, operation: u64) -> Option<Dot> {

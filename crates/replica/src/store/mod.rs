@@ -100,6 +100,8 @@ pub struct Store {
     last_lsn: Lsn,
     durable_lsn: Lsn,
     stuck: Option<Stuck>,
+    /// Whoever waited when the disk became full has been answered.
+    stuck_told: bool,
     /// What the groups applied in the present pass, until the engine has it.
     applied: Vec<(GroupId, Applied)>,
     next_tick_ms: u64,
@@ -152,6 +154,7 @@ impl Store {
             last_lsn: 0,
             durable_lsn: 0,
             stuck: None,
+            stuck_told: false,
             applied: Vec::new(),
             next_tick_ms: now_ms,
             last_tick_ms: now_ms,
@@ -216,13 +219,20 @@ impl Store {
             Stuck::Apply => true,
         };
         if appended && self.apply_pass()? {
+            self.stuck_told = false;
             return Ok(true);
+        }
+        if !std::mem::replace(&mut self.stuck_told, true) {
+            tracing::warn!("the disk is full; writes are refused until there is room");
+            for group in self.groups.values_mut() {
+                group.disk_full(&mut self.shared);
+            }
         }
         // Nothing can be written: neither votes nor entries. What only changes the plan is kept for later.
         for input in std::mem::take(&mut self.inputs) {
             match input {
                 Input::Propose { token, .. } | Input::ReadBarrier { token, .. } => {
-                    self.shared.reply(token, Err(ProposeError::Busy));
+                    self.shared.reply(token, Err(ProposeError::DiskFull));
                 }
                 Input::Tick | Input::Frame { .. } => {}
                 Input::PersistFailed => return Err(StoreError::Persist),

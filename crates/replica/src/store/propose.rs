@@ -60,6 +60,14 @@ impl Proposals {
         self.give_up_displaced(sh);
     }
 
+    /// The disk is full. What waits in the queue was not begun. What was begun may still be done when there is room.
+    fn disk_full(&mut self, sh: &mut Shared) {
+        for (token, _) in self.queue.drain(..) {
+            sh.replies.push((token, Err(ProposeError::DiskFull)));
+        }
+        self.give_up(sh);
+    }
+
     fn give_up_displaced(&mut self, sh: &mut Shared) {
         for p in self.displaced.drain(..) {
             self.pending_bytes -= p.bytes;
@@ -131,6 +139,12 @@ struct Joined {
 }
 
 impl Group {
+    /// Answers everybody who waits: while the disk is full, nothing goes on.
+    pub(crate) fn disk_full(&mut self, sh: &mut Shared) {
+        self.proposals.disk_full(sh);
+        self.reads.fail(sh, None);
+    }
+
     /// Takes a proposal in, or refuses it.
     pub(crate) fn propose(&mut self, sh: &mut Shared, token: u64, command: Bytes) {
         if self.leads.is_none() {

@@ -116,9 +116,12 @@ pub enum ProposeError {
     /// The write may or may not have happened, or may happen yet.
     #[error("leadership was lost before the outcome was known")]
     Ambiguous,
-    /// Too much in flight, or no space; nothing was done.
+    /// Too much in flight; nothing was done.
     #[error("too much in flight")]
     Busy,
+    /// This node's disk has no room; nothing was done. Another replica may lead soon.
+    #[error("the node's disk is full")]
+    DiskFull,
     /// The command makes no sense to the machine; nothing was done.
     #[error("the command makes no sense: {0}")]
     Invalid(String),

@@ -4,7 +4,7 @@ use crate::machine::{self, Command};
 use crate::world::{Settings, World};
 use rand::Rng as _;
 use torc_cluster::{GroupId, NodeId};
-use torc_replica::store::{Event, Input, Limits, Timing};
+use torc_replica::store::{Event, Input, Limits, ProposeError, Timing};
 
 const G: GroupId = GroupId(16);
 const H: GroupId = GroupId(17);
@@ -468,6 +468,38 @@ fn a_full_disk_refuses_and_recovers() {
     assert!(world.run_until(20_000, |w| w.converged(G)));
     world.verify();
     ok(&mut world);
+}
+
+#[test]
+fn a_full_disk_answers_every_write_at_once() {
+    for nodes in [1, 3] {
+        let mut world = World::new(17, Settings { nodes, ..Settings::default() });
+        world.create(G, &(1..=nodes).collect::<Vec<_>>());
+        assert!(world.run_until(2_000, |w| w.lease_holder(G).is_some()));
+        append_within(&mut world, G, 1_000);
+        let leader = world.lease_holder(G).unwrap();
+        let used = world.nodes[&leader].env.used();
+        world.nodes[&leader].env.set_capacity(Some(used));
+        let mut refused = 0;
+        for i in 0..2_000u64 {
+            let write = world.append(leader, G, (i % 50) as u8);
+            let read = world.barrier_read(leader, G, 0);
+            // A tick is 50 ms apart from the next.
+            let answered = |w: &World, op| w.outcome(op).done.is_some() || w.errors.contains_key(&op);
+            let both = world.run_until(120, |w| answered(w, write) && answered(w, read));
+            assert!(both, "write {i} of {nodes} nodes: {:?}", world.outcome(write));
+            refused += usize::from(world.errors.get(&write) == Some(&ProposeError::DiskFull));
+            if refused > 3 {
+                break;
+            }
+        }
+        assert!(refused > 3, "the disk never became full");
+        world.nodes[&leader].env.set_capacity(None);
+        append_within(&mut world, G, 5_000);
+        assert!(world.run_until(20_000, |w| w.converged(G)));
+        world.verify();
+        ok(&mut world);
+    }
 }
 
 #[test]

@@ -104,6 +104,8 @@ pub struct World {
     pub frames_sent: u64,
     pub messages_sent: BTreeMap<GroupId, u64>,
     pub history: History,
+    /// Why operations of the history failed, by their number.
+    pub errors: BTreeMap<usize, ProposeError>,
     in_flight: BTreeMap<u64, InFlight>,
     next_token: u64,
     next_number: u64,
@@ -139,6 +141,7 @@ impl World {
             frames_sent: 0,
             messages_sent: BTreeMap::new(),
             history: History::default(),
+            errors: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             next_token: 0,
             next_number: 0,
@@ -546,6 +549,9 @@ impl World {
         };
         let now = self.now;
         let op = &mut self.history.operations[operation];
+        if let Err(error) = &result {
+            self.errors.insert(operation, error.clone());
+        }
         match (result, seen) {
             (Ok(_), Some(seen)) => {
                 if let Kind::Command(Command::AppendIf(_, len)) = kind {

@@ -174,6 +174,7 @@ fn outcome(
             | ErrorKind::NoSuchBucket
             | ErrorKind::BucketExists
             | ErrorKind::Unavailable
+            | ErrorKind::DiskFull
             | ErrorKind::TooManySiblings => WriteOutcome::Refused,
             ErrorKind::NotEnoughAnswers | ErrorKind::Storage | ErrorKind::Internal => WriteOutcome::Unknown,
         },

@@ -246,6 +246,7 @@ async fn failures_have_their_status() {
         (ErrorKind::TooManySiblings, 409, ""),
         (ErrorKind::Unavailable, 503, "1"),
         (ErrorKind::NotEnoughAnswers, 503, "1"),
+        (ErrorKind::DiskFull, 503, "1"),
         (ErrorKind::Storage, 500, "1"),
         (ErrorKind::Internal, 500, ""),
     ] {
@@ -256,5 +257,5 @@ async fn failures_have_their_status() {
         assert_eq!(json["code"], kind.as_str());
         assert_eq!((&json["message"], &json["hint"]), (&"what".into(), &"how".into()));
     }
-    assert!(fake.asked.lock().len() == 7);
+    assert!(fake.asked.lock().len() == 8);
 }

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -21,18 +22,27 @@ use torc_replica::bucket::Store;
 use torc_replica::bucket::key::StorageKey;
 use torc_replica::bucket::state::digest;
 use torc_replica::machine::meta::Refusal;
-use torc_wire::peer::{PeerRequest, PeerResponse};
+use torc_wire::peer::{PeerRequest, PeerResponse, RequestBody};
 
 pub const START_MS: u64 = 1_700_000_000_000;
 
 #[derive(Default)]
-pub struct MemoryStore(Mutex<(BTreeMap<Bytes, Bytes>, Lsn)>);
+pub struct MemoryStore(Mutex<(BTreeMap<Bytes, Bytes>, Lsn)>, AtomicBool);
+
+impl MemoryStore {
+    pub fn set_full(&self, full: bool) {
+        self.1.store(full, Ordering::Relaxed);
+    }
+}
 
 impl Store for MemoryStore {
     fn get(&self, key: &[u8]) -> torc_engine::Result<Option<Bytes>> {
         Ok(self.0.lock().0.get(key).cloned())
     }
     fn write(&self, rows: &[(Bytes, Bytes)]) -> torc_engine::Result<Lsn> {
+        if self.1.load(Ordering::Relaxed) {
+            return Err(torc_engine::Error::DiskFull { path: "log".into() });
+        }
         let mut inner = self.0.lock();
         inner.0.extend(rows.iter().cloned());
         inner.1 += 1;
@@ -76,6 +86,8 @@ pub struct Net {
     pub down: BTreeSet<NodeId>,
     /// Extra time of requests to a node.
     pub slow: BTreeMap<NodeId, Duration>,
+    /// Extra time of merges into a node's copy.
+    pub slow_merges: BTreeMap<NodeId, Duration>,
     /// Delay of every request at random up to this, and loss of one in so many.
     pub jitter: Option<(ChaCha8Rng, Duration, u32)>,
     pub calls: u64,
@@ -91,6 +103,7 @@ pub struct Shared {
 pub struct TestNode {
     pub buckets: BucketCoordinator,
     pub local: Arc<LocalReplica>,
+    pub store: Arc<MemoryStore>,
     directory: Arc<TestDirectory>,
 }
 
@@ -118,6 +131,9 @@ impl Peers for TestPeers {
                     return Err(PeerError::Unreachable(to));
                 }
                 let mut delay = net.slow.get(&to).copied().unwrap_or(Duration::from_millis(1));
+                if matches!(request.body, Some(RequestBody::BucketMerge(_))) {
+                    delay += net.slow_merges.get(&to).copied().unwrap_or_default();
+                }
                 let mut lost = net.cut.contains(&(self.me, to)) || net.down.contains(&self.me);
                 let mut unanswered = net.mute.contains(&(to, self.me));
                 if let Some((rng, most, one_in)) = &mut net.jitter {
@@ -243,6 +259,7 @@ impl World {
             net.cut.clear();
             net.mute.clear();
             net.slow.clear();
+            net.slow_merges.clear();
             net.down.clear();
             net.jitter = None;
         });
@@ -317,7 +334,8 @@ fn node(id: u64, shared: &Arc<Shared>, clock: &Arc<dyn Clock>, settings: BucketS
     let notify = wrote.clone();
     let store = Arc::new(MemoryStore::default());
     let log = store.clone();
-    let local = Arc::new(LocalReplica::open(store, id, clock.clone(), move || notify.notify_one()).unwrap());
+    let local =
+        Arc::new(LocalReplica::open(store.clone(), id, clock.clone(), move || notify.notify_one()).unwrap());
     let replica = Arc::downgrade(&local);
     tokio::spawn(async move {
         loop {
@@ -340,7 +358,7 @@ fn node(id: u64, shared: &Arc<Shared>, clock: &Arc<dyn Clock>, settings: BucketS
         spawn: Arc::new(|future| drop(tokio::spawn(future))),
         seed: id,
     };
-    TestNode { buckets: BucketCoordinator::new(ports, settings), local, directory }
+    TestNode { buckets: BucketCoordinator::new(ports, settings), local, store, directory }
 }
 
 pub fn values(answer: &GetAnswer) -> Vec<String> {
