@@ -39,3 +39,27 @@ def test_many_tables_through_every_node(cluster):
     for client in clients:
         with pytest.raises(ClientError, match="ResourceNotFoundException"):
             client.get_item(TableName=names[0], Key={"Key": {"S": "k"}})
+
+
+def test_a_table_is_deleted_only_if_it_may_be_at_that_moment(cluster):
+    """Protected, or given an index, through one node and deleted at once through another, which may not have heard of it."""
+    one, other = cluster.nodes[0].dynamodb(), cluster.nodes[1].dynamodb(retries=0)
+    cluster.create_table("Guarded", "Key")
+    for _ in range(40):
+        one.update_table(TableName="Guarded", DeletionProtectionEnabled=True)
+        with pytest.raises(ClientError, match="deletion protection"):
+            other.delete_table(TableName="Guarded")
+        one.update_table(TableName="Guarded", DeletionProtectionEnabled=False)
+    index = {
+        "IndexName": "ByOther",
+        "KeySchema": [{"AttributeName": "Other", "KeyType": "HASH"}],
+        "Projection": {"ProjectionType": "ALL"},
+    }
+    one.update_table(
+        TableName="Guarded",
+        AttributeDefinitions=[{"AttributeName": "Other", "AttributeType": "S"}],
+        GlobalSecondaryIndexUpdates=[{"Create": index}],
+    )
+    with pytest.raises(ClientError, match="ResourceInUseException"):
+        other.delete_table(TableName="Guarded")
+    assert "Guarded" in one.list_tables()["TableNames"]
