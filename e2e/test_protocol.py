@@ -3,8 +3,6 @@
 import gzip
 import http.client
 import json
-import os
-import subprocess
 import zlib
 
 import boto3
@@ -121,6 +119,23 @@ def test_what_delete_table_answers(node):
     assert set(description) == {
         "TableName", "TableStatus", "ProvisionedThroughput", "TableSizeBytes", "ItemCount", "TableArn", "TableId", "DeletionProtectionEnabled"
     }
+
+
+def test_policies_that_are_not_there(node):
+    """API reference, GetResourcePolicy and PutResourcePolicy, Errors; no AWS document has the texts."""
+    client = node.dynamodb(retries=0)
+    arn = client.describe_table(TableName="Protocol")["Table"]["TableArn"]
+
+    def refused(call, **parameters):
+        with pytest.raises(ClientError) as refusal:
+            call(**parameters)
+        return refusal.value.response["Error"]["Code"]
+
+    assert refused(client.get_resource_policy, ResourceArn=arn) == "PolicyNotFoundException"
+    assert refused(client.get_resource_policy, ResourceArn=arn.replace("Protocol", "Absent")) == "ResourceNotFoundException"
+    assert refused(client.put_resource_policy, ResourceArn=arn, Policy="{}", ExpectedRevisionId="1") == "PolicyNotFoundException"
+    elsewhere = arn.replace("000000000000", "111111111111").replace("Protocol", "Absent")
+    assert refused(client.list_tags_of_resource, ResourceArn=elsewhere) == "AccessDeniedException"
 
 
 def sts(node, key="any", secret="any"):

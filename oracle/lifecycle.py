@@ -1,4 +1,4 @@
-"""Requests of the operations on tables, over a handful of names. Not those on tags: DynamoDB Local does not have them."""
+"""Requests of the operations on tables, over a handful of names. Those on tags are in `tags.py`."""
 
 from malformed import JUNK
 

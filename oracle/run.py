@@ -9,6 +9,7 @@ prints the request.
 """
 
 import argparse
+import base64
 import decimal
 import http.client
 import json
@@ -19,7 +20,10 @@ import time
 import urllib.parse
 from collections import Counter
 
+import absent
 import generate
+import shadow
+import tags
 import triage
 
 # A walk that has not ended by then never will.
@@ -96,8 +100,16 @@ def whole(text):
 CONTEXT = decimal.Context(prec=60, Emax=1000, Emin=-1000)
 
 
+def ordered(kind, members):
+    """The members of a set as Torc orders them: numbers by value, strings by UTF-8, binary values by bytes. DynamoDB Local does the same, but for
+    strings in an item that was put and not updated since, whose order is that of UTF-16."""
+    by = {"NS": decimal.Decimal, "SS": lambda one: one.encode(), "BS": base64.b64decode}[kind]
+    return sorted(members, key=by)
+
+
 def normal(value, name="", numbers=False):
-    """An answer without what may differ: the order of sets, of objects, of scanned items, and of batches; with `numbers`, their spelling."""
+    """An answer without what may differ: the order of objects, of scanned items, and of batches; with `numbers`, which is for DynamoDB Local's, the
+    spelling of numbers and the order of sets."""
     if isinstance(value, dict):
         out = {}
         for key, inner in value.items():
@@ -105,7 +117,8 @@ def normal(value, name="", numbers=False):
             if numbers and key == "N" and isinstance(inner, str):
                 out[key] = plain(inner)
             elif key in ("SS", "NS", "BS") and isinstance(inner, list):
-                out[key] = sorted(map(plain if numbers and key == "NS" else whole, inner))
+                inner = [plain(one) if numbers and key == "NS" else whole(one) for one in inner]
+                out[key] = ordered(key, inner) if numbers else inner
             else:
                 out[key] = normal(inner, key, numbers)
         return out
@@ -116,6 +129,10 @@ def normal(value, name="", numbers=False):
         return inner
     return whole(value) if isinstance(value, str) else value
 
+
+# What DeleteTable answers with, of what both have: the members in the AWS CLI's reference (delete-table, Output), and those beside them that name the
+# table or are settings of it as a whole. DynamoDB Local gives the whole description.
+OF_THE_DELETED = ("TableName", "ProvisionedThroughput", "TableSizeBytes", "ItemCount", "BillingModeSummary", "DeletionProtectionEnabled")
 
 # What a description says of the side that it is from.
 OF_THE_SIDE = ("CreationDateTime", "TableArn", "TableId", "IndexArn", "LatestStreamArn", "LatestStreamLabel", "WarmThroughput", "LastIncreaseDateTime",
@@ -142,6 +159,9 @@ def outcome(operation, status, body, prefix, numbers=False):
         if operation in ("CreateTable", "UpdateTable", "DescribeTable", "DeleteTable"):
             body = without(body, OF_THE_SIDE)
             for table in body.values():
+                if operation == "DeleteTable" and numbers:
+                    for name in set(table) - set(OF_THE_DELETED):
+                        del table[name]
                 # Whether it is told of a table that never was anything else differs.
                 if table.get("BillingModeSummary") == {"BillingMode": "PROVISIONED"}:
                     del table["BillingModeSummary"]
@@ -154,15 +174,18 @@ def outcome(operation, status, body, prefix, numbers=False):
     return status, kind, whole(body.get("message", body.get("Message", ""))), normal(body.get("Item"), "", numbers)
 
 
-def settle(side, name):
-    """Waits until a table that was created, changed or deleted, and its indexes, are what they are to be; how it is described then."""
-    end = time.monotonic() + 60
+def settle(side, name, made=frozenset(), deleted=frozenset()):
+    """Waits until a table that was created, changed or deleted, and its indexes, are what they are to be; how it is described then. DynamoDB Local may
+    begin to make or delete an index a moment after its answer."""
+    begun, end = time.monotonic(), time.monotonic() + 60
     while time.monotonic() < end:
         status, body = side.call("DescribeTable", {"TableName": name})
         if status != 200:
             return None
         indexes = body["Table"].get("GlobalSecondaryIndexes", [])
-        if body["Table"]["TableStatus"] == "ACTIVE" and all(one["IndexStatus"] == "ACTIVE" for one in indexes):
+        names = {one["IndexName"] for one in indexes}
+        in_place = made <= names and not deleted & names or time.monotonic() > begun + 10
+        if in_place and body["Table"]["TableStatus"] == "ACTIVE" and all(one["IndexStatus"] == "ACTIVE" for one in indexes):
             return body
         time.sleep(0.01)
     return None
@@ -177,6 +200,8 @@ class Run:
         self.torc, self.local = Client(options.torc), Client(options.local)
         self.prefix = f"oracle-{seed}-{rng.randrange(1 << 30)}-"
         self.world = generate.World(rng, self.prefix)
+        self.tags = tags.Tags(rng, self.world.tables()[0]["TableName"])
+        self.shadows = shadow.Shadows(self.local, self.world, settle, walk)
         self.triaged, self.untriaged, self.statuses = Counter(), [], Counter()
 
     def __call__(self):
@@ -188,8 +213,10 @@ class Run:
                 status, body = side.call("CreateTable", table)
                 if status != 200:
                     raise RuntimeError(f"CreateTable: {status} {body}")
+        self.shadows.create()
         for _ in range(self.options.requests):
             self.one()
+        self.shadows.drop()
         names = [table["TableName"] for table in self.world.tables()] + self.world.lifecycle.all
         for name in names:
             for side in (self.torc, self.local):
@@ -202,13 +229,21 @@ class Run:
             return walk(side, body)
         status, answer = side.call(operation, body)
         if status == 200 and operation in ("CreateTable", "UpdateTable", "DeleteTable"):
-            settled = settle(side, body["TableName"])
+            updates = body.get("GlobalSecondaryIndexUpdates") or [] if operation == "UpdateTable" else []
+            of = lambda kind: frozenset(one[kind]["IndexName"] for one in updates if one and one.get(kind))
+            settled = settle(side, body["TableName"], of("Create"), of("Delete"))
             if operation == "UpdateTable" and settled and (body.get("GlobalSecondaryIndexUpdates") or "BillingMode" in body):
                 # Whether an index that begins or ends is in the description already is a matter of moments.
                 answer = {"TableDescription": settled["Table"]}
         return status, answer
 
     def one(self):
+        if self.options.about in ("all", "tables") and self.world.rng.random() < 0.01:
+            operation, body, ours, wanted = self.tags.compare(self.torc)
+            self.statuses[(operation, wanted[0])] += 1
+            if ours != wanted:
+                self.untriaged.append((operation, body, ours, wanted))
+            return
         operation, body = self.world.request(self.options.about)
         if self.compare(operation, body) and operation in ("UpdateItem", "PutItem", "DeleteItem"):
             # What was written.
@@ -227,13 +262,18 @@ class Run:
 
     def compare(self, operation, body):
         """Sends a request to both sides; whether both did it."""
+        takes_away = absent.takes_away(self.local, operation, body, self.world)
         local = self.ask(self.local, operation, body)
         torc = self.ask(self.torc, operation, body)
+        if takes_away:
+            local, torc = absent.answers(self.local, body, local, torc)
         self.world.observe(operation, body, *local)
         if operation == "Scan" and any("LastEvaluatedKey" in side[1] for side in (local, torc)):
             # Two pages of a scan need not have the same items.
             operation = "Walk"
             local, torc = walk(self.local, body), walk(self.torc, body)
+        if local[0] == torc[0] == 200 and self.shadows.stands_for(operation, body):
+            local = self.shadows.ask(operation, body)
         ours = outcome(operation, *torc, self.prefix)
         theirs = outcome(operation, *local, self.prefix, True)
         if ours != theirs and ours[0] == theirs[0] == 200 and self.world.reads_global(body):

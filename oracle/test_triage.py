@@ -3,6 +3,7 @@
 
 import unittest
 
+import absent
 import run
 from raw import Raw
 import shapes
@@ -79,12 +80,29 @@ class Faults(unittest.TestCase):
         self.told("GetItem", Raw(KEY, b'{"TableName": "t"'), (500, "InternalServerError", "", None), refused)
 
     def test_filters_of_global_indexes(self):
-        body = {"TableName": "t", "IndexName": "gsome", "FilterExpression": "x = :x"}
-        scanned = lambda items, read: good({"Scanned": items, "Count": len(items), "ScannedCount": read})
-        self.assertIsNotNone(triage.reason("Scan", body, scanned([], 3), scanned([{"p": {"S": "a"}}], 3)))
-        self.told("Scan", body, scanned([], 3), scanned([{"p": {"S": "a"}}], 4))
-        self.told("Scan", dict(body, IndexName="gall"), scanned([], 3), scanned([{"p": {"S": "a"}}], 3))
-        self.told("Scan", {"TableName": "t", "IndexName": "gsome"}, scanned([], 3), scanned([{"p": {"S": "a"}}], 3))
+        body = {"TableName": "t", "IndexName": "gsome", "FilterExpression": "a = :v"}
+        scanned = lambda items: good({"Scanned": items, "Count": len(items), "ScannedCount": 3})
+        self.told("Scan", body, scanned([]), scanned([{"p": {"S": "a"}}]))
+        self.told("Walk", body, scanned([{"p": {"S": "a"}}]), scanned([]))
+
+    def test_the_order_of_sets_counts(self):
+        asked = dict(KEY, ConsistentRead=True)
+        answers = lambda members, kind: ({"Item": {"p": {"S": "k1"}, "a": {kind: members}}},) * 2
+        for kind, ordered, other in (("SS", ["a", "\uffff", "😀"], ["a", "😀", "\uffff"]), ("NS", ["-1", "9", "10"], ["10", "9", "-1"]), ("BS", ["AA==", "/w=="], ["/w==", "AA=="])):
+            local = run.outcome("GetItem", 200, answers(other, kind)[0], "", True)
+            self.assertEqual(run.outcome("GetItem", 200, answers(ordered, kind)[0], ""), local)
+            self.assertNotEqual(run.outcome("GetItem", 200, answers(other, kind)[0], ""), local)
+            self.told("GetItem", asked, run.outcome("GetItem", 200, answers(other, kind)[0], ""), local)
+
+    def test_updates_that_only_take_away(self):
+        update = lambda text: absent.only_takes_away(dict(KEY, UpdateExpression=text))
+        for text in ("REMOVE a", "remove #SET, b[0] delete c :ADD", "DELETE a :v"):
+            self.assertTrue(update(text), text)
+        for text in ("SET a = :v", "REMOVE a SET b = :v", "DELETE a :v ADD b :v", "", "a"):
+            self.assertFalse(update(text), text)
+        self.assertTrue(absent.only_takes_away(dict(KEY, AttributeUpdates={"a": {"Action": "DELETE"}})))
+        for updates in ({}, {"a": {"Action": "DELETE"}, "b": {"Value": {"S": "a"}}}):
+            self.assertFalse(absent.only_takes_away(dict(KEY, AttributeUpdates=updates)))
 
     def test_keys_that_are_the_same_number(self):
         twice = bad("Provided list of item keys contains duplicates")

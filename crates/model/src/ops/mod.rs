@@ -63,4 +63,6 @@ pub use update_item::UpdateItem;
 pub use update_table::UpdateTable;
 
 #[cfg(test)]
+mod exactness_tests;
+#[cfg(test)]
 mod tests;

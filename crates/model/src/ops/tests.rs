@@ -37,7 +37,7 @@ fn parse(operation: &str, body: &str) -> Result<(), ApiError> {
 
 /// Each case: the body without its outer braces, and the message; empty when the request is valid.
 #[track_caller]
-fn check(operation: &str, cases: &[(&str, &str)]) {
+pub(super) fn check(operation: &str, cases: &[(&str, &str)]) {
     for (body, message) in cases {
         match parse(operation, &format!("{{{body}}}")) {
             Ok(()) => assert_eq!("", *message, "{operation} {body}"),
@@ -365,7 +365,7 @@ fn delete_and_update_item() {
 }
 
 /// pk S, sk N; local index on n N; global index on g S, keys only.
-fn music() -> TableSchema {
+pub(super) fn music() -> TableSchema {
     CreateTable::parse(
         br#"{"TableName":"Music","BillingMode":"PAY_PER_REQUEST",
             "KeySchema":[{"AttributeName":"pk","KeyType":"HASH"},{"AttributeName":"sk","KeyType":"RANGE"}],
@@ -755,7 +755,7 @@ fn control_operations() {
 }
 
 /// Key schema, definitions, throughput: what most cases share. Roles are given as `pk` / `pk,sk`.
-fn table(keys: &str, definitions: &str, rest: &str) -> String {
+pub(super) fn table(keys: &str, definitions: &str, rest: &str) -> String {
     let element = |(index, name): (usize, &str)| {
         format!(r#"{{"AttributeName":"{name}","KeyType":"{}"}}"#, if index == 0 { "HASH" } else { "RANGE" })
     };
@@ -1569,80 +1569,5 @@ fn arguments_of_old_conditions_come_before_the_schema() {
     assert_eq!(
         error.message,
         "One or more parameter values were invalid: ComparisonOperator BEGINS_WITH is not valid for N AttributeValue type"
-    );
-}
-
-/// Developer guide, Tagging restrictions in DynamoDB: letters, white space, numbers and `+ - = . _ : /`.
-#[test]
-fn characters_of_tags() {
-    let arn = r#""ResourceArn":"arn:aws:dynamodb:us-east-1:000000000000:table/abc""#;
-    let refused = "One or more parameter values were invalid: Tag keys and values may contain letters, white space, numbers and the characters + - = . _ : / @";
-    for (key, value, message) in [
-        ("Owner", "ops-team_1 +=.:/@", ""),
-        ("Größe", "十 ３", ""),
-        ("a", "", ""),
-        ("a!", "b", refused),
-        ("a", "b;c", refused),
-        ("a", "\\n", refused),
-        ("a", "😀", refused),
-        ("a*", "b", refused),
-    ] {
-        check("TagResource", &[(&format!(r#"{arn},"Tags":[{{"Key":"{key}","Value":"{value}"}}]"#), message)]);
-    }
-}
-
-/// Developer guide, Warm throughput: on-demand tables begin with 12 000 reads and 4 000 writes. No AWS document has the text.
-#[test]
-fn warm_throughput_has_a_least() {
-    let create = |warm: &str| {
-        table("a", "a", &format!(r#","BillingMode":"PAY_PER_REQUEST","WarmThroughput":{{{warm}}}"#))
-    };
-    let text = |name: &str, least: u32, is: i32| {
-        format!(
-            "One or more parameter values were invalid: WarmThroughput {name} must be at least {least}, but is {is}"
-        )
-    };
-    for (warm, message) in [
-        (r#""ReadUnitsPerSecond":12000,"WriteUnitsPerSecond":4000"#, String::new()),
-        (r#""ReadUnitsPerSecond":50000"#, String::new()),
-        (r#""ReadUnitsPerSecond":11999"#, text("ReadUnitsPerSecond", 12_000, 11_999)),
-        (r#""WriteUnitsPerSecond":-1"#, text("WriteUnitsPerSecond", 4000, -1)),
-    ] {
-        check("CreateTable", &[(&create(warm), &message)]);
-        check("UpdateTable", &[(&format!(r#""TableName":"abc","WarmThroughput":{{{warm}}}"#), &message)]);
-    }
-}
-
-/// IAM user guide, Troubleshoot access denied error messages.
-#[test]
-fn the_resources_of_other_accounts_are_not_told_of() {
-    let arn = |account: &str| format!("arn:aws:dynamodb:us-east-1:{account}:table/abc");
-    let not_found =
-        |account: &str| Resource::of(&arn(account)).unwrap().not_found("000000000000", "TagResource");
-    assert_eq!(not_found("000000000000").code, ErrorCode::ResourceNotFound);
-    let denied = not_found("111111111111");
-    assert_eq!(denied.code, ErrorCode::AccessDenied);
-    assert_eq!(
-        denied.message,
-        "User: arn:aws:iam::000000000000:root is not authorized to perform: dynamodb:TagResource on resource: arn:aws:dynamodb:us-east-1:111111111111:table/abc because no resource-based policy allows the dynamodb:TagResource action"
-    );
-}
-
-/// DynamoDB Local's answer (the table is looked up before all but constraints); no AWS document settles the order.
-#[test]
-fn constraints_are_told_before_the_table_is_looked_up_and_the_rest_after() {
-    let broken =
-        r#"{"TableName":"abc","Item":{"a":{"S":"a"}},"ConditionExpression":"a b c","ReturnValues":"X"}"#;
-    assert!(PutItem::read(broken.as_bytes()).is_err_and(|error| error.message.contains("'returnValues'")));
-    let request = PutItem::read(broken.replace('X', "NONE").as_bytes()).unwrap();
-    assert_eq!(request.table, "abc");
-    assert!(request.judge().is_err_and(|error| error.message.starts_with("Invalid ConditionExpression")));
-    let scan = r#"{"TableName":"abc","Segment":2,"TotalSegments":2,"FilterExpression":"a b"}"#;
-    let fault = Scan::read(scan.as_bytes()).unwrap().judge().unwrap_err();
-    assert!(fault.message.starts_with("The Segment parameter is zero-based"), "{fault}");
-    let batch = r#"{"RequestItems":{"abc":{"Keys":[{"a":{"S":"a"}}],"ProjectionExpression":"a b"}}}"#;
-    let batch = BatchGetItem::parse(batch.as_bytes()).unwrap();
-    assert!(
-        batch.tables["abc"].projection().is_err_and(|error| error.message.starts_with("Invalid Projection"))
     );
 }

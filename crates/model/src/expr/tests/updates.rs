@@ -113,6 +113,7 @@ fn what_an_item_refuses() {
         ("DELETE zz.q :ss", PATH),
         // The parent is looked at before the value.
         ("SET zz.y = s + :v", PATH),
+        // DynamoDB Local's answer. The developer guide (Data types, Number) only tells that it is an exception.
         (
             "SET a = :big + :big",
             "Number overflow. Attempting to store a number with magnitude larger than supported range",
