@@ -85,6 +85,13 @@ class Faults(unittest.TestCase):
         self.told("Scan", body, scanned([]), scanned([{"p": {"S": "a"}}]))
         self.told("Walk", body, scanned([{"p": {"S": "a"}}]), scanned([]))
 
+    def test_the_definitions_of_a_new_index(self):
+        body = {"TableName": "t", "AttributeDefinitions": [{"AttributeName": "z", "AttributeType": "S"}],
+            "GlobalSecondaryIndexUpdates": [{"Create": {"IndexName": "abc", "KeySchema": [{"AttributeName": "p", "KeyType": "HASH"}]}}]}
+        refused = bad("One or more parameter values were invalid: Some index key attributes are not defined in AttributeDefinitions. Keys: [p], AttributeDefinitions: [z]")
+        self.assertIsNotNone(triage.reason("UpdateTable", body, refused, good({})))
+        self.told("UpdateTable", dict(body, AttributeDefinitions=[{"AttributeName": "p", "AttributeType": "S"}]), refused, good({}))
+
     def test_the_order_of_sets_counts(self):
         asked = dict(KEY, ConsistentRead=True)
         answers = lambda members, kind: ({"Item": {"p": {"S": "k1"}, "a": {kind: members}}},) * 2

@@ -130,8 +130,20 @@ NAMES = {
 
 def lifecycle(c):
     """Operations on tables: DynamoDB Local words every refusal its own way, so only kinds are compared."""
-    if c.operation not in LIFECYCLE or c.status != 400:
+    if c.operation not in LIFECYCLE:
         return None
+    indexes = [one for one in c.body.get("GlobalSecondaryIndexes") or [] if isinstance(one, dict)] if c.operation == "CreateTable" else []
+    schemas = [one.get("KeySchema") or [] for one in indexes]
+    several = any(len(schema) > 2 or [key.get("KeyType") for key in schema].count("HASH") > 1 for schema in schemas)
+    if several and ("Too many hash keys specified" in c.their_message or "Key Schema too big" in c.their_message):
+        return "keys of several attributes (developer guide, Multi-attribute keys): DynamoDB Local does not know them yet"
+    if c.status != 400:
+        return None
+    if c.operation == "UpdateTable" and c.their_status == 200 and "Some index key attributes are not defined" in c.message:
+        given = {one["AttributeName"] for one in c.body.get("AttributeDefinitions") or []}
+        created = [one["Create"] for one in c.body["GlobalSecondaryIndexUpdates"] if one.get("Create")]
+        if any(key["AttributeName"] not in given for one in created for key in one["KeySchema"]):
+            return "AttributeDefinitions must include the keys of a new index (API reference, UpdateTable, AttributeDefinitions); DynamoDB Local takes those that the table has"
     if c.their_status == 400 and c.kind == c.their_kind:
         return "operations on tables: the same kind of error, which DynamoDB Local words its own way"
     if c.kind == "ValidationException" and c.their_kind in ("ResourceNotFoundException", "ResourceInUseException"):
@@ -142,11 +154,8 @@ def lifecycle(c):
         return "tags have rules (API reference, Tag); DynamoDB Local has no tags"
     if c.operation == "UpdateTable" and c.kind == "ResourceNotFoundException" and c.their_message == "Invalid global secondary index name":
         return "an index that is not there: ResourceNotFoundException (API reference, UpdateTable, Errors: a nonexistent table or index)"
-    if "Only one of GlobalSecondaryIndexUpdate" in c.message and c.their_kind == "LimitExceededException":
+    if ("Only one of GlobalSecondaryIndexUpdate" in c.message or "can be specified when BillingMode is PAY_PER_REQUEST" in c.message) and c.their_kind == "LimitExceededException":
         return "operations on tables: what a request alone tells comes before limits"
-    several = any(len(index.get("KeySchema", [])) > 2 or [key.get("KeyType") for key in index.get("KeySchema", [])].count("HASH") > 1 for index in c.body.get("GlobalSecondaryIndexes", []))
-    if several and ("Too many hash keys specified" in c.their_message or "Key Schema too big" in c.their_message):
-        return "keys of several attributes (developer guide, Multi-attribute keys): DynamoDB Local does not know them yet"
     told = {
         "ProvisionedThroughput must be specified for index": "a provisioned table's indexes have units (API reference, GlobalSecondaryIndex, ProvisionedThroughput); DynamoDB Local keeps those of before",
         "ProvisionedThroughput should not be specified for index": "throughput of an index of an on-demand table is refused (API reference, ProvisionedThroughput); DynamoDB Local passes over it",
@@ -343,7 +352,7 @@ def ties(c):
     if start:
         # Which of the rows with the index key of the start come after it. A filter or projection hides whether it is they.
         hidden = {"FilterExpression", "QueryFilter", "ProjectionExpression", "AttributesToGet", "Select"} & set(c.body)
-        if hidden or any(one.get(index) == start.get(index) for one in mine + local):
+        if hidden or any(plain(one.get(index)) == plain(start.get(index)) for one in mine + local):
             return "where a page begins among rows with the same index key: their order is not promised (developer guide, Local secondary indexes)"
     end = theirs.get("LastEvaluatedKey")
     mine_end = ours.pop("LastEvaluatedKey", None)
@@ -362,9 +371,15 @@ def ties(c):
     return None
 
 
+def limited(body, count):
+    """Whether a page has as many items as its Limit, which a broken request may have as a fraction."""
+    limit = body.get("Limit")
+    return isinstance(limit, (int, float)) and int(limit) == count
+
+
 def last_page(c):
     """A query of a table without sort keys reads one item at most."""
-    if c.operation != "Query" or c.status != 200 or c.their_status != 200 or c.body.get("Limit") != c.answer["ScannedCount"]:
+    if c.operation != "Query" or c.status != 200 or c.their_status != 200 or not limited(c.body, c.answer["ScannedCount"]):
         return None
     ours, theirs = dict(c.answer), dict(c.their_answer)
     key = ours.pop("LastEvaluatedKey", {})
