@@ -201,6 +201,11 @@ impl Log {
         self.shared().state.lock().streams.info(stream)
     }
 
+    /// Bytes of payload of all entries held of a stream.
+    pub fn held_bytes(&self, stream: u64) -> u64 {
+        self.shared().state.lock().streams.bytes(stream)
+    }
+
     /// Entries `low..high` in order, stopping early before `max_bytes` of payload are exceeded (always at
     /// least one). [`ENGINE_STREAM`] may skip indexes; skipped indexes are left out.
     ///

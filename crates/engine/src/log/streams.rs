@@ -144,6 +144,12 @@ impl Streams {
         self.streams.iter().filter(|(_, s)| oldest(s)).map(|(stream, _)| *stream).collect()
     }
 
+    /// Bytes of payload that a stream's entries have.
+    pub(super) fn bytes(&self, stream: u64) -> u64 {
+        let runs = self.streams.get(&stream).into_iter().flat_map(|held| &held.runs);
+        runs.flat_map(|run| &run.places).map(|place| u64::from(place.len)).sum()
+    }
+
     /// Calls `each` with index, generation and place of the entries in `low..high`, in order, until it
     /// returns false.
     pub(super) fn visit(

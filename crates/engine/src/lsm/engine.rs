@@ -127,6 +127,12 @@ impl Engine {
         self.core.flush_all()
     }
 
+    /// Asks for a flush of what is in memory, without waiting for it. A flush that is under way is not disturbed.
+    pub fn flush_soon(&self) {
+        self.core.flush_soon.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.core.signal.notify();
+    }
+
     /// A counter that rises when a flush is complete: everything applied before [`Engine::apply_epoch`] was
     /// read as `e` is durable once `flushed_epoch() > e`. Consensus groups truncate their log only up to an
     /// applied index that is flushed.

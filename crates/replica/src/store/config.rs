@@ -111,6 +111,11 @@ pub struct Limits {
     pub keep_entries: u64,
     /// The log is truncated in steps of at least this many entries.
     pub truncate_step: u64,
+    /// While the log has more segments than this, groups with entries in older ones give them up or append them
+    /// anew. At twice as many, followers that are behind hold none of the log.
+    pub log_segments: usize,
+    /// Most bytes of entries appended anew in one round of housekeeping.
+    pub moved_bytes: u64,
     /// A follower that is this many entries behind no longer holds the log back and gets a snapshot instead.
     pub max_lag_entries: u64,
     /// The same for the bytes of these entries.
@@ -139,6 +144,8 @@ impl Default for Limits {
             queued_proposals: 16 << 10,
             keep_entries: 256,
             truncate_step: 256,
+            log_segments: 6,
+            moved_bytes: 1 << 20,
             max_lag_entries: 100_000,
             max_lag_bytes: 256 << 20,
             hold_absent_ms: 60_000,

@@ -11,7 +11,7 @@ use super::shared::{Event, Shared};
 use super::snapshot::{Receiver, Senders};
 use super::state::DurableState;
 use super::storage::GroupStorage;
-use super::view::GroupView;
+use super::view::{GroupView, Lease};
 use super::{FrameClass, KeyRange, applied_key, convert};
 use bytes::Bytes;
 use raft::eraftpb::{Message, MessageType};
@@ -101,8 +101,10 @@ pub(crate) struct Group {
     /// Epochs of the engine and an applied index in each, waiting for that epoch's flush.
     pub flush_samples: VecDeque<(u64, u64)>,
     pub flushed_applied: u64,
-    /// When each follower was last known to be alive.
-    pub seen_ms: BTreeMap<NodeId, u64>,
+
+    /// When the store's clock will visit this replica. `None`: not until something happens to it, or a promise of
+    /// support ends.
+    pub timer_ms: Option<u64>,
 }
 
 impl Group {
@@ -159,7 +161,7 @@ impl Group {
             receiver: None,
             flush_samples: VecDeque::new(),
             flushed_applied: 0,
-            seen_ms: BTreeMap::new(),
+            timer_ms: None,
         };
         if stored.is_none() {
             group.write_state_late(sh);
@@ -230,6 +232,7 @@ impl Group {
         let kind = RaftKind::try_from(message.kind).unwrap_or(RaftKind::Unknown);
         let (term, fortify) = (message.term, message.fortify);
         let from_leader = matches!(kind, RaftKind::Append | RaftKind::Heartbeat);
+        sh.touched.insert(self.id);
         if self.core.is_none() {
             if from_leader && !self.halted && term >= self.durable.term {
                 if std::mem::take(&mut self.expelled) {
@@ -340,7 +343,7 @@ impl Group {
     pub(crate) fn lost_leadership(&mut self, sh: &mut Shared, term: u64) {
         self.leads = None;
         // Before anything leaves this store: nobody may read under the lease any more.
-        self.view.set_leadership(None, 0);
+        self.view.set_leadership(None, Lease::Never);
         let hint = self.core.as_ref().and_then(|c| c.leader());
         self.overlay.clear();
         self.proposals.lost_leadership(sh, hint);
@@ -348,7 +351,6 @@ impl Group {
         let failed = self.senders.clear(sh);
         sh.metrics.snapshots_aborted += failed as u64;
         self.fortified.clear();
-        self.seen_ms.clear();
         self.removed.clear();
         self.quiet = false;
         self.election_deadline_ms = sh.election_deadline();
@@ -390,7 +392,7 @@ impl Group {
             if message.get_msg_type() == MessageType::MsgTimeoutNow {
                 // From here on somebody may be elected in spite of all promises.
                 self.lease_forfeited_ms = Some(sh.now_ms);
-                self.view.set_leadership(self.leads, 0);
+                self.view.set_leadership(self.leads, Lease::Never);
             }
             let to = NodeId(message.to);
             let Some(mut message) = convert::to_wire(self.id.0, message) else { continue };
@@ -457,7 +459,7 @@ impl Group {
 
     /// Brings the shared view up to date. Called before anything of the turn leaves the store.
     pub(crate) fn publish(&mut self, sh: &Shared) {
-        let lease = self.lease_until(sh);
+        let lease = self.lease(sh);
         let term = self.core.as_ref().map_or(self.durable.term, |c| c.term());
         self.view.set_position(term, self.known_leader);
         self.view.set_leadership(self.leads, lease);

@@ -1,14 +1,12 @@
-//! The timed work of a replica: elections, a leader's heartbeats, membership changes, placement of leaders,
-//! and log truncation.
+//! The timed work of a replica: elections, a leader's heartbeats, membership changes, and placement of
+//! leaders.
 
 use super::FrameClass;
 use super::group::Group;
-use super::observe::Observation;
 use super::shared::Shared;
 use prost::Message as _;
 use std::collections::BTreeSet;
 use torc_cluster::NodeId;
-use torc_engine::log::Record;
 use torc_wire::raft::{ConfChange, ConfChangeKind, ConfChangeSingle, ControlBody, Removed};
 
 /// How long a leader stays where it is before it moves to a preferred replica, and before another try.
@@ -32,6 +30,35 @@ impl Group {
         } else {
             self.tick_election(sh);
         }
+    }
+
+    /// When the clock must visit this replica again. `None`: not before something happens to it, or a promise of support
+    /// ends. So a group at rest costs nothing: its leader is quiet, and its followers are bound to it.
+    pub(crate) fn due_ms(&self, sh: &Shared) -> Option<u64> {
+        self.core.as_ref()?;
+        let role = if self.leads.is_some() {
+            (!self.quiet || !self.senders.is_empty()).then_some(sh.now_ms)
+        } else if self.bound(sh).is_some() {
+            None
+        } else {
+            Some(self.election_deadline_ms)
+        };
+        let proposals = self.proposals.due_ms(self.leads.is_some());
+        [role, proposals].into_iter().flatten().min()
+    }
+
+    /// A promise of support ended, perhaps one that this replica relied on while it rested.
+    pub(crate) fn on_lapse(&mut self, sh: &mut Shared) {
+        if self.core.is_none() {
+            return;
+        }
+        if self.leads.is_some() {
+            self.tick(sh);
+        } else if self.bound(sh).is_none() {
+            // Not all groups of a dead leader at once, nor all replicas of one group.
+            self.election_deadline_ms = self.election_deadline_ms.max(sh.now_ms + sh.jitter());
+        }
+        sh.touched.insert(self.id);
     }
 
     fn tick_leader(&mut self, sh: &mut Shared) {
@@ -126,16 +153,28 @@ impl Group {
     }
 
     /// The slower part of the clock's work.
-    pub(crate) fn housekeep(&mut self, sh: &mut Shared) -> Result<(), torc_engine::Error> {
-        self.truncate_log(sh)?;
+    pub(crate) fn housekeep(&mut self, sh: &mut Shared) {
+        self.truncate_log(sh);
         if self.leads.is_some() && self.applied.0 >= self.term_start {
             self.send_removed_notices(sh);
-            if !self.change_members(sh) {
-                self.place_leader(sh);
+            if self.change_members(sh) || self.place_leader(sh) {
+                self.note_role(sh);
             }
-            self.note_role(sh);
         }
-        Ok(())
+    }
+
+    /// Whether there may be something to do at the next housekeeping although nothing happens to the group: its members
+    /// or its leader are not those that it should have, which may depend on others.
+    pub(crate) fn wants_housekeeping(&self) -> bool {
+        let Some(core) = self.core.as_ref().filter(|_| self.leads.is_some()) else { return false };
+        let members = core.members();
+        let placed = members.learners.is_empty()
+            && members.voters.len() == self.desired.len()
+            && self.desired.iter().all(|id| members.voters.contains(&id.0))
+            && self.desired.first() == Some(&core.node());
+        !self.removed.is_empty()
+            || !members.voters_outgoing.is_empty()
+            || (!placed && !self.desired.is_empty())
     }
 
     /// This replica has no vote.
@@ -229,7 +268,8 @@ impl Group {
     }
 
     /// Moves leadership to the preferred replica, or away from a node that shall leave.
-    fn place_leader(&mut self, sh: &mut Shared) {
+    /// True if a step was taken.
+    fn place_leader(&mut self, sh: &mut Shared) -> bool {
         let me = sh.config.node;
         let leaving = !self.desired.is_empty() && !self.desired.contains(&me);
         let preferred = self.desired.first().copied().filter(|p| *p != me);
@@ -237,7 +277,7 @@ impl Group {
         let Some(core) =
             self.core.as_ref().filter(|c| settled && !sh.stopping && c.transferring_to().is_none())
         else {
-            return;
+            return false;
         };
         let able = |id: NodeId| {
             let level = |f: super::raft_core::Follower| f.id == id && f.matched == core.last_index();
@@ -255,6 +295,7 @@ impl Group {
             self.leader_since_ms = sh.now_ms;
             self.transfer(sh, target);
         }
+        target.is_some()
     }
 
     /// Hands leadership to the voter that is furthest, if any is alive.
@@ -283,51 +324,5 @@ impl Group {
             core.step_down();
             self.note_role(sh);
         }
-    }
-
-    /// Truncates log entries that every replica near enough has durably in its data.
-    fn truncate_log(&mut self, sh: &mut Shared) -> Result<(), torc_engine::Error> {
-        let flushed = sh.engine.flushed_epoch();
-        while let Some((_, applied)) = self.flush_samples.front().filter(|(epoch, _)| flushed > *epoch) {
-            self.flushed_applied = *applied;
-            self.flush_samples.pop_front();
-        }
-        if self.applied.0 > self.flushed_applied {
-            let epoch = sh.engine.apply_epoch();
-            match self.flush_samples.back_mut() {
-                Some((e, applied)) if *e == epoch => *applied = self.applied.0,
-                _ => self.flush_samples.push_back((epoch, self.applied.0)),
-            }
-        }
-        let limits = &sh.config.limits;
-        let Some(core) = &self.core else { return Ok(()) };
-        let mut through = self.flushed_applied.saturating_sub(limits.keep_entries);
-        if self.leads.is_some() {
-            for f in core.followers() {
-                if sh.liveness.is_live(f.id, sh.now_ms) {
-                    self.seen_ms.insert(f.id, sh.now_ms);
-                }
-                let seen = self.seen_ms.get(&f.id).copied().unwrap_or(0).max(self.leader_since_ms);
-                let from = f.snapshot.unwrap_or(f.matched);
-                let near = core.last_index().saturating_sub(from) <= limits.max_lag_entries
-                    && core.storage().bytes_after(from) <= limits.max_lag_bytes;
-                if near && sh.now_ms < seen + limits.hold_absent_ms {
-                    through = through.min(from);
-                }
-            }
-            through = through.min(self.senders.lowest_index().unwrap_or(u64::MAX));
-        }
-        let (first, _) = core.storage().truncated();
-        if through < first + limits.truncate_step {
-            return Ok(());
-        }
-        if let Some(core) = &mut self.core {
-            core.storage_mut().truncate(through);
-            (self.durable.truncated_index, self.durable.truncated_term) = core.storage().truncated();
-        }
-        sh.config.observers.tell(sh.config.node, self.id, || Observation::Truncated { through });
-        sh.late_records.push(Record::TruncatePrefix { stream: self.id.0, through });
-        sh.late_records.push(self.state_record(sh));
-        Ok(())
     }
 }

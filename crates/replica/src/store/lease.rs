@@ -5,6 +5,7 @@ use super::group::Group;
 use super::liveness::SupportEpoch;
 use super::raft_core::is_transfer;
 use super::shared::Shared;
+use super::view::{Lease, Quorum};
 use torc_cluster::NodeId;
 use torc_wire::raft::{RaftKind, RaftMessage};
 
@@ -88,6 +89,7 @@ impl Group {
         if self.binding.is_some_and(|b| b.leader == from && b.term <= term) {
             self.binding = None;
         }
+        sh.touched.insert(self.id);
         let Some(core) = &self.core else { return };
         if !core.is_leader() && core.term() <= term && core.leader() == Some(from) {
             // No need to wait for a timeout. The first in the list of replicas is the preferred leader.
@@ -103,28 +105,29 @@ impl Group {
         *held = (*held).max(epoch);
     }
 
-    /// Until when nobody else can be elected (this store's clock): the time that the quorum-th latest promise of a confirming voter
-    /// reaches. 0 without a lease.
+    /// Until when nobody else can be elected (this store's clock). 0 without a lease.
     pub(crate) fn lease_until(&self, sh: &Shared) -> u64 {
-        let Some(core) = self.core.as_ref().filter(|_| self.leads.is_some()) else { return 0 };
+        self.lease(sh).until_ms()
+    }
+
+    /// What the lease rests on: the promises of a quorum of voters that confirmed this leadership.
+    pub(crate) fn lease(&self, sh: &Shared) -> Lease {
+        let Some(core) = self.core.as_ref().filter(|_| self.leads.is_some()) else { return Lease::Never };
         if self.applied.0 < self.term_start {
-            return 0;
+            return Lease::Never;
         }
         if sh.config.planted.lease_without_support {
-            return u64::MAX;
-        }
-        if self.lease_forfeited_ms.is_some() {
-            return 0;
+            return Lease::Always;
         }
         let members = core.members();
-        if !members.voters.contains(&sh.config.node.0) {
-            return 0;
+        if self.lease_forfeited_ms.is_some() || !members.voters.contains(&sh.config.node.0) {
+            return Lease::Never;
         }
-        let until = self.quorum_promise(sh, &members.voters);
+        let quorum = self.quorum(sh, &members.voters);
         if members.voters_outgoing.is_empty() {
-            until
+            Lease::Quorum(quorum)
         } else {
-            until.min(self.quorum_promise(sh, &members.voters_outgoing))
+            Lease::Joint(quorum, self.quorum(sh, &members.voters_outgoing))
         }
     }
 
@@ -134,14 +137,13 @@ impl Group {
         epoch.epoch != 0 && self.fortified.get(&follower) == Some(&epoch)
     }
 
-    fn quorum_promise(&self, sh: &Shared, voters: &[u64]) -> u64 {
-        let promise = |id: &u64| match NodeId(*id) {
-            id if id == sh.config.node => u64::MAX,
-            id if self.is_fortified(sh, id) => sh.liveness.support_from(id).1,
-            _ => 0,
-        };
-        let mut promises: Vec<u64> = voters.iter().map(promise).collect();
-        promises.sort_unstable_by(|a, b| b.cmp(a));
-        promises.get(voters.len() / 2).copied().unwrap_or(0)
+    fn quorum(&self, sh: &Shared, voters: &[u64]) -> Quorum {
+        let me = sh.config.node.0;
+        let others = voters.iter().filter(|id| **id != me).map(|id| NodeId(*id));
+        let confirmed = others.filter(|id| self.is_fortified(sh, *id));
+        Quorum {
+            needed: (voters.len() / 2 + 1).saturating_sub(usize::from(voters.contains(&me))),
+            promises: confirmed.filter_map(|id| sh.liveness.promise_of(id)).collect(),
+        }
     }
 }

@@ -5,7 +5,9 @@
 //! per pair of stores serves all groups.
 
 use super::config::Timing;
+use super::view::Promise;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering::SeqCst;
 use torc_cluster::NodeId;
 use torc_wire::raft::{Grant, Liveness as Request, Resigned};
 
@@ -28,7 +30,14 @@ struct Given {
 #[derive(Clone, Debug, Default)]
 struct Received {
     epoch: SupportEpoch,
-    until_ms: u64,
+    /// Until when it certainly lasts. Shared with the leases that rest on it; a new stretch has a new one.
+    until_ms: Promise,
+}
+
+impl Received {
+    fn until_ms(&self) -> u64 {
+        self.until_ms.load(SeqCst)
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -38,6 +47,9 @@ struct Peer {
     next_request_ms: u64,
     /// The last round trip of a request and its promise.
     round_trip_ms: u64,
+    /// The promise given, and the one received, held when they were last looked at.
+    gives: bool,
+    receives: bool,
     /// Leaderships given up that the peer may not have heard of, with the time of the first request that said so (0: none yet).
     resigned: BTreeMap<u64, (u64, u64)>,
 }
@@ -59,17 +71,23 @@ pub(crate) struct StoreLiveness {
     /// The last epoch given to anybody. One counter for all peers: an epoch never comes twice, even to a peer that was forgotten
     /// meanwhile.
     last_epoch: u64,
+    /// A promise ended since the last look.
+    lapsed: bool,
 }
 
 impl StoreLiveness {
     pub(crate) fn new(incarnation: u64, timing: Timing) -> Self {
-        Self { incarnation, timing, peers: BTreeMap::new(), last_epoch: 0 }
+        Self { incarnation, timing, peers: BTreeMap::new(), last_epoch: 0, lapsed: false }
     }
 
     /// The stores that share a group with this one. Promises given are kept even to those that no longer do.
     pub(crate) fn set_peers(&mut self, peers: &BTreeSet<NodeId>, now_ms: u64) {
-        self.peers
-            .retain(|id, p| peers.contains(id) || p.given.as_ref().is_some_and(|g| g.until_ms > now_ms));
+        let lapsed = &mut self.lapsed;
+        self.peers.retain(|id, p| {
+            let stays = peers.contains(id) || p.given.as_ref().is_some_and(|g| g.until_ms > now_ms);
+            *lapsed |= !stays && (p.gives || p.receives);
+            stays
+        });
         for id in peers {
             self.peers.entry(*id).or_default();
         }
@@ -119,11 +137,13 @@ impl StoreLiveness {
             Some(g) if g.peer_incarnation > incarnation => return None,
             Some(g) if g.peer_incarnation == incarnation && now_ms < g.until_ms => (g.epoch, g.until_ms),
             _ => {
+                self.lapsed |= std::mem::take(&mut peer.gives);
                 self.last_epoch += 1;
                 (self.last_epoch, 0)
             }
         };
         let until_ms = until_ms.max(now_ms + duration_ms);
+        peer.gives = true;
         peer.given = Some(Given { peer_incarnation: incarnation, epoch, until_ms });
         Some(Grant { sent_at_ms: request.sent_at_ms, to_incarnation: incarnation, epoch, duration_ms })
     }
@@ -145,13 +165,37 @@ impl StoreLiveness {
         }
         let until_ms = grant.sent_at_ms.saturating_add(Timing::counted_ms(grant.duration_ms));
         let began = epoch != peer.received.epoch;
-        let was_live = now_ms < peer.received.until_ms;
+        let was_live = now_ms < peer.received.until_ms();
         if began {
-            peer.received = Received { epoch, until_ms };
+            self.lapsed |= peer.receives;
+            peer.received = Received { epoch, until_ms: Promise::new(until_ms.into()) };
         } else {
-            peer.received.until_ms = peer.received.until_ms.max(until_ms);
+            peer.received.until_ms.fetch_max(until_ms, SeqCst);
         }
-        began || (!was_live && now_ms < peer.received.until_ms)
+        let live = now_ms < peer.received.until_ms();
+        peer.receives |= live;
+        began || (!was_live && live)
+    }
+
+    /// Whether a promise, given or received, ended since the last call.
+    pub(crate) fn take_lapsed(&mut self, now_ms: u64) -> bool {
+        let mut lapsed = std::mem::take(&mut self.lapsed);
+        for peer in self.peers.values_mut() {
+            if peer.gives && peer.given.as_ref().is_none_or(|g| now_ms >= g.until_ms) {
+                peer.gives = false;
+                lapsed = true;
+            }
+            if peer.receives && now_ms >= peer.received.until_ms() {
+                peer.receives = false;
+                lapsed = true;
+            }
+        }
+        lapsed
+    }
+
+    /// The present stretch of a peer's support, to be shared with leases.
+    pub(crate) fn promise_of(&self, peer: NodeId) -> Option<Promise> {
+        self.peers.get(&peer).map(|p| p.received.until_ms.clone())
     }
 
     /// The epoch under which this store supports a peer right now.
@@ -168,7 +212,7 @@ impl StoreLiveness {
     pub(crate) fn support_from(&self, peer: NodeId) -> (SupportEpoch, u64) {
         self.peers
             .get(&peer)
-            .map_or((SupportEpoch::default(), 0), |p| (p.received.epoch, p.received.until_ms))
+            .map_or((SupportEpoch::default(), 0), |p| (p.received.epoch, p.received.until_ms()))
     }
 
     /// The longest of the last round trips to the peers heard of; 0 while none was measured.

@@ -5,8 +5,14 @@
 pub struct Metrics {
     /// Turns that found work.
     pub turns: u64,
+    /// Visits of groups by the clock: ticks, housekeeping, promises that ended. Idle groups cost none.
+    pub groups_visited: u64,
+    /// Groups whose views were published anew at the end of a turn.
+    pub groups_published: u64,
     /// Log appends (each covers all groups of a pass).
     pub log_appends: u64,
+    /// Entries appended anew, so that the segments that held them can be recycled.
+    pub entries_moved: u64,
     /// Raft messages sent.
     pub messages_sent: u64,
     /// Raft messages received.

@@ -9,6 +9,7 @@
 //! * [`machine`]: the state machine of a group, evaluated by its leader.
 //! * [`view`]: what other tasks may know without asking the loop, above all the leader lease.
 //! * `group`, `propose`, `reads`, `ready`, `housekeeping`, `snapshot`: the parts of a replica.
+//! * `log_space`: truncation, and what keeps the log short although some groups write seldom.
 //! * `raft_core`, `storage`, `convert`: the facade over the consensus crate.
 //! * `liveness`, `lease`: promises between stores, and the leases based on them.
 //! * `entry`, `state`: persisted records.
@@ -22,6 +23,7 @@ mod group;
 mod housekeeping;
 mod lease;
 mod liveness;
+mod log_space;
 mod machine;
 mod metrics;
 mod observe;
@@ -109,7 +111,16 @@ pub struct Store {
     /// Time in which this store's process ran, milliseconds: a pause of the process counts as one late tick. Only what the disk did
     /// not finish within this time makes a stall, since a paused process also keeps its disk's answers waiting.
     stall_clock_ms: u64,
+    /// When each group that waits for the clock wants to be ticked.
+    timers: BTreeSet<(u64, GroupId)>,
+    /// Groups that housekeeping has something to look at.
+    housekeep: BTreeSet<GroupId>,
+    /// Groups that wait for a flush, to truncate their logs.
+    unflushed: BTreeSet<GroupId>,
+    flushed_epoch: u64,
     next_housekeeping_ms: u64,
+    /// The log is too long: what holds its old segments is appended anew at the end of this turn.
+    reclaims_log: bool,
     groups_changed: bool,
 }
 
@@ -138,7 +149,6 @@ impl Store {
             touched: BTreeSet::new(),
             peers_changed: false,
             stopping: false,
-            promises_changed: false,
             grants: Vec::new(),
             round_trips: Vec::new(),
             snapshots_sent: 0,
@@ -159,7 +169,12 @@ impl Store {
             next_tick_ms: now_ms,
             last_tick_ms: now_ms,
             stall_clock_ms: 0,
+            timers: BTreeSet::new(),
+            housekeep: BTreeSet::new(),
+            unflushed: BTreeSet::new(),
+            flushed_epoch: 0,
             next_housekeeping_ms: now_ms,
+            reclaims_log: false,
             groups_changed: false,
         }
     }
@@ -207,6 +222,7 @@ impl Store {
             self.take_inputs()?;
             self.run_passes()?;
             self.append_late()?;
+            self.move_pinned_entries()?;
         }
         self.finish_turn()
     }
@@ -263,6 +279,8 @@ impl Store {
                     if let Some(g) = self.groups.get_mut(&group).filter(|g| g.desired != replicas) {
                         g.desired = replicas;
                         sh.peers_changed = true;
+                        sh.touched.insert(group);
+                        self.housekeep.insert(group);
                         self.next_housekeeping_ms = sh.now_ms;
                     }
                 }
@@ -277,6 +295,7 @@ impl Store {
                     if let Some(g) = self.groups.get_mut(&group) {
                         g.election_deadline_ms = sh.now_ms;
                         g.tick(sh);
+                        sh.touched.insert(group);
                     }
                 }
             }
@@ -302,6 +321,11 @@ impl Store {
         sh.peers_changed = true;
         let ranges = match self.groups.remove(&id) {
             Some(mut group) => {
+                if let Some(due) = group.timer_ms {
+                    self.timers.remove(&(due, id));
+                }
+                self.housekeep.remove(&id);
+                self.unflushed.remove(&id);
                 group.stop_core(sh);
                 std::mem::take(&mut group.ranges)
             }
@@ -347,19 +371,84 @@ impl Store {
             );
         }
         sh.stalled = stalled;
-        for group in self.groups.values_mut() {
-            if stalled {
-                group.abdicate(sh);
+        if stalled {
+            for id in sh.led.clone() {
+                if let Some(group) = self.groups.get_mut(&id) {
+                    group.abdicate(sh);
+                }
             }
-            group.tick(sh);
         }
+        if sh.liveness.take_lapsed(now_ms) {
+            self.on_lapse();
+        }
+        self.run_timers();
         if now_ms >= self.next_housekeeping_ms {
             self.next_housekeeping_ms = now_ms + timing.housekeeping_ms;
-            for group in self.groups.values_mut() {
-                group.housekeep(sh)?;
-            }
+            self.housekeep();
+            self.cut_pinning_groups();
         }
         Ok(())
+    }
+
+    /// A promise of support, given or received, is over: the groups that relied on it take up the clock again.
+    fn on_lapse(&mut self) {
+        for group in self.groups.values_mut().filter(|group| group.timer_ms.is_none()) {
+            self.shared.metrics.groups_visited += 1;
+            group.on_lapse(&mut self.shared);
+        }
+    }
+
+    /// Ticks the groups whose time has come.
+    fn run_timers(&mut self) {
+        let now_ms = self.shared.now_ms;
+        while let Some((_, id)) = self.timers.first().copied().filter(|(due, _)| *due <= now_ms) {
+            self.timers.pop_first();
+            let Some(group) = self.groups.get_mut(&id) else { continue };
+            self.shared.metrics.groups_visited += 1;
+            group.timer_ms = None;
+            group.tick(&mut self.shared);
+            // It is set again at the end of the turn, so no group is ticked twice.
+            self.shared.touched.insert(id);
+        }
+    }
+
+    /// Looks after the groups that something happened to, and those that waited for a flush.
+    fn housekeep(&mut self) {
+        let sh = &mut self.shared;
+        let flushed = sh.engine.flushed_epoch();
+        if flushed != self.flushed_epoch {
+            self.flushed_epoch = flushed;
+            self.housekeep.append(&mut self.unflushed);
+        }
+        for id in std::mem::take(&mut self.housekeep) {
+            let Some(group) = self.groups.get_mut(&id) else { continue };
+            sh.metrics.groups_visited += 1;
+            group.housekeep(sh);
+            if group.wants_housekeeping() {
+                self.housekeep.insert(id);
+            }
+            if !group.flush_samples.is_empty() {
+                self.unflushed.insert(id);
+            }
+        }
+    }
+
+    /// Publishes what the turn did to a group, and sets its timer.
+    fn settle(&mut self, id: GroupId) {
+        let Some(group) = self.groups.get_mut(&id) else { return };
+        group.publish(&self.shared);
+        self.shared.metrics.groups_published += 1;
+        // A timer that is too early does no harm: it finds nothing to do and is set again.
+        let due = group.due_ms(&self.shared);
+        if group.timer_ms.is_some_and(|set| due.is_some_and(|due| set <= due)) {
+            return;
+        }
+        if let Some(set) = std::mem::replace(&mut group.timer_ms, due) {
+            self.timers.remove(&(set, id));
+        }
+        if let Some(due) = due {
+            self.timers.insert((due, id));
+        }
     }
 
     fn on_frame(&mut self, from: NodeId, frame: RaftFrame) -> Result<(), StoreError> {
@@ -379,7 +468,6 @@ impl Store {
             }
         }
         if let Some(grant) = frame.grant {
-            sh.promises_changed = true;
             if grant.to_incarnation == sh.config.incarnation {
                 sh.round_trips.push((from, sh.now_ms.saturating_sub(grant.sent_at_ms)));
             }
@@ -435,6 +523,7 @@ impl Store {
                 self.shared.dirty.extend(dirty);
                 return Ok(());
             }
+            self.shared.touched.extend(dirty.iter().copied());
             let (mut records, mut prepared) = (Vec::new(), Vec::new());
             for id in &dirty {
                 if let Some(group) = self.groups.get_mut(id)
@@ -541,15 +630,13 @@ impl Store {
             peers.remove(&sh.config.node);
             sh.liveness.set_peers(&peers, sh.now_ms);
         }
-        if std::mem::take(&mut sh.promises_changed) {
-            sh.touched.extend(sh.led.iter().copied());
-        }
         // Views first: once a message is out, no reader may rely on a lease that it ends.
-        for id in std::mem::take(&mut sh.touched) {
-            if let Some(group) = self.groups.get_mut(&id) {
-                group.publish(sh);
-            }
+        let mut touched = std::mem::take(&mut sh.touched);
+        for id in &touched {
+            self.settle(*id);
         }
+        self.housekeep.append(&mut touched);
+        let sh = &mut self.shared;
         sh.metrics.turns += 1;
         let mut frames = sh.take_frames();
         if self.stuck.is_none() {

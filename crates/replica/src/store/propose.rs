@@ -78,6 +78,12 @@ impl Proposals {
         }
     }
 
+    /// When [`Proposals::tick`] has something to do.
+    pub(crate) fn due_ms(&self, leads: bool) -> Option<u64> {
+        let waits = !self.displaced.is_empty() || (!leads && self.has_pending());
+        waits.then_some(self.give_up_ms)
+    }
+
     /// Gives up on entries of a lost leadership when their time is over.
     pub(crate) fn tick(&mut self, sh: &mut Shared, leads: bool) {
         if sh.now_ms < self.give_up_ms {

@@ -79,6 +79,10 @@ impl RaftCore {
         Ok(Self { raw, node, members, unsynced: 0, durable_term })
     }
 
+    pub(crate) fn node(&self) -> NodeId {
+        self.node
+    }
+
     pub(crate) fn storage(&self) -> &GroupStorage {
         self.raw.store()
     }

@@ -63,8 +63,6 @@ pub(crate) struct Shared {
     pub peers_changed: bool,
     /// Shutting down: leaderships are handed over, none is sought.
     pub stopping: bool,
-    /// A promise of support arrived: all leases are computed anew.
-    pub promises_changed: bool,
     /// Snapshot transfers being sent.
     pub snapshots_sent: usize,
     pub metrics: Metrics,

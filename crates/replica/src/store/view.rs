@@ -18,10 +18,75 @@ pub struct GroupView {
     term: AtomicU64,
     /// The term in which this replica leads, 0 if it does not.
     leads_term: AtomicU64,
-    lease_until_ms: AtomicU64,
+    lease: RwLock<Lease>,
     applied: AtomicU64,
     readable: AtomicBool,
     members: RwLock<Arc<Members>>,
+}
+
+/// An unbroken stretch of a peer's support, shared with all leases that rest on it: when the peer renews its promise, they
+/// are all renewed, without a visit to their groups. A later stretch has another value, so one that ended stays ended.
+pub(crate) type Promise = Arc<AtomicU64>;
+
+/// Voters whose promises make a lease.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Quorum {
+    /// How many of the promises must hold.
+    pub needed: usize,
+    /// Until when those voters support this store that confirmed its leadership.
+    pub promises: Vec<Promise>,
+}
+
+impl Quorum {
+    /// The time that the `needed`-th latest promise reaches.
+    fn until_ms(&self) -> u64 {
+        if self.needed == 0 {
+            return u64::MAX;
+        }
+        let reach = |promise: &Promise| promise.load(SeqCst);
+        // The latest time that enough promises reach. There are a handful.
+        let enough = |until: &u64| self.promises.iter().filter(|p| reach(p) >= *until).count() >= self.needed;
+        self.promises.iter().map(reach).filter(enough).max().unwrap_or(0)
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        self.needed == other.needed
+            && self.promises.len() == other.promises.len()
+            && self.promises.iter().zip(&other.promises).all(|(a, b)| Arc::ptr_eq(a, b))
+    }
+}
+
+/// What a lease rests on.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Lease {
+    /// There is none.
+    #[default]
+    Never,
+    /// A planted bug.
+    Always,
+    Quorum(Quorum),
+    /// While the membership changes: of the new voters and of the old.
+    Joint(Quorum, Quorum),
+}
+
+impl Lease {
+    pub(crate) fn until_ms(&self) -> u64 {
+        match self {
+            Self::Never => 0,
+            Self::Always => u64::MAX,
+            Self::Quorum(quorum) => quorum.until_ms(),
+            Self::Joint(new, old) => new.until_ms().min(old.until_ms()),
+        }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Never, Self::Never) | (Self::Always, Self::Always) => true,
+            (Self::Quorum(a), Self::Quorum(b)) => a.is(b),
+            (Self::Joint(a, b), Self::Joint(c, d)) => a.is(c) && b.is(d),
+            _ => false,
+        }
+    }
 }
 
 /// Proof of a lease at one moment, to be checked again after the read.
@@ -64,7 +129,7 @@ impl GroupView {
     /// Milliseconds of this node's monotonic clock until which the lease holds; 0 without one, `u64::MAX` where it needs nobody's
     /// promise.
     pub fn lease_until_ms(&self) -> u64 {
-        self.lease_until_ms.load(SeqCst)
+        self.lease.read().until_ms()
     }
 
     /// A stamp if this replica holds the lease at `now` (the clock given to the store's turns, read just before).
@@ -78,24 +143,29 @@ impl GroupView {
     pub fn still_valid(&self, stamp: &LeaseStamp, now: Duration) -> bool {
         // The lease is read before the term: terms only rise, and a lease is cleared before its term ends and set after its term
         // begins, so an unchanged term afterwards proves that the lease read belongs to it.
-        let until = self.lease_until_ms.load(SeqCst);
+        let until = self.lease_until_ms();
         self.leads_term.load(SeqCst) == stamp.term && (now.as_millis() as u64) < until
     }
 
-    pub(crate) fn set_leadership(&self, leads_term: Option<u64>, lease_until_ms: u64) {
+    pub(crate) fn set_leadership(&self, leads_term: Option<u64>, lease: Lease) {
         match leads_term {
-            Some(term) if self.leads_term.load(SeqCst) == term => {
-                self.lease_until_ms.store(lease_until_ms, SeqCst)
-            }
+            Some(term) if self.leads_term.load(SeqCst) == term => self.set_lease(lease),
             Some(term) => {
-                self.lease_until_ms.store(0, SeqCst);
+                self.set_lease(Lease::Never);
                 self.leads_term.store(term, SeqCst);
-                self.lease_until_ms.store(lease_until_ms, SeqCst);
+                self.set_lease(lease);
             }
             None => {
-                self.lease_until_ms.store(0, SeqCst);
+                self.set_lease(Lease::Never);
                 self.leads_term.store(0, SeqCst);
             }
+        }
+    }
+
+    fn set_lease(&self, lease: Lease) {
+        // Only the store loop writes, so nothing changes between the look and the change.
+        if !self.lease.read().is(&lease) {
+            *self.lease.write() = lease;
         }
     }
 

@@ -30,6 +30,7 @@ pub fn run(seed: u64, planted: PlantedBugs, faults_ms: u64) -> World {
         sync_ms: (0, 1 + seed % 9),
         limits,
         planted,
+        segment_bytes: 1 << 20,
         memtable_bytes: 4 << 10,
     };
     let mut world = World::new(seed, settings);

@@ -686,3 +686,41 @@ fn a_lease_holds_over_slow_links() {
     world.verify();
     ok(&mut world);
 }
+
+/// Visits of groups by the clock, and views published, on all nodes.
+fn visits(world: &World) -> (u64, u64) {
+    let running = world.nodes.values().filter_map(|node| node.running.as_ref());
+    let metrics = running.map(|r| r.store.metrics()).map(|m| (m.groups_visited, m.groups_published));
+    metrics.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+}
+
+#[test]
+fn idle_groups_cost_nothing() {
+    const GROUPS: u64 = 60;
+    let mut world = World::new(61, Settings::default());
+    for group in 0..GROUPS {
+        world.create(GroupId(16 + group), &[1 + group % 3, 1 + (group + 1) % 3, 1 + (group + 2) % 3]);
+    }
+    let all_led = |w: &World| (0..GROUPS).all(|g| w.lease_holder(GroupId(16 + g)).is_some());
+    assert!(world.run_until(5_000, all_led));
+    world.run(5_000);
+    let before = visits(&world);
+    world.run(3_000);
+    let (by_clock, published) = visits(&world);
+    let idle = by_clock + published - before.0 - before.1;
+    assert!(idle < GROUPS / 2, "{idle} visits in three seconds in which nothing happened");
+    assert!(all_led(&world), "the leases hold although nobody looks at them");
+    // One busy group is no reason to look at the others.
+    let before = visits(&world);
+    for _ in 0..100 {
+        append_within(&mut world, G, 1_000);
+    }
+    let busy = visits(&world).0 - before.0;
+    assert!(busy < 600, "the clock made {busy} visits while one group was busy");
+    // And when a node dies, all that it led is led again.
+    world.crash(n(1));
+    let led_again =
+        |w: &World| (0..GROUPS).all(|g| w.lease_holder(GroupId(16 + g)).is_some_and(|leader| leader != n(1)));
+    assert!(world.run_until(2_000, led_again), "every group is led again within two seconds");
+    ok(&mut world);
+}

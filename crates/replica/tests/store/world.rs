@@ -32,6 +32,7 @@ pub struct Settings {
     pub limits: Limits,
     pub planted: PlantedBugs,
     pub memtable_bytes: usize,
+    pub segment_bytes: u64,
 }
 
 impl Default for Settings {
@@ -47,6 +48,7 @@ impl Default for Settings {
             limits: Limits::default(),
             planted: PlantedBugs::default(),
             memtable_bytes: 64 << 10,
+            segment_bytes: 1 << 20,
         }
     }
 }
@@ -171,7 +173,7 @@ impl World {
         let options = Options {
             background: Background::Manual,
             memtable_bytes: self.settings.memtable_bytes,
-            segment_bytes: 1 << 20,
+            segment_bytes: self.settings.segment_bytes,
             cache_bytes: 1 << 20,
             ..Options::default()
         };
