@@ -332,6 +332,8 @@ proptest! {
     fn random_commands_keep_the_invariants(commands in prop::collection::vec(any_command(), 1..60)) {
         let mut topology = init();
         let mut stored = std::collections::BTreeMap::new();
+        let dump = |topology: &Topology| topology.to_changes().into_iter().map(|c| (c.key(), c)).collect::<std::collections::BTreeMap<_, _>>();
+        let mut saved = dump(&topology);
         let mut counters = (0, 0, 0);
         for (epoch, command) in (2u64..).zip(&commands) {
             let again = topology.evaluate(command);
@@ -350,8 +352,20 @@ proptest! {
                     stored.insert(change.key(), change.encode());
                 }
             }
+            for change in next.changes_since(&topology) {
+                prop_assert!(saved.get(&change.key()) != Some(&change), "{change:?} is no change");
+                if change.is_delete() {
+                    prop_assert!(saved.remove(&change.key()).is_some(), "{change:?} removes nothing");
+                } else {
+                    saved.insert(change.key(), change);
+                }
+            }
+            // Versions that share nothing differ by the same.
+            let apart = Topology::from_changes(topology.epoch(), &topology.to_changes());
+            prop_assert_eq!(next.changes_since(&apart), next.changes_since(&topology));
             topology = next;
         }
+        prop_assert_eq!(&saved, &dump(&topology), "the differences of all versions lead to the last");
         if topology.settings() != init().settings() {
             let loaded: Vec<Change> = stored.values().map(|bytes| Change::decode(bytes).unwrap()).collect();
             prop_assert_eq!(&Topology::from_changes(topology.epoch(), &loaded), &topology);

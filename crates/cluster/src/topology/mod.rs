@@ -51,7 +51,8 @@ pub struct Topology {
     bucket_names: Arc<BTreeMap<String, TableId>>,
     /// Of each table, by range.
     partitions: Arc<BTreeMap<TableId, Arc<Vec<Arc<Partition>>>>>,
-    groups: Arc<BTreeMap<GroupId, TableId>>,
+    /// The table and first token of each group's partition, with which it is found among the table's.
+    groups: Arc<BTreeMap<GroupId, (TableId, u64)>>,
 }
 
 impl Topology {
@@ -144,7 +145,9 @@ impl Topology {
 
     /// A partition by its group.
     pub fn partition_by_group(&self, group: GroupId) -> Option<&Arc<Partition>> {
-        self.partitions(*self.groups.get(&group)?).iter().find(|partition| partition.group == group)
+        let (table, start) = *self.groups.get(&group)?;
+        let all = self.partitions(table);
+        all.get(position(all, start, group)?)
     }
 
     /// Every partition, by table and range.
@@ -183,6 +186,33 @@ impl Topology {
             .collect();
         partitions.sort_by_cached_key(Change::key);
         changes.extend(partitions);
+        changes
+    }
+
+    /// The changes that lead from an earlier version to this one. Versions that one node made of each other share what is the
+    /// same, which is passed over without a look inside.
+    pub fn changes_since(&self, before: &Topology) -> Vec<Change> {
+        let mut changes = Vec::new();
+        if self.settings != before.settings {
+            changes.push(Change::Settings(Settings::clone(&self.settings)));
+        }
+        let gone = before.nodes.keys().filter(|id| !self.nodes.contains_key(id));
+        changes.extend(gone.map(|id| Change::DeleteNode(*id)));
+        let new = self.nodes.iter().filter(|(id, node)| before.nodes.get(id) != Some(node));
+        changes.extend(new.map(|(_, node)| Change::UpsertNode(NodeRecord::clone(node))));
+        let gone = before.tables.keys().filter(|id| !self.tables.contains_key(id));
+        changes.extend(gone.map(|id| Change::DeleteTable(*id)));
+        let new = self.tables.iter().filter(|(id, table)| before.tables.get(id) != Some(table));
+        changes.extend(new.map(|(_, table)| Change::UpsertTable(Table::clone(table))));
+        let differs = |table: &TableId| !std::ptr::eq(self.partitions(*table), before.partitions(*table));
+        for (table, all) in before.partitions.iter().filter(|(table, _)| differs(table)) {
+            let gone = all.iter().filter(|p| self.groups.get(&p.group).is_none_or(|(now, _)| now != table));
+            changes.extend(gone.map(|p| Change::DeletePartition { table: *table, group: p.group }));
+        }
+        for (_, all) in self.partitions.iter().filter(|(table, _)| differs(table)) {
+            let new = all.iter().filter(|p| before.partition_by_group(p.group) != Some(p));
+            changes.extend(new.map(|p| Change::UpsertPartition(Partition::clone(p))));
+        }
         changes
     }
 
@@ -252,12 +282,15 @@ impl Topology {
 
     fn put_partition(&mut self, partition: Partition) {
         let (table, group) = (partition.table, partition.group);
-        if self.groups.get(&group) != Some(&table) {
-            Arc::make_mut(&mut self.groups).insert(group, table);
+        let place = (table, partition.range.start);
+        let before = self.groups.get(&group).copied();
+        if before != Some(place) {
+            Arc::make_mut(&mut self.groups).insert(group, place);
         }
         let all = Arc::make_mut(Arc::make_mut(&mut self.partitions).entry(table).or_default());
+        let known = before.filter(|(old, _)| *old == table);
         // The common case first: nothing but the replicas of a known partition changed.
-        match all.iter().position(|old| old.group == group) {
+        match known.and_then(|(_, start)| position(all, start, group)) {
             Some(at) if all[at].range == partition.range => all[at] = Arc::new(partition),
             known => {
                 if let Some(at) = known {
@@ -270,18 +303,28 @@ impl Topology {
     }
 
     fn remove_partition(&mut self, table: TableId, group: GroupId) {
-        if self.groups.get(&group) == Some(&table) {
-            Arc::make_mut(&mut self.groups).remove(&group);
-        }
+        let Some((_, start)) = self.groups.get(&group).copied().filter(|(known, _)| *known == table) else {
+            return;
+        };
+        Arc::make_mut(&mut self.groups).remove(&group);
         let partitions = Arc::make_mut(&mut self.partitions);
         if let Some(all) = partitions.get_mut(&table) {
             let all = Arc::make_mut(all);
-            all.retain(|partition| partition.group != group);
+            if let Some(at) = position(all, start, group) {
+                all.remove(at);
+            }
             if all.is_empty() {
                 partitions.remove(&table);
             }
         }
     }
+}
+
+/// Where a group's partition is among its table's, which lie in the order of their ranges.
+fn position(all: &[Arc<Partition>], start: u64, group: GroupId) -> Option<usize> {
+    let from = all.partition_point(|partition| partition.range.start < start);
+    let same = all.get(from..)?.iter().take_while(|partition| partition.range.start == start);
+    same.enumerate().find(|(_, partition)| partition.group == group).map(|(at, _)| from + at)
 }
 
 fn by_name<'a>(

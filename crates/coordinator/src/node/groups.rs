@@ -56,21 +56,33 @@ pub(super) fn sync(node: &Arc<Inner>, before: &Topology, topology: &Topology) {
         }
         node.store.send(Input::SetMembers { group: META_GROUP, replicas: meta.replicas });
     }
-    for partition in topology.all_partitions() {
-        let table = topology.table(partition.table);
-        let consensus = table.is_some_and(|t| t.is_consensus());
-        if before.partition_by_group(partition.group) == Some(partition) || !consensus {
-            continue;
+    // Versions share what is the same in both, so that a change of one table costs one comparison for each other.
+    let same = |id: TableId| {
+        std::ptr::eq(before.partitions(id), topology.partitions(id))
+            && before.table(id).is_some_and(|t| t.is_consensus())
+                == topology.table(id).is_some_and(|t| t.is_consensus())
+    };
+    for table in topology.tables().filter(|table| table.is_consensus() && !same(table.id)) {
+        for partition in topology.partitions(table.id) {
+            if before.partition_by_group(partition.group) == Some(partition) {
+                continue;
+            }
+            if partition.replicas.contains(&me) {
+                create(node, table, partition);
+            }
+            node.store
+                .send(Input::SetMembers { group: partition.group, replicas: partition.replicas.clone() });
         }
-        if let Some(table) = table.filter(|_| partition.replicas.contains(&me)) {
-            create(node, table, partition);
-        }
-        node.store.send(Input::SetMembers { group: partition.group, replicas: partition.replicas.clone() });
     }
-    for (group, _) in node.store.views() {
-        if group != META_GROUP && topology.partition_by_group(group).is_none() {
-            node.propagation.forget(group);
-            node.store.send(Input::DropGroup { group, ranges: Vec::new() });
+    for table in before.tables().filter(|table| table.is_consensus() && !same(table.id)) {
+        for partition in before.partitions(table.id) {
+            let group = partition.group;
+            // A replica that moves away stays until its leader says so, and a group that was just created has no view yet.
+            let here = partition.replicas.contains(&me) || node.store.view(group).is_some();
+            if here && topology.partition_by_group(group).is_none() {
+                node.propagation.forget(group);
+                node.store.send(Input::DropGroup { group, ranges: Vec::new() });
+            }
         }
     }
 }

@@ -143,6 +143,11 @@ impl Node {
         local.or_else(|| self.inner.router.leader(group))
     }
 
+    /// The last entry that this node's replica of a group has applied; `None` without a replica here.
+    pub fn applied_index(&self, group: GroupId) -> Option<u64> {
+        self.inner.store.view(group).map(|view| view.applied_index())
+    }
+
     /// The groups that this node leads under a lease that holds now.
     pub fn leases(&self) -> Vec<GroupId> {
         let now = self.inner.clock.now();

@@ -101,14 +101,16 @@ pub fn store(engine: &Engine, topology: &Topology) -> Result<(), NodeError> {
 
 /// The same where `before` is what the node has stored: only what differs is written, so that a change of one table does not write all of them.
 pub fn store_changes(engine: &Engine, before: &Topology, now: &Topology) -> Result<(), NodeError> {
-    let (old, new) = (records(before), records(now));
     let mut batch = WriteBatch::new();
-    for key in old.keys().filter(|key| !new.contains_key(*key)) {
-        batch.delete(key);
+    for change in now.changes_since(before) {
+        let key = [&RECORDS[..], &change.key()].concat();
+        if change.is_delete() {
+            batch.delete(&key);
+        } else {
+            batch.put(&key, &change.encode());
+        }
     }
-    for (key, record) in new.iter().filter(|(key, record)| old.get(*key) != Some(record)) {
-        batch.put(key, record);
-    }
+    batch.put(&EPOCH_KEY, &now.epoch().0.to_be_bytes());
     engine.write(&batch)?;
     Ok(())
 }
