@@ -1,6 +1,6 @@
 //! The client: routes each operation, tries another node when one fails, and keeps its rings fresh.
 
-use crate::error::ClientError;
+use crate::error::{ClientError, Elsewhere};
 use crate::ring::Ring;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -54,6 +54,15 @@ struct Inner {
 
 type Rpc = BucketsClient<Channel>;
 
+/// Whether an operation may be sent to another node when its fate on the last one is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Repeat {
+    /// Doing it twice is as doing it once.
+    Safe,
+    /// Only if it certainly did nothing.
+    OnlyIfUndone,
+}
+
 impl Client {
     /// A client that starts from these nodes (`host:port`); no connection is made yet. Each try of an
     /// operation may take `timeout`. `seed` makes this client's operation ids its own: draw it at random,
@@ -105,7 +114,8 @@ impl Client {
             ttl_ms: u64::try_from(options.ttl.as_millis()).unwrap_or(u64::MAX),
             operation: self.operation_id(),
         };
-        self.routed(bucket, &key, request, |mut rpc, request| async move { rpc.put(request).await }).await
+        let call = |mut rpc: Rpc, request| async move { rpc.put(request).await };
+        self.routed(bucket, &key, request, Repeat::Safe, call).await
     }
 
     /// Reads a key; an answer without siblings means that it has no value.
@@ -119,13 +129,15 @@ impl Client {
         options: GetOptions,
     ) -> Result<kv::GetReply, ClientError> {
         let request = kv::GetRequest { bucket: bucket.to_owned(), key: key.clone(), r: options.r };
-        self.routed(bucket, &key, request, |mut rpc, request| async move { rpc.get(request).await }).await
+        let call = |mut rpc: Rpc, request| async move { rpc.get(request).await };
+        self.routed(bucket, &key, request, Repeat::Safe, call).await
     }
 
     /// Removes what the context covers; with an empty one, what is there now.
     ///
     /// # Errors
-    /// The last failure, after every node was tried.
+    /// The last failure, after every node was tried. Without a context the next node is tried only if the last one certainly did
+    /// nothing: a second delete would remove what others wrote after the first.
     pub async fn delete(
         &self,
         bucket: &str,
@@ -133,8 +145,10 @@ impl Client {
         context: Bytes,
         w: Option<kv::Level>,
     ) -> Result<kv::WriteReply, ClientError> {
+        let repeat = if context.is_empty() { Repeat::OnlyIfUndone } else { Repeat::Safe };
         let request = kv::DeleteRequest { bucket: bucket.to_owned(), key: key.clone(), context, w };
-        self.routed(bucket, &key, request, |mut rpc, request| async move { rpc.delete(request).await }).await
+        let call = |mut rpc: Rpc, request| async move { rpc.delete(request).await };
+        self.routed(bucket, &key, request, repeat, call).await
     }
 
     /// Creates a bucket.
@@ -184,6 +198,7 @@ impl Client {
         bucket: &str,
         key: &[u8],
         request: Q,
+        repeat: Repeat,
         call: impl Fn(Rpc, Request<Q>) -> F,
     ) -> Result<A, ClientError>
     where
@@ -200,7 +215,7 @@ impl Client {
             ring.iter().flat_map(|ring| ring.route(key)).map(str::to_owned).collect();
         order.extend(self.inner.seeds.iter().cloned());
         let first = order.first().cloned();
-        let answered = self.tried_by(order, request, call).await;
+        let answered = self.tried_by(order, request, repeat, call).await;
         let went_well = matches!(&answered, Ok((_, by)) if Some(by) == first.as_ref());
         if !went_well && ring.is_some() {
             // An owner failed: the next operation should not go there first again if the others know better.
@@ -220,7 +235,7 @@ impl Client {
         Q: Clone,
         F: Future<Output = Result<Response<A>, Status>>,
     {
-        self.tried_by(order, request, call).await.map(|(answer, _)| answer)
+        self.tried_by(order, request, Repeat::Safe, call).await.map(|(answer, _)| answer)
     }
 
     /// Tries addresses in order until one answers or refuses for good; says which.
@@ -228,6 +243,7 @@ impl Client {
         &self,
         order: Vec<String>,
         request: Q,
+        repeat: Repeat,
         call: impl Fn(Rpc, Request<Q>) -> F,
     ) -> Result<(A, String), ClientError>
     where
@@ -251,13 +267,23 @@ impl Client {
                 Ok(Ok(answer)) => return Ok((answer.into_inner(), addr)),
                 Ok(Err(status)) => {
                     let (error, elsewhere) = ClientError::from_status(&status);
-                    if !elsewhere {
-                        return Err(error);
+                    match (elsewhere, repeat) {
+                        (Elsewhere::No, _) => return Err(error),
+                        (Elsewhere::Unknown, Repeat::OnlyIfUndone) => {
+                            return Err(match error {
+                                ClientError::Unreachable(why) => ClientError::Unknown(why),
+                                told => told,
+                            });
+                        }
+                        (Elsewhere::Undone | Elsewhere::Unknown, _) => {}
                     }
                     // What a server said is worth more than that another one was silent.
                     if !matches!((&last, &error), (ClientError::Server { .. }, ClientError::Unreachable(_))) {
                         last = error;
                     }
+                }
+                Err(_) if repeat == Repeat::OnlyIfUndone => {
+                    return Err(ClientError::Unknown(format!("{addr} did not answer in time")));
                 }
                 Err(_) => {
                     if !matches!(last, ClientError::Server { .. }) {

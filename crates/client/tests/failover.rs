@@ -26,10 +26,12 @@ struct Node {
 }
 
 impl Node {
-    fn note(&self, what: String) -> Result<(), Status> {
+    async fn note(&self, what: String) -> Result<(), Status> {
         self.cluster.log.lock().unwrap().push((self.id, what));
-        match self.cluster.refuses.lock().unwrap().get(&self.id) {
+        let refuses = self.cluster.refuses.lock().unwrap().get(&self.id).copied();
+        match refuses {
             None => Ok(()),
+            Some(("silent", _)) => std::future::pending().await,
             Some((code, retryable)) => {
                 let mut status = Status::unavailable("refused");
                 status.metadata_mut().insert("torc-code", code.parse().unwrap());
@@ -43,15 +45,15 @@ impl Node {
 #[tonic::async_trait]
 impl Buckets for Node {
     async fn put(&self, request: Request<kv::PutRequest>) -> Result<Response<kv::WriteReply>, Status> {
-        self.note(format!("put {}", request.get_ref().operation))?;
+        self.note(format!("put {}", request.get_ref().operation)).await?;
         Ok(Response::new(kv::WriteReply { acked: 1, ..Default::default() }))
     }
     async fn get(&self, request: Request<kv::GetRequest>) -> Result<Response<kv::GetReply>, Status> {
-        self.note(format!("get {:?}", request.get_ref().key))?;
+        self.note(format!("get {:?}", request.get_ref().key)).await?;
         Ok(Response::new(kv::GetReply::default()))
     }
     async fn delete(&self, _: Request<kv::DeleteRequest>) -> Result<Response<kv::WriteReply>, Status> {
-        self.note("delete".into())?;
+        self.note("delete".into()).await?;
         Ok(Response::new(kv::WriteReply::default()))
     }
     async fn get_ring(&self, _: Request<kv::GetRingRequest>) -> Result<Response<kv::Ring>, Status> {
@@ -169,4 +171,43 @@ async fn a_refusal_for_good_is_not_tried_elsewhere_and_nobody_at_all_is_said() {
         Err(ClientError::Unreachable(_))
     ));
     assert!(matches!(Client::new(["nonsense"], Duration::from_secs(1), 1), Err(ClientError::Address(_))));
+}
+
+#[tokio::test]
+async fn a_delete_of_what_is_there_is_not_repeated_once_it_may_have_happened() {
+    let (cluster, servers, client) = start().await;
+    client.get("b", "k".into(), GetOptions::default()).await.unwrap();
+    let who = |cluster: &Cluster| -> Vec<u64> {
+        log(cluster).into_iter().filter(|(_, what)| what == "delete").map(|(id, _)| id).collect()
+    };
+    let delete = |context: &'static str| client.delete("b", "k".into(), context.into(), None);
+    // The owner stored it and could not get enough answers.
+    cluster.refuses.lock().unwrap().insert(2, ("NotEnoughAnswers", true));
+    assert!(matches!(delete("").await, Err(ClientError::Server { code, .. }) if code == "NotEnoughAnswers"));
+    assert_eq!(who(&cluster), [2]);
+    // With a context, doing it twice is as doing it once.
+    delete("a context").await.unwrap();
+    assert_eq!(who(&cluster), [2, 3]);
+    // The owner did nothing.
+    cluster.refuses.lock().unwrap().insert(2, ("Unavailable", true));
+    delete("").await.unwrap();
+    assert_eq!(who(&cluster), [2, 3]);
+    // The owner takes the request and says nothing.
+    cluster.refuses.lock().unwrap().insert(2, ("silent", true));
+    assert!(matches!(delete("").await, Err(ClientError::Unknown(_))));
+    assert_eq!(who(&cluster), [2]);
+    // Nobody listens at the owner's address.
+    servers[&2].abort();
+    let (closed, old) = (free_address().await, cluster.ring.lock().unwrap().nodes[1].api_addr.clone());
+    assert_ne!(closed, old);
+    cluster.ring.lock().unwrap().nodes[1].api_addr = closed;
+    cluster.ring.lock().unwrap().epoch += 1;
+    client.refresh("b").await.unwrap();
+    delete("").await.unwrap();
+    assert_eq!(who(&cluster), [3]);
+}
+
+async fn free_address() -> String {
+    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    listener.local_addr().unwrap().to_string()
 }
