@@ -144,6 +144,7 @@ fn status(node: &Node) -> Value {
         "epoch": status.epoch,
         "node": status.node.0,
         "ready": node.is_ready(),
+        "expired_requests": node.expired_requests(),
         "meta_members": numbers(&status.meta_members),
         "nodes": nodes,
         "tables": tables("table"),

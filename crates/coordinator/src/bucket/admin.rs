@@ -34,12 +34,14 @@ impl BucketCoordinator {
     }
 
     async fn describe_named(&self, name: &str) -> Result<BucketInfo, BucketError> {
-        let bucket = self.find_bucket(name).await.ok_or_else(|| BucketError::no_bucket(name))?;
+        let bucket =
+            self.find_bucket(name, self.deadline(None)).await.ok_or_else(|| BucketError::no_bucket(name))?;
         describe(&self.directory().topology(), &bucket).ok_or_else(|| BucketError::no_bucket(name))
     }
 
     async fn drop_named(&self, name: &str) -> Result<(), BucketError> {
-        let bucket = self.find_bucket(name).await.ok_or_else(|| BucketError::no_bucket(name))?;
+        let bucket =
+            self.find_bucket(name, self.deadline(None)).await.ok_or_else(|| BucketError::no_bucket(name))?;
         match self.directory().execute(Command::DropBucket { bucket: bucket.id }, self.deadline(None)).await {
             Ok(_) => Ok(()),
             Err(DirectoryError::Refused(refusal)) if refusal.code == "NoSuchTable" => {
@@ -50,7 +52,8 @@ impl BucketCoordinator {
     }
 
     async fn ring_of(&self, name: &str) -> Result<RingInfo, BucketError> {
-        let bucket = self.find_bucket(name).await.ok_or_else(|| BucketError::no_bucket(name))?;
+        let bucket =
+            self.find_bucket(name, self.deadline(None)).await.ok_or_else(|| BucketError::no_bucket(name))?;
         let topology = self.directory().topology();
         let nodes = topology.nodes().map(|node| RingNode {
             id: node.id.0,

@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use torc_cluster::topology::{BucketConfig, BucketPolicy, Command, Level, Table};
 use torc_cluster::{Epoch, NodeId};
 use torc_model::key::TokenHasher;
@@ -211,12 +211,13 @@ impl BucketCoordinator {
     }
 
     /// The bucket of a name, asking the meta group if this node has not heard of it.
-    pub(super) async fn find_bucket(&self, name: &str) -> Option<Arc<Table>> {
+    pub(super) async fn find_bucket(&self, name: &str, deadline: Instant) -> Option<Arc<Table>> {
         let known = |this: &Self| this.directory().topology().bucket_by_name(name).cloned();
         if let Some(bucket) = known(self) {
             return Some(bucket);
         }
-        self.directory().refresh(Epoch(0)).await;
+        // A fetch that was cut off at the deadline leaves what was known.
+        let _ = timeout_at(deadline, self.directory().refresh(Epoch(0))).await;
         known(self)
     }
 
@@ -260,7 +261,7 @@ impl BucketCoordinator {
             Err(DirectoryError::Refused(refusal)) if refusal.code == "Exists" => {}
             Err(error) => return Err(directory_error(error)),
         }
-        self.find_bucket(name).await.ok_or_else(|| {
+        self.find_bucket(name, deadline).await.ok_or_else(|| {
             BucketError::new(
                 ErrorKind::Unavailable,
                 format!("the bucket {name:?} is being created and this node has not heard of it yet"),

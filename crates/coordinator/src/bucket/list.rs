@@ -16,8 +16,10 @@ const PAGE_VERSION: u8 = 1;
 impl BucketCoordinator {
     pub(super) async fn list_keys(&self, request: KeysRequest) -> Result<KeysPage, BucketError> {
         let deadline = self.deadline(request.deadline);
-        let bucket =
-            self.find_bucket(&request.bucket).await.ok_or_else(|| BucketError::no_bucket(&request.bucket))?;
+        let bucket = self
+            .find_bucket(&request.bucket, deadline)
+            .await
+            .ok_or_else(|| BucketError::no_bucket(&request.bucket))?;
         let limit = request.limit.clamp(1, limits::MAX_LIST_KEYS);
         let mut after = decode_page(&request.after)?;
         let mut page = KeysPage::default();

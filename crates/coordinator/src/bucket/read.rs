@@ -46,8 +46,10 @@ impl BucketCoordinator {
     pub(super) async fn get_key(&self, request: GetRequest) -> Result<GetAnswer, BucketError> {
         check_key(&request.key)?;
         let deadline = self.deadline(request.deadline);
-        let bucket =
-            self.find_bucket(&request.bucket).await.ok_or_else(|| BucketError::no_bucket(&request.bucket))?;
+        let bucket = self
+            .find_bucket(&request.bucket, deadline)
+            .await
+            .ok_or_else(|| BucketError::no_bucket(&request.bucket))?;
         let level = match request.r {
             Some(level) => level,
             None => self.locate(&bucket, &request.key)?.config.read,

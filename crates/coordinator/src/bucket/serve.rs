@@ -6,6 +6,7 @@ use super::error::BucketError;
 use super::write::{Stop, Write};
 use bytes::Bytes;
 use std::time::Duration;
+use tokio::time::Instant;
 use torc_cluster::{Epoch, TableId};
 use torc_replica::bucket::key::{StorageKey, token_end, token_start};
 use torc_replica::bucket::state::digest;
@@ -20,10 +21,10 @@ use torc_wire::peer::{Redirect, RedirectReason, RequestBody, ResponseBody};
 const CATCH_UP: Duration = Duration::from_millis(500);
 
 impl BucketCoordinator {
-    /// Serves a bucket request of a peer; none for a request that is not about buckets.
-    pub async fn serve(&self, body: RequestBody) -> Option<ResponseBody> {
+    /// Serves a bucket request of a peer, who waits until `deadline`; none for a request that is not about buckets.
+    pub async fn serve(&self, body: RequestBody, deadline: Instant) -> Option<ResponseBody> {
         Some(match body {
-            RequestBody::BucketCoordinate(request) => self.serve_coordinate(request).await,
+            RequestBody::BucketCoordinate(request) => self.serve_coordinate(request, deadline).await,
             RequestBody::BucketMerge(request) => self.serve_merge(request).await,
             RequestBody::BucketRead(request) => self.serve_read(request),
             RequestBody::BucketList(request) => self.serve_list(request),
@@ -31,9 +32,10 @@ impl BucketCoordinator {
         })
     }
 
-    async fn serve_coordinate(&self, request: BucketCoordinate) -> ResponseBody {
+    async fn serve_coordinate(&self, request: BucketCoordinate, deadline: Instant) -> ResponseBody {
         // Shorter than the caller waits, so that it hears how many replicas answered.
-        let deadline = self.deadline(Some(self.settings().replica_timeout * 3 / 4));
+        let wait = deadline.saturating_duration_since(Instant::now()).min(self.settings().replica_timeout);
+        let deadline = Instant::now() + wait * 3 / 4;
         let catch_up = self.directory().topology().epoch() < Epoch(request.epoch);
         if catch_up {
             let refresh = self.directory().refresh(Epoch(request.epoch));
@@ -74,7 +76,7 @@ impl BucketCoordinator {
             Err(Stop::Error(error)) => failed(&error),
             Err(Stop::Full) => failed(&ReplicaError::DiskFull.into()),
             Err(Stop::Moved(epoch)) => {
-                // The caller starts over with the newer map; the operation id keeps the write single.
+                // Nothing was written: the caller starts over with the newer map.
                 redirect(RedirectReason::WrongPartition, epoch, "a replica of the key has moved".into())
             }
         }

@@ -12,6 +12,7 @@ use super::types::{DeleteRequest, PutRequest, WriteAnswer};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
@@ -33,7 +34,7 @@ pub(super) struct Write {
 
 /// How one coordination ended without an answer for the client.
 pub(super) enum Stop {
-    /// The partition moved: refresh and start over.
+    /// The partition moved before anything was written: refresh and start over.
     Moved(Epoch),
     /// This node's disk has no room. Nothing was written anywhere.
     Full,
@@ -92,8 +93,10 @@ impl BucketCoordinator {
         check_key(&request.key)?;
         check_context(&request.context)?;
         let deadline = self.deadline(request.deadline);
-        let bucket =
-            self.find_bucket(&request.bucket).await.ok_or_else(|| BucketError::no_bucket(&request.bucket))?;
+        let bucket = self
+            .find_bucket(&request.bucket, deadline)
+            .await
+            .ok_or_else(|| BucketError::no_bucket(&request.bucket))?;
         let operation = if request.operation == 0 { self.operation_id() } else { request.operation };
         let mut context = request.context;
         let target = self.locate(&bucket, &request.key)?;
@@ -205,43 +208,55 @@ impl BucketCoordinator {
             Bytes::new()
         };
 
-        let mut acks = self.replicate(target, local, accepted.record);
-        let mut acked = 1;
-        let mut misses = Vec::new();
-        while acked < w {
-            match timeout_at(deadline, acks.recv()).await {
-                Ok(Some(Ok(_))) => acked += 1,
-                Ok(Some(Err(miss))) => misses.push(miss),
-                Ok(None) => break,
-                Err(_) => {
-                    let still = replicas.saturating_sub(acked + misses.len());
-                    misses.push(Miss::Failed(format!("{still} did not answer in time")));
-                    break;
+        // From here on the write is never done again, only its record is sent: a second coordinator would give it a second dot.
+        let mut target = target.clone();
+        let mut holders = BTreeSet::from([local]);
+        loop {
+            let replicas = target.replicas.len();
+            let w = w.min(replicas);
+            let others: Vec<NodeId> =
+                target.replicas.iter().copied().filter(|node| !holders.contains(node)).collect();
+            let mut acked = replicas - others.len();
+            let mut acks = self.replicate(&target, others, accepted.record.clone());
+            let mut misses = Vec::new();
+            while acked < w {
+                match timeout_at(deadline, acks.recv()).await {
+                    Ok(Some((node, Ok(_)))) => {
+                        holders.insert(node);
+                        acked += 1;
+                    }
+                    Ok(Some((_, Err(miss)))) => misses.push(miss),
+                    Ok(None) => break,
+                    Err(_) => {
+                        let still = replicas.saturating_sub(acked + misses.len());
+                        misses.push(Miss::Failed(format!("{still} did not answer in time")));
+                        break;
+                    }
                 }
             }
-        }
-        if acked >= w {
-            return Ok(WriteAnswer { context, acked: acked as u32, replicas: replicas as u32 });
-        }
-        // The write stays where it is. A later try with the same operation id finds it there and adds nothing.
-        match misses
-            .iter()
-            .find_map(|miss| if let Miss::Moved(epoch, _) = miss { Some(*epoch) } else { None })
-        {
-            Some(epoch) if Instant::now() < deadline => Err(Stop::Moved(epoch)),
-            _ => Err(not_enough(acked, w, replicas, &misses).into()),
+            if acked >= w {
+                return Ok(WriteAnswer { context, acked: acked as u32, replicas: replicas as u32 });
+            }
+            // The partition moved meanwhile: the record goes to those who hold it now.
+            let moved =
+                misses.iter().find_map(|m| if let Miss::Moved(epoch, _) = m { Some(*epoch) } else { None });
+            let failed = not_enough(acked, w, replicas, &misses);
+            let Some(epoch) = moved.filter(|_| Instant::now() < deadline) else { return Err(failed.into()) };
+            if self.follow(epoch, target.epoch, deadline).await.is_err() {
+                return Err(failed.into());
+            }
+            target = self.locate(&target.bucket, &target.key)?;
         }
     }
 
-    /// Sends a record to every replica but this one, in the background, so that the slow ones get it too after the answer.
+    /// Sends a record to other replicas in the background, so that the slow ones get it too after the answer.
     fn replicate(
         &self,
         target: &Target,
-        local: NodeId,
+        others: Vec<NodeId>,
         record: Bytes,
-    ) -> mpsc::UnboundedReceiver<Result<bool, Miss>> {
+    ) -> mpsc::UnboundedReceiver<(NodeId, Result<bool, Miss>)> {
         let (sender, acks) = mpsc::unbounded_channel();
-        let others: Vec<NodeId> = target.replicas.iter().copied().filter(|node| *node != local).collect();
         if others.is_empty() {
             return acks;
         }
@@ -261,7 +276,7 @@ impl BucketCoordinator {
                     this.missed(node, miss);
                 }
                 // Nobody listens any more once the client has its answer.
-                let _ = sender.send(result);
+                let _ = sender.send((node, result));
             }
         });
         acks

@@ -63,6 +63,14 @@ impl Calls {
         }
     }
 
+    /// A call was not sent: it ends now and certainly did nothing.
+    pub fn unsent(&self, id: u64) {
+        let waiting = self.state.lock().waiting.remove(&id);
+        if let Some(waiting) = waiting {
+            let _ = waiting.reply.send(Err(PeerError::Unreachable(waiting.to)));
+        }
+    }
+
     /// The connection to a node broke: its calls end now, their outcome unknown.
     pub fn fail_all_to(&self, node: NodeId) {
         let mut state = self.state.lock();
@@ -77,5 +85,22 @@ impl Calls {
     /// How many calls wait.
     pub fn in_flight(&self) -> usize {
         self.state.lock().waiting.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_not_sent_did_nothing_and_what_was_is_unknown() {
+        let calls = Calls::new(1);
+        let (unsent, _first, answer) = calls.register(NodeId(2));
+        let (_, _second, other) = calls.register(NodeId(2));
+        calls.unsent(unsent);
+        calls.unsent(unsent);
+        calls.fail_all_to(NodeId(2));
+        assert_eq!(answer.await.unwrap(), Err(PeerError::Unreachable(NodeId(2))));
+        assert_eq!(other.await.unwrap(), Err(PeerError::Timeout(NodeId(2))));
     }
 }

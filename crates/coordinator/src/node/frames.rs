@@ -6,11 +6,16 @@ use crate::ports::Class;
 use bytes::Bytes;
 use prost::Message as _;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 use torc_cluster::{Epoch, NodeId};
 use torc_wire::peer::{Answer, Frame, PeerResponse, RequestBody};
 
 /// Requests and answers queued for one peer, bytes, from which on no more are added.
 const MAX_BACKLOG_BYTES: usize = 32 << 20;
+
+/// The longest that a request is worked on, whatever its caller says.
+const MAX_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Takes a frame from the network. Anything malformed, foreign or misaddressed is dropped.
 pub(super) fn deliver(node: &Arc<Inner>, class: Class, bytes: Bytes) {
@@ -65,7 +70,25 @@ pub(super) fn deliver(node: &Arc<Inner>, class: Class, bytes: Bytes) {
             continue;
         }
         if let Some(request) = call.request {
-            serve::serve_remote(node, from, call.id, request);
+            let deadline = Instant::now() + patience(call.deadline_ms);
+            serve::serve_remote(node, from, call.id, request, deadline);
+        }
+    }
+}
+
+/// How long a caller waits from now on. The time on the way is not known, so that an answer may come too late by it.
+fn patience(deadline_ms: u32) -> Duration {
+    match deadline_ms {
+        0 => MAX_PATIENCE,
+        ms => Duration::from_millis(ms.into()).min(MAX_PATIENCE),
+    }
+}
+
+/// A frame of this node's own that was thrown away before any of it was sent.
+pub(super) fn unsent(node: &Inner, bytes: Bytes) {
+    if let Ok(frame) = Frame::decode(bytes) {
+        for call in frame.requests {
+            node.calls.unsent(call.id);
         }
     }
 }

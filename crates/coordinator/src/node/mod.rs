@@ -395,6 +395,16 @@ impl Node {
         }
     }
 
+    /// A frame of requests and answers was thrown away before any of it was sent: its requests end now, and did nothing.
+    pub fn unsent(&self, frame: Bytes) {
+        frames::unsent(&self.inner, frame);
+    }
+
+    /// Requests of peers whose caller had given up before they were begun, or while they waited.
+    pub fn expired_requests(&self) -> u64 {
+        self.inner.store.expired()
+    }
+
     /// The Tables face.
     pub fn tables(&self) -> &Tables {
         &self.inner.tables
@@ -486,7 +496,8 @@ impl Inner {
     /// The refusal.
     pub(crate) async fn propose(&self, group: GroupId, command: Bytes) -> Result<(), RedirectReason> {
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        if self.store.propose(group, command, store_task::ReplyTo::Local(sender)).is_err() {
+        let deadline = Instant::now() + OPERATION_DEADLINE;
+        if self.store.propose(group, command, deadline, store_task::ReplyTo::Local(sender)).is_err() {
             return Err(RedirectReason::Busy);
         }
         match receiver.await {
@@ -534,9 +545,9 @@ impl Inner {
     }
 
     /// Serves a bucket request of a peer or of this node's own flows.
-    pub(crate) async fn serve_bucket(&self, body: RequestBody) -> ResponseBody {
+    pub(crate) async fn serve_bucket(&self, body: RequestBody, deadline: Instant) -> ResponseBody {
         let served = match self.buckets.get() {
-            Some(buckets) => buckets.serve(body).await,
+            Some(buckets) => buckets.serve(body, deadline).await,
             None => return store_task::redirect(RedirectReason::Busy, None, "the node is starting"),
         };
         served.unwrap_or_else(|| store_task::redirect(RedirectReason::Invalid, None, "not a bucket request"))
@@ -627,3 +638,6 @@ async fn manual_disk(node: Arc<Inner>, pacer: Arc<dyn DiskPacer>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use futures::future::BoxFuture;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
 use torc_cluster::NodeId;
 use torc_wire::peer::{Call, PeerRequest, PeerResponse};
 
@@ -30,8 +31,9 @@ impl Peers for NodePeers {
         Box::pin(async move {
             let Some(node) = self.node.upgrade() else { return Err(PeerError::Unreachable(to)) };
             if to == self.local() {
-                let served = super::serve::serve(&node, request);
-                return tokio::time::timeout(deadline, served).await.map_err(|_| PeerError::Timeout(to));
+                let until = Instant::now() + deadline;
+                let served = super::serve::serve(&node, request, until);
+                return timeout_at(until, served).await.map_err(|_| PeerError::Timeout(to));
             }
             if !node.liveness.is_reachable(to) || !is_connected(&node, to) {
                 return Err(PeerError::Unreachable(to));
@@ -40,7 +42,8 @@ impl Peers for NodePeers {
                 return Err(PeerError::Congested(to));
             }
             let (id, _guard, answer) = node.calls.register(to);
-            let deadline_ms = u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX);
+            // Rounded up: 0 would mean that there is none.
+            let deadline_ms = u32::try_from(deadline.as_micros().div_ceil(1000)).unwrap_or(u32::MAX);
             node.outbox.request(to, Call { id, deadline_ms, request: Some(request) });
             match tokio::time::timeout(deadline, answer).await {
                 Ok(Ok(result)) => result,

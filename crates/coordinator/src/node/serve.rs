@@ -6,6 +6,7 @@ use super::topology;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
 use torc_cluster::{GroupId, META_GROUP, NodeId, TableId};
 use torc_replica::store::GroupView;
 use torc_wire::peer::{
@@ -14,16 +15,23 @@ use torc_wire::peer::{
 };
 
 /// Serves a request of this node's own, in place.
-pub(super) async fn serve(node: &Arc<Inner>, request: PeerRequest) -> PeerResponse {
+pub(super) async fn serve(node: &Arc<Inner>, request: PeerRequest, deadline: Instant) -> PeerResponse {
     let body = match request.body {
-        Some(body) => serve_body(node, body).await,
+        Some(body) => serve_body(node, body, deadline).await,
         None => redirect(RedirectReason::Invalid, None, "an empty request"),
     };
     PeerResponse { body: Some(body) }
 }
 
-/// Serves another node's request. What needs no waiting is answered at once; a proposal is answered by the store loop itself.
-pub(super) fn serve_remote(node: &Arc<Inner>, from: NodeId, call: u64, request: PeerRequest) {
+/// Serves another node's request. What needs no waiting is answered at once; a proposal is answered by the store loop itself. After
+/// the deadline nobody waits for the answer any more: what has not begun by then is not begun, and waiting ends.
+pub(super) fn serve_remote(
+    node: &Arc<Inner>,
+    from: NodeId,
+    call: u64,
+    request: PeerRequest,
+    deadline: Instant,
+) {
     let answer = |body| {
         node.outbox.respond(from, Answer { id: call, response: Some(PeerResponse { body: Some(body) }) })
     };
@@ -38,7 +46,7 @@ pub(super) fn serve_remote(node: &Arc<Inner>, from: NodeId, call: u64, request: 
                 return answer(refused);
             }
             let reply = ReplyTo::Peer { node: from, call };
-            if node.store.propose(GroupId(propose.group), propose.command, reply).is_err() {
+            if node.store.propose(GroupId(propose.group), propose.command, deadline, reply).is_err() {
                 answer(busy());
             }
         }
@@ -48,8 +56,13 @@ pub(super) fn serve_remote(node: &Arc<Inner>, from: NodeId, call: u64, request: 
             }
             let inner = node.clone();
             node.tasks.spawn(async move {
-                let response = PeerResponse { body: Some(serve_body(&inner, body).await) };
-                inner.outbox.respond(from, Answer { id: call, response: Some(response) });
+                match timeout_at(deadline, serve_body(&inner, body, deadline)).await {
+                    Ok(body) => {
+                        let response = Some(PeerResponse { body: Some(body) });
+                        inner.outbox.respond(from, Answer { id: call, response });
+                    }
+                    Err(_) => inner.store.note_expired(),
+                }
             });
         }
     }
@@ -67,7 +80,7 @@ fn try_now(node: &Arc<Inner>, body: &RequestBody) -> Option<ResponseBody> {
     }
 }
 
-async fn serve_body(node: &Arc<Inner>, body: RequestBody) -> ResponseBody {
+async fn serve_body(node: &Arc<Inner>, body: RequestBody, deadline: Instant) -> ResponseBody {
     if let Some(done) = try_now(node, &body) {
         return done;
     }
@@ -77,7 +90,8 @@ async fn serve_body(node: &Arc<Inner>, body: RequestBody) -> ResponseBody {
                 return refused;
             }
             let (sender, receiver) = oneshot::channel();
-            if node.store.propose(GroupId(propose.group), propose.command, ReplyTo::Local(sender)).is_err() {
+            let reply = ReplyTo::Local(sender);
+            if node.store.propose(GroupId(propose.group), propose.command, deadline, reply).is_err() {
                 return busy();
             }
             receiver
@@ -101,7 +115,7 @@ async fn serve_body(node: &Arc<Inner>, body: RequestBody) -> ResponseBody {
         RequestBody::BucketCoordinate(_)
         | RequestBody::BucketMerge(_)
         | RequestBody::BucketRead(_)
-        | RequestBody::BucketList(_) => node.serve_bucket(body).await,
+        | RequestBody::BucketList(_) => node.serve_bucket(body, deadline).await,
     }
 }
 

@@ -9,9 +9,10 @@ use parking_lot::{Mutex, RwLock};
 use prost::Message as _;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::Instant;
 use torc_cluster::{GroupId, NodeId};
 use torc_engine::Lsn;
 use torc_replica::store::{Event, FrameClass, GroupView, Input, ProposeError, Store};
@@ -26,8 +27,16 @@ const TURN_BYTES: usize = 16 << 20;
 /// Bytes that may wait for the loop. More proposals are refused as busy; more frames wait on their connections.
 const MAX_WAITING_BYTES: usize = 64 << 20;
 
-/// What waits for the loop, with its bytes.
-pub(super) type StoreInputs = mpsc::UnboundedReceiver<(Input, usize)>;
+/// What waits for the loop.
+pub(super) struct Queued {
+    input: Input,
+    bytes: usize,
+    /// When the caller of a proposal gives up. One that is still here then is not begun.
+    deadline: Option<Instant>,
+}
+
+/// The loop's end of the queue.
+pub(super) type StoreInputs = mpsc::UnboundedReceiver<Queued>;
 
 /// Where an outcome goes.
 pub(super) enum ReplyTo {
@@ -39,7 +48,9 @@ pub(super) enum ReplyTo {
 
 /// The way into the store loop.
 pub(super) struct StoreHandle {
-    inputs: mpsc::UnboundedSender<(Input, usize)>,
+    inputs: mpsc::UnboundedSender<Queued>,
+    /// Requests whose caller had given up before they were begun, or while they waited.
+    expired: AtomicU64,
     /// Bytes that wait for the loop.
     waiting_bytes: AtomicUsize,
     /// Told when fewer bytes wait than before.
@@ -59,6 +70,7 @@ impl StoreHandle {
         let (inputs, receiver) = mpsc::unbounded_channel();
         let handle = Self {
             inputs,
+            expired: AtomicU64::new(0),
             waiting_bytes: AtomicUsize::new(0),
             room: Notify::new(),
             waiting: Mutex::default(),
@@ -69,12 +81,22 @@ impl StoreHandle {
 
     /// Queues a small input. The loop ends only with the node, so there is nobody to tell when it is gone.
     pub(super) fn send(&self, input: Input) {
-        self.send_sized(input, 0);
+        self.send_sized(input, 0, None);
     }
 
-    fn send_sized(&self, input: Input, bytes: usize) {
+    fn send_sized(&self, input: Input, bytes: usize, deadline: Option<Instant>) {
         self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let _ = self.inputs.send((input, bytes));
+        let _ = self.inputs.send(Queued { input, bytes, deadline });
+    }
+
+    /// Counts a request that nobody waits for any more.
+    pub(super) fn note_expired(&self) {
+        self.expired.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Requests whose caller had given up before they were begun, or while they waited.
+    pub(super) fn expired(&self) -> u64 {
+        self.expired.load(Ordering::Relaxed)
     }
 
     fn is_full(&self) -> bool {
@@ -102,7 +124,7 @@ impl StoreHandle {
     pub(super) fn raft_frame(&self, from: NodeId, _class: Class, frame: Bytes) {
         let bytes = frame.len();
         match torc_wire::raft::RaftFrame::decode(frame) {
-            Ok(frame) => self.send_sized(Input::Frame { from, frame }, bytes),
+            Ok(frame) => self.send_sized(Input::Frame { from, frame }, bytes, None),
             Err(error) => tracing::warn!(%from, %error, "a consensus frame that can't be read was dropped"),
         }
     }
@@ -122,14 +144,21 @@ impl StoreHandle {
         token
     }
 
-    /// Proposes a command; the outcome goes to `reply`. Gives `reply` back if too much waits already.
-    pub(super) fn propose(&self, group: GroupId, command: Bytes, reply: ReplyTo) -> Result<(), ReplyTo> {
+    /// Proposes a command; the outcome goes to `reply`. Gives `reply` back if too much waits already. A command that the loop
+    /// reaches after the deadline is not begun.
+    pub(super) fn propose(
+        &self,
+        group: GroupId,
+        command: Bytes,
+        deadline: Instant,
+        reply: ReplyTo,
+    ) -> Result<(), ReplyTo> {
         if self.is_full() {
             return Err(reply);
         }
         let token = self.register(reply);
         let bytes = command.len();
-        self.send_sized(Input::Propose { group, command, token }, bytes);
+        self.send_sized(Input::Propose { group, command, token }, bytes, Some(deadline));
         Ok(())
     }
 
@@ -175,27 +204,55 @@ pub(super) async fn run(node: Arc<Inner>, mut store: Store, mut inputs: StoreInp
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let mut bytes = 0;
-        tokio::select! {
+        let first = tokio::select! {
             biased;
-            _ = tick.tick() => store.push(Input::Tick),
-            input = inputs.recv() => match input {
-                Some((input, size)) => {
-                    bytes += size;
-                    store.push(input);
-                }
+            _ = tick.tick() => None,
+            queued = inputs.recv() => match queued {
+                Some(queued) => Some(queued),
                 None => return,
             },
+        };
+        let now = Instant::now();
+        match first {
+            None => store.push(Input::Tick),
+            Some(queued) => bytes += begin(&node, &mut store, queued, now),
         }
         for _ in 1..TURN_INPUTS {
             if bytes >= TURN_BYTES {
                 break;
             }
-            let Ok((input, size)) = inputs.try_recv() else { break };
-            bytes += size;
-            store.push(input);
+            let Ok(queued) = inputs.try_recv() else { break };
+            bytes += begin(&node, &mut store, queued, now);
         }
         while turn(&node, &mut store) {}
         node.store.taken(bytes);
+    }
+}
+
+/// Gives an input to the store, unless nobody waits for it any more; returns its bytes.
+fn begin(node: &Inner, store: &mut Store, queued: Queued, now: Instant) -> usize {
+    match (&queued.input, queued.deadline) {
+        (Input::Propose { token, .. }, Some(deadline)) if now >= deadline => {
+            node.store.note_expired();
+            if let Some(reply) = node.store.take(*token) {
+                respond(node, reply, redirect(RedirectReason::Busy, None, "its deadline had passed"));
+            }
+        }
+        _ => store.push(queued.input),
+    }
+    queued.bytes
+}
+
+/// Sends an outcome to where it is waited for.
+fn respond(node: &Inner, reply: ReplyTo, body: ResponseBody) {
+    match reply {
+        ReplyTo::Local(sender) => {
+            let _ = sender.send(body);
+        }
+        ReplyTo::Peer { node: to, call } => {
+            let response = Some(PeerResponse { body: Some(body) });
+            node.outbox.respond(to, Answer { id: call, response });
+        }
     }
 }
 
@@ -226,15 +283,7 @@ fn turn(node: &Arc<Inner>, store: &mut Store) -> bool {
             Ok(response) => ResponseBody::Proposed(Proposed { response }),
             Err(error) => refusal(error),
         };
-        match reply {
-            ReplyTo::Local(sender) => {
-                let _ = sender.send(body);
-            }
-            ReplyTo::Peer { node: to, call } => {
-                let response = Some(PeerResponse { body: Some(body) });
-                node.outbox.respond(to, Answer { id: call, response });
-            }
-        }
+        respond(node, reply, body);
     }
     // The running thread is the shortest way: the outbox's own task need not wake.
     frames::send_outbox(node);

@@ -94,7 +94,7 @@ struct Inner {
 }
 
 impl Tables {
-    /// `deadline` bounds each operation.
+    /// `deadline` bounds each call, or each request that takes its calls from [`Tables::for_request`].
     pub fn new(
         router: Arc<Router>,
         topology: Arc<TopologyCell>,

@@ -9,7 +9,7 @@ use parking_lot::RwLock;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 use torc_cluster::{Epoch, GroupId, NodeId, Partition};
 use torc_wire::peer::{PeerRequest, PeerResponse, Redirect, RedirectReason, ResponseBody};
 
@@ -136,7 +136,8 @@ impl Router {
                     Verdict::Follow => continue,
                     Verdict::Refresh(epoch, why) => {
                         last = why;
-                        self.map.refresh(epoch).await;
+                        // What was learned by the deadline counts; the deadline itself is looked at above.
+                        let _ = timeout_at(deadline, self.map.refresh(epoch)).await;
                     }
                     Verdict::Retry(why) => last = why,
                     Verdict::Full(why) => {
@@ -195,7 +196,7 @@ impl Router {
                         Verdict::Follow => {}
                         Verdict::Refresh(epoch, why) => {
                             last = why;
-                            self.map.refresh(epoch).await;
+                            let _ = timeout_at(deadline, self.map.refresh(epoch)).await;
                         }
                         Verdict::Retry(why) | Verdict::Full(why) => last = why,
                     },
@@ -435,6 +436,38 @@ mod tests {
         let (result, after) = write_with_a_full_disk(true).await;
         assert!(matches!(result, Err(RouteError::Unavailable(_))), "{result:?}");
         assert!(after < Duration::from_millis(50), "{after:?}");
+    }
+
+    /// A map that can't be refreshed, for its source does not answer.
+    struct StaleMap(Cluster);
+
+    impl PartitionMap for StaleMap {
+        fn find(&self, table: TableId, token: u64) -> Option<(Partition, Epoch)> {
+            self.0.find(table, token)
+        }
+
+        fn by_group(&self, group: GroupId) -> Option<(Partition, Epoch)> {
+            self.0.by_group(group)
+        }
+
+        fn refresh(&self, _at_least: Epoch) -> BoxFuture<'_, ()> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refresh_of_the_map_keeps_the_deadline() {
+        let router = Router::new(
+            Arc::new(Cluster::default()),
+            Arc::new(StaleMap(Cluster::default())),
+            Duration::from_secs(1),
+        );
+        router.learn_leader(GROUP, NodeId(9));
+        let (began, limit) = (Instant::now(), Duration::from_secs(5));
+        let make = |_: &Partition, _| PeerRequest::default();
+        let result = router.to_leader(Target::Group(GROUP), Repeat::Safe, began + limit, make).await;
+        assert!(matches!(result, Err(RouteError::Unavailable(_))), "{result:?}");
+        assert!(began.elapsed() <= limit + Duration::from_millis(100), "{:?}", began.elapsed());
     }
 
     #[tokio::test(start_paused = true)]

@@ -226,6 +226,36 @@ async fn a_stale_map_is_refreshed_out_of_the_clients_sight() {
     assert_ne!(world.digest(replicas[2], "b", "k"), world.digest(newcomer, "b", "k"));
 }
 
+/// The partition moves between the local write and its copies. The record follows it; the write is not done a second time, with a
+/// second dot, by one of the new replicas.
+#[tokio::test(start_paused = true)]
+async fn a_write_follows_a_partition_that_moved_under_it_and_stays_one() {
+    let world = world(6).await;
+    world.put(1, "other", "v", &NONE, Level::All).await.unwrap();
+    let replicas = world.replicas("b", "k");
+    let others: Vec<u64> = world.ids().into_iter().filter(|id| !replicas.contains(id)).collect();
+    let coordinator = replicas[0];
+    for id in world.ids() {
+        world.learn(id);
+    }
+    let group = {
+        let truth = world.shared.truth();
+        let bucket = truth.bucket_by_name("b").unwrap().id;
+        let token = torc_model::key::token(*truth.token_key(), b"k");
+        truth.partition(bucket, token).unwrap().group
+    };
+    let moved = others.iter().map(|id| NodeId(*id)).collect();
+    world.shared.change(&Command::SetReplicas { group, replicas: moved }).unwrap();
+    world.ids().iter().filter(|id| **id != coordinator).for_each(|id| world.learn(*id));
+    let wrote = world.put(coordinator, "k", "v", &NONE, Level::All).await.unwrap();
+    assert_eq!((wrote.acked, wrote.replicas), (3, 3));
+    for id in &others {
+        assert_eq!(world.digest(*id, "b", "k"), world.digest(coordinator, "b", "k"), "one dot, on node {id}");
+    }
+    let read = world.get(others[0], "k", Level::All).await.unwrap();
+    assert_eq!((values(&read), &read.context), (vec!["v".to_owned()], &wrote.context));
+}
+
 #[tokio::test(start_paused = true)]
 async fn expiry_counts_from_the_write_and_hides_the_value() {
     let world = world(1).await;

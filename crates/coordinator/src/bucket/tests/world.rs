@@ -148,11 +148,12 @@ impl Peers for TestPeers {
                 if lost {
                     std::future::pending::<()>().await;
                 }
+                let until = Instant::now() + deadline;
                 // The server goes on even if the caller gives up.
                 let shared = self.shared.clone();
                 let served = tokio::spawn(async move {
                     let node = &shared.nodes.get().expect("started")[&to];
-                    node.buckets.serve(request.body.expect("a body")).await
+                    node.buckets.serve(request.body.expect("a body"), until).await
                 });
                 let body = served.await.expect("no panic");
                 if unanswered {
