@@ -67,8 +67,9 @@ def eventually(what: str, seconds: float, attempt):
 class Node:
     """One process, its zone, ports and data folder. The same flags at every start."""
 
-    def __init__(self, name: str, zone: str, folder: Path, join: list[str], port=None, cluster_port=None, environment=None):
+    def __init__(self, name: str, zone: str, folder: Path, join: list[str], port=None, cluster_port=None, environment=None, flags=()):
         self.name = name
+        self.flags = list(flags)
         self.environment = environment or {}
         self.zone = zone
         self.folder = folder
@@ -96,7 +97,7 @@ class Node:
         command += ["--cluster", self.cluster_address, "--zone", self.zone]
         if self.join:
             command += ["--join", ",".join(self.join)]
-        return command
+        return command + self.flags
 
     def start(self) -> "Node":
         assert not self.running(), f"{self.name} is running already"

@@ -92,11 +92,11 @@ async fn a_write_whose_caller_has_given_up_is_not_begun() {
 #[tokio::test(start_paused = true)]
 async fn all_calls_of_one_request_end_by_its_deadline() {
     let node = founder().await;
-    let request = node.tables().for_request();
+    let request = node.tables().within(tokio::time::Instant::now() + super::OPERATION_DEADLINE);
     assert!(matches!(request.lookup("nothing").await, Ok(None)));
     sleep(OPERATION_DEADLINE / 2).await;
     assert!(matches!(request.lookup("nothing").await, Ok(None)));
     sleep(OPERATION_DEADLINE / 2).await;
     assert!(request.lookup("nothing").await.is_err(), "its time is over");
-    assert!(matches!(node.tables().for_request().lookup("nothing").await, Ok(None)), "another's is not");
+    assert!(matches!(node.tables().within(tokio::time::Instant::now() + super::OPERATION_DEADLINE).lookup("nothing").await, Ok(None)), "another's is not");
 }

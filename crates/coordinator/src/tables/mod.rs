@@ -94,7 +94,7 @@ struct Inner {
 }
 
 impl Tables {
-    /// `deadline` bounds each call, or each request that takes its calls from [`Tables::for_request`].
+    /// `deadline` bounds each call; [`Tables::within`] bounds all calls of a request together.
     pub fn new(
         router: Arc<Router>,
         topology: Arc<TopologyCell>,

@@ -1,6 +1,7 @@
 //! `torc start`: flags, the configuration file, and what they come to.
 
 use crate::node::StartArgs;
+use crate::transport::handshake::ClusterSecret;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -73,6 +74,11 @@ pub struct StartFlags {
     /// browsers are refused, since any page that is open in one could read and delete the tables of this machine
     #[arg(long, value_name = "ORIGINS", env = "TORC_ALLOW_ORIGIN", hide_env_values = true)]
     allow_origin: Option<String>,
+    /// Secret that all nodes of a cluster share, 16 bytes or more, for example from openssl rand -hex 32: a node that does not know it can
+    /// neither speak to this one nor be spoken to. Without one, whoever reaches --cluster is taken for a node. Better given in the
+    /// environment or the file than on the command line
+    #[arg(long, value_name = "SECRET", env = "TORC_CLUSTER_SECRET", hide_env_values = true)]
+    cluster_secret: Option<String>,
     /// Configuration file (TOML) with the same names as these flags; flags win
     #[arg(long, value_name = "FILE", env = "TORC_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
@@ -103,6 +109,7 @@ struct File {
     access_keys: Option<String>,
     allow_origin: Option<String>,
     index_reads: Option<String>,
+    cluster_secret: Option<String>,
     log: Option<String>,
     log_json: bool,
     quiet: bool,
@@ -178,6 +185,12 @@ impl StartFlags {
             allow_origin: Origins::parse(&self.allow_origin.or(file.allow_origin).unwrap_or_default())
                 .map_err(anyhow::Error::msg)
                 .context("--allow-origin (TORC_ALLOW_ORIGIN)")?,
+            cluster_secret: match self.cluster_secret.or(file.cluster_secret) {
+                Some(text) => ClusterSecret::parse(&text)
+                    .map_err(anyhow::Error::msg)
+                    .context("--cluster-secret (TORC_CLUSTER_SECRET)")?,
+                None => ClusterSecret::default(),
+            },
             memory_bytes: memory(&self.memory.or(file.memory).unwrap_or_else(|| DEFAULT_MEMORY.to_owned()))?,
         };
         let filter = self.log.or(file.log).unwrap_or_else(|| DEFAULT_LOG.to_owned());
@@ -283,6 +296,18 @@ mod tests {
         let error = format!("{:#}", resolve("--access-keys secret").unwrap_err());
         assert!(error.contains("TORC_ACCESS_KEYS") && !error.contains("secret"), "{error}");
         assert!(resolve("").unwrap().0.access_keys.is_empty());
+    }
+
+    #[test]
+    fn a_cluster_secret_comes_from_the_file_and_is_never_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("torc.toml");
+        std::fs::write(&path, "cluster-secret = 'a long enough secret'\n").unwrap();
+        let (args, _) = resolve(&format!("--config {}", path.display())).unwrap();
+        assert!(!args.cluster_secret.is_empty() && !format!("{args:?}").contains("long enough"));
+        let error = format!("{:#}", resolve("--cluster-secret short").unwrap_err());
+        assert!(error.contains("TORC_CLUSTER_SECRET") && !error.contains("short"), "{error}");
+        assert!(resolve("").unwrap().0.cluster_secret.is_empty());
     }
 
     #[test]

@@ -44,12 +44,17 @@ fn boot_time() -> Duration {
 
 /// Eight bytes of the operating system's randomness.
 pub fn entropy() -> anyhow::Result<u64> {
+    entropy_bytes().map(u64::from_le_bytes)
+}
+
+/// So many bytes of the operating system's randomness.
+pub fn entropy_bytes<const N: usize>() -> anyhow::Result<[u8; N]> {
     use std::io::Read;
-    let mut bytes = [0; 8];
+    let mut bytes = [0; N];
     std::fs::File::open("/dev/urandom")
         .and_then(|mut f| f.read_exact(&mut bytes))
         .context("can't read randomness from /dev/urandom")?;
-    Ok(u64::from_le_bytes(bytes))
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod clock;
 mod limits;
 mod signals;
 
+use crate::transport::handshake::{ClusterSecret, Handshake};
 use crate::transport::{GrpcTransport, Inbound, LinkService};
 use anyhow::{Context, bail};
 use bytes::Bytes;
@@ -61,6 +62,8 @@ pub struct StartArgs {
     pub index_reads: IndexReads,
     /// Web sites whose pages may use the client port of a node without access keys.
     pub allow_origin: Origins,
+    /// What nodes must know to speak to each other; without one, whoever reaches the cluster port may.
+    pub cluster_secret: ClusterSecret,
 }
 
 /// Runs a node until it is told to stop.
@@ -125,14 +128,15 @@ async fn serve_node(args: StartArgs) -> anyhow::Result<()> {
     let (data, memory_bytes) = (args.data.clone(), args.memory_bytes);
     let engine = tokio::task::spawn_blocking(move || open_engine(&data, memory_bytes)).await??;
 
-    let transport = GrpcTransport::new(tokio::runtime::Handle::current());
+    let handshake = Handshake::new(args.cluster_secret.clone(), clock::entropy_bytes()?);
+    let transport = GrpcTransport::new(tokio::runtime::Handle::current(), handshake.clone());
     let network = Arc::new(NodeNetwork::default());
     transport.set_inbound(network.clone());
     let link = tonic::transport::Server::builder()
         .tcp_nodelay(true)
         .initial_stream_window_size(4 << 20)
         .initial_connection_window_size(8 << 20)
-        .add_service(LinkService::new(network.clone()))
+        .add_service(LinkService::new(network.clone(), handshake))
         .serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(cluster_listener));
     let link = tokio::spawn(link);
 
@@ -191,9 +195,9 @@ fn check_exposure(args: &StartArgs) -> anyhow::Result<()> {
     let open = [args.listen, args.cluster].into_iter().find(|a| !a.ip().is_loopback());
     match open {
         Some(addr) if std::env::var_os("TORC_INSECURE").is_none_or(|v| v != "1") => bail!(
-            "{addr} is reachable from other machines, and this version has no TLS yet: whoever is on the way could read everything, nodes \
-             trust whoever reaches --cluster, and without --access-keys so does the client port. Listen on 127.0.0.1, or put it behind \
-             something that encrypts and authenticates and set TORC_INSECURE=1."
+            "{addr} is reachable from other machines, and this version has no TLS yet: whoever is on the way could read everything. \
+             Without --cluster-secret nodes trust whoever reaches --cluster, and without --access-keys clients need no key. Listen on \
+             127.0.0.1, or put it behind something that encrypts and set TORC_INSECURE=1."
         ),
         _ => Ok(()),
     }
@@ -312,6 +316,12 @@ impl Inbound for NodeNetwork {
     fn disconnected(&self, addr: &str) {
         if let Some(node) = self.node.get() {
             node.disconnected(addr);
+        }
+    }
+
+    fn unsent(&self, frame: Bytes) {
+        if let Some(node) = self.node.get() {
+            node.unsent(frame);
         }
     }
 }
