@@ -13,7 +13,7 @@ e2e/run.sh [--only WORDS] [--full] [--keep] [-- PYTEST ARGS..]
   --keep         keep data and logs of passing tests too (target/e2e/runs)
 
 Environment: TORC_BIN, the binary (default target/release/torc); TORC_E2E_RECORDS, the size of the slice; TORC_E2E_PORTS, where nodes may
-listen (default 20000-32000).
+listen (default 20000-32000); TORC_E2E_CATCH_UP_MB, what a node misses in test_link.py (default 100; from 1000 on its p99 is judged too).
 H
 }
 

@@ -12,8 +12,8 @@ use torc_cluster::{Epoch, META_GROUP, NodeId};
 use torc_replica::machine::meta::{MetaOutcome, Refusal};
 use torc_wire::peer::{PeerRequest, Propose, RequestBody, ResponseBody, TopologyFetch};
 
-/// How long one fetch from one node may take.
-const FETCH_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long one fetch from one node may take, beside the measured round trip. Long enough for a slow link that was never measured.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a command waits for this node's own copy to catch up with what it changed.
 const CATCH_UP: Duration = Duration::from_secs(1);
 
@@ -90,7 +90,8 @@ impl Meta {
         let have = self.topology.epoch().0;
         let request =
             PeerRequest { body: Some(RequestBody::Topology(TopologyFetch { have, strong: false })) };
-        if let Ok(response) = self.peers.call(node, request, FETCH_TIMEOUT).await
+        let patience = FETCH_TIMEOUT + self.peers.round_trip(node);
+        if let Ok(response) = self.peers.call(node, request, patience).await
             && let Some(ResponseBody::Topology(reply)) = response.body
             && let Some(topology) = from_reply(&reply)
         {

@@ -1,12 +1,14 @@
-//! Deadlines, on one node over a simulated disk.
+//! Deadlines and slow links, on one node over a simulated disk.
 
 use super::*;
+use crate::peers::{PeerError, Peers};
+use futures::future::BoxFuture;
 use prost::Message as _;
 use std::path::Path;
 use torc_cluster::META_GROUP;
 use torc_engine::env::SimEnv;
 use torc_engine::{Background, Options};
-use torc_wire::peer::{Call, Frame, PeerRequest, Propose};
+use torc_wire::peer::{Call, Frame, PeerRequest, PeerResponse, Propose};
 
 struct PausedClock(Instant);
 
@@ -34,10 +36,13 @@ impl DiskPacer for QuickDisk {
     }
 }
 
+fn engine() -> Engine {
+    let options = Options { background: Background::Manual, ..Options::default() };
+    Engine::open(Arc::new(SimEnv::new(1)), Path::new("/data"), options).unwrap()
+}
+
 /// A cluster of one node.
 async fn founder() -> Node {
-    let options = Options { background: Background::Manual, ..Options::default() };
-    let engine = Engine::open(Arc::new(SimEnv::new(1)), Path::new("/data"), options).unwrap();
     let config = NodeConfig {
         addr: "n1:7000".into(),
         api_addr: "n1:8000".into(),
@@ -55,7 +60,7 @@ async fn founder() -> Node {
         seed: 7,
         observers: Observers::default(),
     };
-    Node::start(config, engine, ports, |_| {}).await.unwrap()
+    Node::start(config, engine(), ports, |_| {}).await.unwrap()
 }
 
 /// A frame of node 2 that asks to have a node registered.
@@ -99,4 +104,44 @@ async fn all_calls_of_one_request_end_by_its_deadline() {
     sleep(OPERATION_DEADLINE / 2).await;
     assert!(request.lookup("nothing").await.is_err(), "its time is over");
     assert!(matches!(node.tables().within(tokio::time::Instant::now() + super::OPERATION_DEADLINE).lookup("nothing").await, Ok(None)), "another's is not");
+}
+
+/// A peer that answers with a topology, 300 ms away, whose round trip was never measured.
+struct Distant(Arc<Topology>);
+
+impl Peers for Distant {
+    fn local(&self) -> NodeId {
+        NodeId(2)
+    }
+
+    fn call(
+        &self,
+        to: NodeId,
+        _request: PeerRequest,
+        deadline: Duration,
+    ) -> BoxFuture<'_, Result<PeerResponse, PeerError>> {
+        Box::pin(async move {
+            let answer = async {
+                sleep(Duration::from_millis(600)).await;
+                PeerResponse { body: Some(ResponseBody::Topology(topology::reply(&self.0, 0))) }
+            };
+            tokio::time::timeout(deadline, answer).await.map_err(|_| PeerError::Timeout(to))
+        })
+    }
+
+    fn is_alive(&self, _node: NodeId) -> bool {
+        true
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topology_is_fetched_over_a_slow_link() {
+    let node = founder().await;
+    let known = Arc::new(TopologyCell::load(&engine()).unwrap());
+    let peers = Arc::new(Distant(node.topology()));
+    let map = Arc::new(NodeMap { node: std::sync::Weak::new() });
+    let router = Arc::new(Router::new(peers.clone(), map, TRY_TIMEOUT));
+    Meta::new(peers, router, known.clone()).fetch_from(NodeId(1)).await;
+    assert_eq!(known.epoch(), node.topology().epoch());
+    assert!(known.epoch() > Epoch(0));
 }
