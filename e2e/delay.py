@@ -34,8 +34,11 @@ class DelayedLink:
         self._loop.run_until_complete(asyncio.start_server(self._connection, PROXY_HOST, self.port))
         self._ready.set()
         self._loop.run_forever()
-        for task in asyncio.all_tasks(self._loop):
+        tasks = asyncio.all_tasks(self._loop)
+        for task in tasks:
             task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        self._loop.close()
 
     async def _connection(self, reader, writer) -> None:
         try:

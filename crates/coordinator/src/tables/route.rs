@@ -9,7 +9,7 @@ use parking_lot::RwLock;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use torc_cluster::{Epoch, GroupId, NodeId, Partition};
 use torc_wire::peer::{PeerRequest, PeerResponse, Redirect, RedirectReason, ResponseBody};
 
@@ -71,6 +71,9 @@ pub struct Router {
     try_timeout: Duration,
 }
 
+/// How often it is looked whether a node that is waited for is still alive.
+const LIVENESS_POLL: Duration = Duration::from_millis(50);
+
 /// Round trips that the longest try takes: to the leader, and from there to a follower and back for the entry and for a read barrier.
 const ROUND_TRIPS: u32 = 3;
 
@@ -129,7 +132,13 @@ impl Router {
                 None => self.candidate(&partition, &full, &mut rotation),
             };
             let wait = self.patience(&partition).min(deadline - now);
-            match self.peers.call(node, make(&partition, epoch), wait).await {
+            let answered = match repeat {
+                Repeat::Safe => self.peers.call(node, make(&partition, epoch), wait).await,
+                Repeat::OnlyIfUndone => {
+                    self.call_once(node, make(&partition, epoch), wait, deadline - now).await
+                }
+            };
+            match answered {
                 Ok(response) => match self.judge(&partition, node, response, repeat) {
                     Verdict::Answer(response) => return Ok(response),
                     Verdict::Fail(error) => return Err(error),
@@ -205,6 +214,26 @@ impl Router {
             }
             sleep(backoff.min(deadline.saturating_duration_since(Instant::now()))).await;
             backoff = (backoff * 2).min(MAX_BACKOFF);
+        }
+    }
+
+    /// A call that can't be made again: giving it up makes its outcome unknown and gains nothing. Beyond `patience` it is waited for
+    /// as long as the node is alive, at most `limit`.
+    async fn call_once(
+        &self,
+        node: NodeId,
+        request: PeerRequest,
+        patience: Duration,
+        limit: Duration,
+    ) -> Result<PeerResponse, PeerError> {
+        let mut call = self.peers.call(node, request, limit);
+        let mut wait = patience;
+        loop {
+            match timeout(wait, &mut call).await {
+                Ok(answered) => return answered,
+                Err(_) if self.peers.is_alive(node) => wait = LIVENESS_POLL,
+                Err(_) => return Err(PeerError::Timeout(node)),
+            }
         }
     }
 
@@ -436,6 +465,58 @@ mod tests {
         let (result, after) = write_with_a_full_disk(true).await;
         assert!(matches!(result, Err(RouteError::Unavailable(_))), "{result:?}");
         assert!(after < Duration::from_millis(50), "{after:?}");
+    }
+
+    /// Replicas that answer after some time, none of whose round trips was measured.
+    struct Slow {
+        answer_after: Duration,
+        dies_after: Duration,
+        began: Instant,
+    }
+
+    impl Peers for Slow {
+        fn local(&self) -> NodeId {
+            NodeId(9)
+        }
+
+        fn call(
+            &self,
+            to: NodeId,
+            _request: PeerRequest,
+            deadline: Duration,
+        ) -> BoxFuture<'_, Result<PeerResponse, PeerError>> {
+            Box::pin(async move {
+                timeout(deadline, sleep(self.answer_after)).await.map_err(|_| PeerError::Timeout(to))?;
+                Ok(PeerResponse { body: Some(ResponseBody::Proposed(Proposed::default())) })
+            })
+        }
+
+        fn is_alive(&self, _node: NodeId) -> bool {
+            self.began.elapsed() < self.dies_after
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_is_waited_for_while_the_node_lives() {
+        let ms = Duration::from_millis;
+        for (answer_after, dies_after, known, ends) in [
+            (ms(1_200), ms(60_000), true, ms(1_200)),
+            (ms(10_000), ms(60_000), false, ms(4_000)),
+            (ms(10_000), ms(2_000), false, ms(2_000)),
+            (ms(10_000), ms(200), false, ms(900)),
+        ] {
+            let began = Instant::now();
+            let peers = Arc::new(Slow { answer_after, dies_after, began });
+            let router = Router::new(peers, Arc::new(Cluster::default()), ms(900));
+            router.learn_leader(GROUP, NodeId(2));
+            let make = |_: &Partition, _| PeerRequest::default();
+            let write = router.to_leader(Target::Group(GROUP), Repeat::OnlyIfUndone, began + ms(4_000), make);
+            let result = write.await;
+            assert_eq!(result.is_ok(), known, "{result:?}");
+            assert!(known || matches!(result, Err(RouteError::Ambiguous(_))), "{result:?}");
+            let took = began.elapsed();
+            assert!(took >= ends && took < ends + ms(100), "{took:?} instead of {ends:?}");
+        }
     }
 
     /// A map that can't be refreshed, for its source does not answer.
