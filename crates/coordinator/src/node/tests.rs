@@ -49,6 +49,7 @@ async fn founder() -> Node {
         zone: "a".into(),
         weight: 1,
         join: Vec::new(),
+        index_reads: super::IndexReads::default(),
         timing: Timing::default(),
         limits: Limits::default(),
         planted: PlantedBugs::default(),
@@ -103,7 +104,16 @@ async fn all_calls_of_one_request_end_by_its_deadline() {
     assert!(matches!(request.lookup("nothing").await, Ok(None)));
     sleep(OPERATION_DEADLINE / 2).await;
     assert!(request.lookup("nothing").await.is_err(), "its time is over");
-    assert!(matches!(node.tables().within(tokio::time::Instant::now() + super::OPERATION_DEADLINE).lookup("nothing").await, Ok(None)), "another's is not");
+    assert!(
+        matches!(
+            node.tables()
+                .within(tokio::time::Instant::now() + super::OPERATION_DEADLINE)
+                .lookup("nothing")
+                .await,
+            Ok(None)
+        ),
+        "another's is not"
+    );
 }
 
 /// A peer that answers with a topology, 300 ms away, whose round trip was never measured.
