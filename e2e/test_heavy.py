@@ -20,7 +20,8 @@ CONSTANT_BYTES = 192 * MIB
 # No SDK waits longer for an answer by default.
 IN_TIME = 30.0
 ITEM_BYTES = 400_000
-# Beside many large requests small writes may take this much longer; the floor is for machines that do other things too.
+# Beside many large requests small writes may take this much longer. The floor is what a machine with two cores for three nodes and their
+# clients reaches; there the factor itself is not met.
 SLOWER = 3.0
 FLOOR_SECONDS = 0.3
 
