@@ -47,7 +47,7 @@ pub trait Transport: Send + Sync + 'static {
     fn backlog(&self, _addr: &str, _class: Class) -> usize {
         0
     }
-    /// Whether it is known that nothing sent to this address now would leave: its connection broke and has not come back.
+    /// Whether the connection to this address is known to be broken, so that nothing sent now would leave.
     fn is_broken(&self, _addr: &str) -> bool {
         false
     }

@@ -34,7 +34,8 @@ pub struct BucketSettings {
     pub deadline: Duration,
     /// The longest deadline that a request may ask for.
     pub max_deadline: Duration,
-    /// How long one replica may take. A write that was answered goes on to the slow replicas for so long.
+    /// How long one replica may take. After a write was answered, it is still sent to slow replicas for this
+    /// long.
     pub replica_timeout: Duration,
     /// A read asks one more replica when the first ones have not all answered after this: about their p99.
     pub speculative_after: Duration,
@@ -66,7 +67,7 @@ impl Default for BucketSettings {
     }
 }
 
-/// What the flows are handed.
+/// The ports of the flows.
 #[derive(Clone)]
 pub struct BucketPorts {
     /// Other nodes.
@@ -83,7 +84,7 @@ pub struct BucketPorts {
     pub seed: u64,
 }
 
-/// The Buckets face of one node. Cheap to clone.
+/// The bucket flows of one node. Cheap to clone.
 #[derive(Clone)]
 pub struct BucketCoordinator {
     pub(super) inner: Arc<Inner>,
@@ -111,7 +112,7 @@ pub(super) struct Target {
     pub replicas: Vec<NodeId>,
 }
 
-/// Why one replica gave nothing.
+/// Why one replica gave no copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Miss {
     /// It does not hold the key by a newer topology than the caller's.
@@ -273,7 +274,7 @@ impl BucketCoordinator {
     /// Where a key of a bucket lives now.
     pub(super) fn locate(&self, bucket: &Arc<Table>, key: &Bytes) -> Result<Target, BucketError> {
         let topology = self.directory().topology();
-        // The bucket may have been dropped, and made anew under another number, since it was found.
+        // The bucket may have been deleted, and created again under another number, since it was found.
         let Some(bucket) = topology.table(bucket.id).cloned() else {
             return Err(BucketError::no_bucket(&bucket.name));
         };
@@ -389,7 +390,7 @@ impl BucketCoordinator {
     }
 }
 
-/// An answer that is not the one hoped for.
+/// An answer that is not a success.
 pub(super) fn miss(node: NodeId, body: ResponseBody) -> Miss {
     match body {
         ResponseBody::Redirect(Redirect { reason, epoch, detail, .. }) => {
@@ -434,7 +435,7 @@ pub(super) fn check_key(key: &[u8]) -> Result<(), BucketError> {
     Ok(())
 }
 
-/// Joins what the replicas that gave nothing had to say.
+/// Joins the reasons of the replicas that gave no copy.
 pub(super) fn reasons(misses: &[Miss]) -> String {
     if misses.is_empty() {
         return "the others did not answer in time".into();

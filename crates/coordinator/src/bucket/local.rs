@@ -59,7 +59,7 @@ impl LocalReplica {
         inner.answer(outcomes);
     }
 
-    /// The log failed: everything in flight ends without an answer, and nothing more is taken.
+    /// The log failed: every operation in flight ends without an answer, and no more are accepted.
     pub fn fail(&self) {
         let mut inner = self.inner.lock();
         inner.failed = true;
@@ -135,7 +135,8 @@ impl LocalReplica {
                 }
             }
         };
-        // Others who are ready to run stage theirs now; the first to come back commits for all.
+        // Other tasks that are ready to run stage their writes now. The first task that continues commits for
+        // all.
         tokio::task::yield_now().await;
         let written = {
             let mut inner = self.inner.lock();

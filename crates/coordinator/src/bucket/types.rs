@@ -46,7 +46,7 @@ pub struct DeleteRequest {
     pub deadline: Option<Duration>,
 }
 
-/// What a write came to.
+/// The result of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WriteAnswer {
     /// What the writer has now seen: the context it brought and its own write. Empty in last-writer-wins buckets.
@@ -79,7 +79,7 @@ pub struct Sibling {
     pub content_type: String,
     /// When its coordinator accepted it, milliseconds since the Unix epoch by that node's clock.
     pub written_ms: u64,
-    /// When it ends to be shown, milliseconds since the Unix epoch; 0 is never.
+    /// When it expires, milliseconds since the Unix epoch; 0 is never.
     pub expires_ms: u64,
 }
 
@@ -142,7 +142,7 @@ pub struct RingNode {
     pub api_addr: String,
     /// Its zone.
     pub zone: String,
-    /// Whether this node holds it to be alive.
+    /// Whether this node considers it alive.
     pub alive: bool,
 }
 
@@ -172,7 +172,7 @@ pub struct RingInfo {
     pub partitions: Vec<RingPartition>,
 }
 
-/// The Buckets face of a node. Every call ends by its deadline.
+/// The bucket interface of a node. Every call ends by its deadline.
 pub trait Buckets: Send + Sync {
     /// Stores a value.
     fn put(&self, request: PutRequest) -> BoxFuture<'_, Result<WriteAnswer, BucketError>>;

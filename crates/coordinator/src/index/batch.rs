@@ -9,7 +9,7 @@ use torc_replica::machine::change_log::{ChangeRecord, Position};
 use torc_replica::machine::global_index;
 use torc_wire::table::{IndexCommand, IndexRow};
 
-/// What one partition of the index shall know.
+/// What is sent to one partition of the index.
 pub(super) struct Delivery {
     /// A token of the partition.
     pub token: u64,
@@ -29,7 +29,7 @@ pub(super) fn deliveries(
 ) -> Result<Vec<Delivery>, String> {
     let Some((through, _)) = changes.last() else { return Ok(Vec::new()) };
     let hasher = TokenHasher::new(*topology.token_key());
-    // By partition, then by key: what is sent does not depend on who works it out.
+    // Ordered by partition, then by key, so that every node that computes the commands sends the same ones.
     let mut partitions: BTreeMap<Option<GroupId>, (u64, BTreeMap<Vec<u8>, IndexRow>)> = BTreeMap::new();
     for (position, change) in changes {
         for change in global_index::rows(schema, index, &hasher, *position, change)? {

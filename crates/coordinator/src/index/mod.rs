@@ -58,7 +58,7 @@ impl Propagation {
 
     /// The group is gone from here.
     pub fn forget(&self, group: GroupId) {
-        // Whoever waits for it sees that it is gone.
+        // Tasks that wait for the signal see that the group is gone.
         if let Some(signal) = self.state.lock().signals.remove(&group) {
             signal.modify(|_| true);
         }
@@ -94,7 +94,8 @@ impl Propagation {
         Some(progress)
     }
 
-    /// A propagator ended. Its group is looked at again: it may have been won anew while the end was under way.
+    /// A propagator ended. Its group is checked again, because this node may have won the leadership again
+    /// meanwhile.
     fn end(&self, group: GroupId, index: TableId) {
         if let Some(progress) = self.state.lock().running.remove(&(group, index)) {
             progress.reached.set(Delivered::Over);
@@ -184,7 +185,7 @@ fn leads(node: &Inner, group: GroupId) -> bool {
     node.view(group).is_some_and(|view| view.is_leader())
 }
 
-/// What an index is to a propagator now.
+/// The state of an index as far as its propagator is concerned.
 enum Standing {
     /// Its table has it.
     Live,

@@ -29,9 +29,9 @@ use torc_wire::table::{Empty, LogAction, LogCommand, TableCommand};
 const BATCH_CHANGES: usize = 512;
 /// About the most bytes of changes of one batch.
 const BATCH_BYTES: usize = 512 << 10;
-/// What was delivered is remembered at the latest after so many changes …
+/// A checkpoint is stored at the latest after this many changes …
 const CHECKPOINT_CHANGES: usize = 4096;
-/// … or so long.
+/// … or after this time.
 const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
 /// How long a delivery may take before it is routed anew.
 const DELIVERY: Duration = Duration::from_secs(4);
@@ -41,9 +41,10 @@ const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why a propagator ends.
 enum End {
-    /// Somebody else leads the partition, or nobody; or the index is gone and everything about it done.
+    /// This node does not lead the partition any more, or the index is gone and nothing is left to do.
     Over,
-    /// Something is damaged. Others may fare better: this replica's leadership is not touched, but the index stays behind.
+    /// Something is damaged. The leadership of this replica is kept, but the index falls behind. Another
+    /// replica as leader may do better.
     Broken(String),
 }
 
@@ -60,7 +61,7 @@ pub(super) async fn run(node: &Arc<Inner>, partition: &Partition, index: TableId
     };
     if let End::Broken(error) = propagator.run().await {
         tracing::error!(group = %partition.group, %index, error, "an index no longer follows its table");
-        // Tried again, at leisure: the start after this one would come at once.
+        // Wait before the next try: the propagator is started again at once after this returns.
         sleep(MAX_PAUSE).await;
     }
 }
@@ -155,7 +156,7 @@ impl Propagator<'_> {
             }
             self.since += changes.len();
             let due = *self.checkpoint_due.get_or_insert_with(|| Instant::now() + CHECKPOINT_EVERY);
-            // The end of a backfill is remembered at once: somebody waits for it.
+            // The end of a backfill is stored at once, because the leader of the meta group waits for it.
             let filled = matches!(consumer.backfill, Backfill::Logged(last)
                 if consumer.checkpoint < last && last <= self.position);
             if filled || self.since >= CHECKPOINT_CHANGES || due <= Instant::now() {
@@ -173,7 +174,8 @@ impl Propagator<'_> {
         Ok(backfilling)
     }
 
-    /// Delivers a batch; false if the world has changed meanwhile and it should be looked at anew.
+    /// Delivers a batch. False if the topology or the leadership has changed meanwhile, so that the caller
+    /// must check again.
     async fn deliver(&self, changes: &[(Position, ChangeRecord)]) -> Result<bool, End> {
         let mut pause = MIN_PAUSE;
         loop {
@@ -232,8 +234,8 @@ impl Propagator<'_> {
         Ok(())
     }
 
-    /// Takes a step that changes what the partition knows of the index. If it changed nothing, because the partition sees the topology of another
-    /// moment, the next try has to wait.
+    /// Proposes a step that changes what the partition knows about the index. If it changed nothing, because
+    /// the partition has another version of the topology, the next try has to wait.
     async fn change(&self, action: LogAction, before: Option<&Consumer>) -> Result<(), End> {
         self.log(action).await?;
         let after = read_consumer(&self.node.engine, self.partition, self.index.0).map_err(End::Broken)?;
@@ -243,7 +245,8 @@ impl Propagator<'_> {
         Ok(())
     }
 
-    /// Takes a step in the partition's own state; false if it may not have been taken, for the state to tell next time it is read.
+    /// Proposes a step to the partition's own state. False if it is not certain that the step was taken; the
+    /// state shows it when it is read next.
     async fn log(&self, action: LogAction) -> Result<bool, End> {
         let log = Some(LogCommand { consumer: self.index.0, action: Some(action) });
         let command = TableCommand { writes: Vec::new(), timestamp_ms: self.node.clock.wall_ms(), log };

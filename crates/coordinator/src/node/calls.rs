@@ -8,7 +8,7 @@ use torc_cluster::NodeId;
 use torc_wire::peer::PeerResponse;
 
 /// Calls in flight, by id. Ids start at a number that no earlier incarnation of this node has used, so that a
-/// late answer to a request of a former life is never taken for an answer to a new one.
+/// late answer to a request from before a restart is never taken for an answer to a new one.
 pub struct Calls {
     state: Mutex<State>,
 }
@@ -58,7 +58,7 @@ impl Calls {
     pub fn complete(&self, id: u64, response: PeerResponse) {
         let waiting = self.state.lock().waiting.remove(&id);
         if let Some(waiting) = waiting {
-            // The caller may have given up at this very moment: then there is nobody to tell.
+            // The caller may have given up at this moment. Then the answer is dropped.
             let _ = waiting.reply.send(Ok(response));
         }
     }

@@ -11,7 +11,8 @@ use torc_model::key::{decode_item_key, prefix_successor, space, table_prefix};
 use torc_replica::machine;
 use torc_replica::store::{GroupSpec, Input, Store};
 
-/// This node is no longer a member of the group: what it has of it goes, unless it is to become a member again.
+/// This node is no longer a member of the group: its data of the group is deleted, unless the node is to
+/// become a member again.
 pub(super) fn leave(node: &Arc<Inner>, group: GroupId) {
     tracing::info!(%group, "this node is no longer a member of the group");
     let me = node.identity().node;
@@ -43,7 +44,8 @@ fn publisher(node: &Arc<Inner>) -> machine::meta::Publish {
     })
 }
 
-/// Brings the groups in step with the topology. What is as it was in `before`, which they are in step with, is passed over.
+/// Brings the groups in step with the topology. They are in step with `before`, so whatever has not changed
+/// since is skipped.
 pub(super) fn sync(node: &Arc<Inner>, before: &Topology, topology: &Topology) {
     if topology.cluster_id() == 0 {
         return;
@@ -114,11 +116,13 @@ fn create(node: &Arc<Inner>, table: &Table, partition: &Partition) {
     })));
 }
 
-/// Puts in order what an earlier life of this node has left here.
+/// Cleans up what an earlier process of this node has left here.
 ///
-/// A table that was dropped meanwhile leaves logs and data, which go. The topology is stored before a group is created from it, so whatever it does not
-/// know is old. A group that the topology wants elsewhere by now stays until its leader says that this node is no longer a member: until then its vote
-/// may be needed, and it may be the leader that has to bring the change about. Returns the topology that it went by.
+/// Logs and data of a table that was dropped meanwhile are deleted. The topology is stored before a group is
+/// created from it, so a group that the topology does not know is old. A group that the topology places
+/// elsewhere by now stays until its leader says that this node is no longer a member. Until then its vote may
+/// be needed, and it may itself be the leader that has to make the change. Returns the topology that was
+/// used.
 pub(super) fn sweep(node: &Arc<Inner>, store: &Store) -> Result<Arc<Topology>, torc_engine::Error> {
     let topology = node.topology.get();
     if topology.cluster_id() == 0 {
@@ -162,9 +166,10 @@ fn keys_of(space: u8, table: TableId) -> (Vec<u8>, Vec<u8>) {
     (start, end)
 }
 
-/// Deletes what this node has of the buckets that `before` knew and `now` does not. A bucket has no group whose end would take its data along.
+/// Deletes this node's data of the buckets that are in `before` but not in `now`. A bucket has no consensus
+/// group, so dropping groups does not delete its data.
 ///
-/// Not synced: after a crash [`sweep`] finds whatever is left, and so it does what a write that was under way leaves behind.
+/// Not synced: after a crash [`sweep`] deletes what is left, including data of a write that was under way.
 fn erase_dropped_buckets(node: &Inner, before: &Topology, now: &Topology) -> Result<(), NodeError> {
     let mut batch = WriteBatch::new();
     for bucket in before.tables().filter(|table| table.as_bucket().is_some()) {

@@ -33,7 +33,7 @@ pub(super) async fn steps(
     steps
 }
 
-/// Whether every partition of the table has brought the items that it held before to the index.
+/// Whether every partition of the table has sent all items from before the index to the index.
 async fn is_filled(node: &Arc<Inner>, topology: &Topology, table: TableId, index: &IndexEntry) -> bool {
     let asked = topology.partitions(table).iter().map(|partition| async {
         let key = consumer_key(partition, index.table.0);

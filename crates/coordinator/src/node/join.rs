@@ -16,8 +16,9 @@ use torc_wire::peer::{
     Call, Frame, Join, Joined, PeerRequest, Redirect, RedirectReason, RequestBody, ResponseBody,
 };
 
-/// How long one seed has to answer before the next is asked: doubles from the first to the second. A frame to a process that is only starting
-/// is lost, so the first tries are short; asking again is harmless, as the answer to a known node is its number.
+/// How long one seed has to answer before the next is asked. The time doubles from the first value up to the
+/// second. A frame to a process that is still starting is lost, so the first tries are short. Asking again
+/// does no harm: a known node gets the same number again.
 const MIN_ASK_TIMEOUT: Duration = Duration::from_millis(200);
 const MAX_ASK_TIMEOUT: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(200);
@@ -113,7 +114,8 @@ pub(super) async fn admit(node: &Arc<Inner>, join: Join) -> ResponseBody {
 
 async fn register(node: &Arc<Inner>, join: Join) -> Result<Joined, String> {
     let identity = node.identity();
-    // The founder counts itself as the first node before it is registered: admitting anybody earlier would give that number away.
+    // The founder uses number 1 before it is registered. Admitting another node earlier would give that
+    // number to it.
     if node.topology.get().node_by_uuid(&identity.uuid).is_none_or(|own| own.id != identity.node) {
         return Err("this node is not registered itself yet".into());
     }

@@ -20,7 +20,7 @@ const CATCH_UP: Duration = Duration::from_secs(1);
 /// Why a topology command did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MetaError {
-    /// The command makes no sense on the present topology; nothing changed.
+    /// The command does not fit the present topology; nothing changed.
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// The meta group could not be reached, or the outcome is not known.
@@ -60,7 +60,7 @@ impl Meta {
             .map_err(|e| RouteError::Ambiguous(format!("unreadable outcome: {e}")))?;
         let (epoch, response) = outcome.into_result()?;
         if self.topology.epoch() < epoch {
-            // The command is done; a node that lags sees it a moment later, so a failure to refresh is no failure of the command.
+            // The command has succeeded. If refreshing fails, this node only sees the effect a little later.
             let _ = self.refresh_from_leader(deadline).await;
             self.topology.wait_for(epoch, CATCH_UP).await;
         }

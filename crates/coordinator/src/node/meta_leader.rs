@@ -53,7 +53,7 @@ async fn round(node: &Arc<Inner>) {
     }
 }
 
-/// A step waits until the one before it has been walked: the group's real members are those that the topology has now.
+/// A step waits until the step before it is complete: the group's actual members are those of the topology.
 fn ready_for(node: &Arc<Inner>, topology: &Topology, command: &Command) -> bool {
     match command {
         Command::SetMetaMembers { members } => {

@@ -103,7 +103,7 @@ pub struct NodeConfig {
     pub planted: PlantedBugs,
 }
 
-/// What a node is handed.
+/// The ports of a node.
 pub struct Ports {
     /// Clocks.
     pub clock: Arc<dyn Clock>,
@@ -113,7 +113,7 @@ pub struct Ports {
     pub disk: Option<Arc<dyn DiskPacer>>,
     /// Seed of every random choice the node makes.
     pub seed: u64,
-    /// Who is told what the replicas do: the simulation. Nobody otherwise.
+    /// Receives the events of the replicas. Only the simulation sets it.
     pub observers: Observers,
 }
 
@@ -285,7 +285,7 @@ impl Node {
             inner.tasks.spawn(manual_disk(inner.clone(), pacer));
         }
         inner.tasks.spawn(frames::flush_outbox(inner.clone()));
-        // The incarnation must be on disk before anybody hears of it.
+        // The incarnation must be on disk before any message with it leaves.
         inner.save_identity().await?;
         if inner.identity().node.0 == 0 {
             let joined = join::join(inner, inner.identity()).await?;
@@ -354,8 +354,8 @@ impl Node {
         frames::deliver(&self.inner, class, frame);
     }
 
-    /// Waits until another frame of this class can be taken in. Liveness, requests and answers always can: they are small, or were held
-    /// back by who sent them.
+    /// Waits until another frame of this class can be accepted. Liveness frames, requests and answers are
+    /// always accepted: they are small, or their sender limits them.
     pub async fn has_room(&self, class: Class) {
         if matches!(class, Class::Consensus | Class::Bulk) {
             self.inner.store.has_room().await;
@@ -485,7 +485,7 @@ impl Inner {
         NodeId(self.number.load(Ordering::Relaxed))
     }
 
-    /// What a group that lives here knows of itself.
+    /// The view of a group that this node holds.
     pub(crate) fn view(&self, group: GroupId) -> Option<Arc<torc_replica::store::GroupView>> {
         self.store.view(group)
     }

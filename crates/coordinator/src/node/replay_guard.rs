@@ -8,7 +8,8 @@ use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use torc_cluster::NodeId;
 
-/// Ids below the newest that are still told apart. What is older counts as a duplicate: its caller gave up long ago.
+/// How many ids below the newest are remembered. An older id counts as a duplicate: its caller has given up
+/// long ago.
 const WINDOW: u64 = 1 << 16;
 const WORDS: usize = (WINDOW / 64) as usize;
 

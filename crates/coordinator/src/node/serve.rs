@@ -35,7 +35,7 @@ pub(super) fn serve_remote(
     let answer = |body| {
         node.outbox.respond(from, Answer { id: call, response: Some(PeerResponse { body: Some(body) }) })
     };
-    // Its answer would only wait behind others, in this node's memory.
+    // The answer would only wait in this node's memory, behind other answers.
     if super::frames::is_congested(node, from) {
         return answer(redirect(RedirectReason::Busy, None, "too many answers wait for the asking node"));
     }
@@ -152,7 +152,8 @@ fn lease_read(
     }
     let stamp = view.lease_valid(node.clock.now())?;
     let body = read();
-    // The process may have been stopped between the two looks at the clock: then somebody else may lead by now.
+    // The process may have been stopped between the two readings of the clock. Then another replica may lead
+    // by now.
     view.still_valid(&stamp, node.clock.now()).then_some(body)
 }
 

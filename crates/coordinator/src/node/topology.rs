@@ -21,7 +21,7 @@ const EPOCH_KEY: [u8; 3] = [SPACE_LOCAL, 2, 0];
 const RECORDS: [u8; 3] = [SPACE_LOCAL, 2, 1];
 const END: [u8; 2] = [SPACE_LOCAL, 3];
 
-/// The current topology and who wants to hear of the next.
+/// The current topology, and the tasks that follow its changes.
 pub struct TopologyCell {
     current: ArcSwap<Topology>,
     epoch: Signal<Epoch>,
@@ -99,7 +99,8 @@ pub fn store(engine: &Engine, topology: &Topology) -> Result<(), NodeError> {
     Ok(())
 }
 
-/// The same where `before` is what the node has stored: only what differs is written, so that a change of one table does not write all of them.
+/// As [`store`], if the node has stored `before`: only the differences are written, so that a change of one
+/// table does not write all tables.
 pub fn store_changes(engine: &Engine, before: &Topology, now: &Topology) -> Result<(), NodeError> {
     let mut batch = WriteBatch::new();
     for change in now.changes_since(before) {
@@ -115,7 +116,7 @@ pub fn store_changes(engine: &Engine, before: &Topology, now: &Topology) -> Resu
     Ok(())
 }
 
-/// What stands for a topology in the node's storage.
+/// The records of a topology in the node's storage.
 fn records(topology: &Topology) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let changes = topology.to_changes();
     let records = changes.iter().map(|change| ([&RECORDS[..], &change.key()].concat(), change.encode()));

@@ -139,11 +139,11 @@ impl Tables {
             return Some(schema.clone());
         }
         match torc_replica::machine::schema::parse(table) {
-            // Made below the API: nothing that could be asked by a schema.
+            // Created without the API (by the simulation): there is no schema to check requests against.
             Ok(None) => None,
             Ok(Some(schema)) => {
                 let schema = Arc::new(schema);
-                // Those of tables that are gone would stay for ever.
+                // Removes the schemas of dropped tables, which would otherwise stay forever.
                 let topology = self.inner.topology.get();
                 schemas.retain(|id, _| topology.table(*id).is_some());
                 schemas.insert(table.id, (table.clone(), schema.clone()));

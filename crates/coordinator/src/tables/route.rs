@@ -269,7 +269,8 @@ impl Router {
                 if redirect.node != 0 && hint != node && self.peers.is_alive(hint) {
                     let known = self.leader(partition.group);
                     self.learn_leader(partition.group, hint);
-                    // Two replicas that each name the other would be asked for ever without a pause.
+                    // Without a pause, two replicas that each name the other as leader would be asked
+                    // endlessly.
                     if known != Some(hint) { Verdict::Follow } else { Verdict::Retry(why) }
                 } else {
                     self.forget_leader(partition.group, node);
@@ -277,7 +278,8 @@ impl Router {
                 }
             }
             RedirectReason::WrongPartition => {
-                // It may have led the group before the group moved away from it: it is not asked again on that ground.
+                // It may have led the group before the group moved away from it. The hint that named it is
+                // dropped.
                 self.forget_leader(partition.group, node);
                 Verdict::Refresh(Epoch(redirect.epoch), why)
             }

@@ -9,22 +9,22 @@ use bytes::{BufMut, Bytes};
 use std::collections::{BTreeMap, BTreeSet};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-/// Who mints dots: a node, in one life of its data. A node that finds its own history missing takes a new incarnation before it
-/// writes, so that no dot is ever minted twice.
+/// The author of dots: a node, with the incarnation of its bucket data. A node that finds its own history
+/// incomplete takes a new incarnation before it writes, so that no dot is ever assigned twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Actor {
     /// The node's number.
     pub node: u64,
-    /// Distinguishes lives of the node's data.
+    /// Distinguishes the node's data before and after a loss.
     pub incarnation: u64,
 }
 
 /// One write: the `counter`th of an actor on this key, from 1. Counters of an actor rise and may skip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Dot {
-    /// Who minted it.
+    /// The author of the write.
     pub actor: Actor,
-    /// Which of its writes.
+    /// The number of the author's write.
     pub counter: u64,
 }
 

@@ -49,7 +49,7 @@ impl<V: Clone> SiblingSet<V> {
 
     /// Writes a value: it replaces the siblings in `seen` and becomes concurrent with the rest. Returns its dot.
     ///
-    /// The caller is the one and only minter of this actor's dots and makes the set durable before anybody else sees it.
+    /// The caller alone assigns this actor's dots, and makes the set durable before anything else sees it.
     pub fn update(&mut self, seen: &Context, value: V, actor: Actor) -> Dot {
         self.siblings.retain(|dot, _| !seen.contains(dot));
         self.context.join(seen);
@@ -67,7 +67,7 @@ impl<V: Clone> SiblingSet<V> {
         self.deleted = self.deleted.max(at);
     }
 
-    /// Takes in another copy: keeps what both hold and what either holds that the other has not seen.
+    /// Merges another copy: keeps what both hold, and what either holds that the other has not seen.
     pub fn merge(&mut self, other: &Self) {
         self.siblings.retain(|dot, _| other.siblings.contains_key(dot) || !other.context.contains(dot));
         for (dot, value) in &other.siblings {

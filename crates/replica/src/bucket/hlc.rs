@@ -24,8 +24,9 @@ impl Hlc {
 
 /// A node's clock: strictly rising as long as the process lives, close to its wall clock.
 ///
-/// It does not follow other nodes' clocks: a node whose clock jumped years ahead must not drag everybody along. Where order matters, a
-/// write takes a timestamp above the one that it replaces (see [`HlcClock::after`]).
+/// It does not follow other nodes' clocks: a node whose clock jumped years ahead must not move the clocks of
+/// all nodes. Where order matters, a write takes a timestamp above the one that it replaces (see
+/// [`HlcClock::after`]).
 #[derive(Clone, Debug, Default)]
 pub struct HlcClock {
     last: Hlc,

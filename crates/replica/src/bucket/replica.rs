@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, VecDeque};
 use torc_engine::Lsn;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Why an operation was not done here. Nothing was written.
+/// Why an operation failed here. Nothing was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReplicaError {
     /// The storage refused.
@@ -73,7 +73,7 @@ pub struct Ticket(pub u64);
 /// The end of a staged operation.
 pub type Outcome = (Ticket, Result<Accepted, ReplicaError>);
 
-/// What became of a new operation.
+/// The state of a new operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// Nothing to write and all durable.
@@ -127,7 +127,7 @@ struct Batch {
     waiters: Vec<Waiter>,
 }
 
-/// The bucket data of one node. See the module's words.
+/// The bucket data of one node. See the module's comment.
 pub struct BucketReplica<S> {
     store: S,
     actor: Actor,
@@ -144,9 +144,10 @@ pub struct BucketReplica<S> {
 }
 
 impl<S: Store> BucketReplica<S> {
-    /// Opens the bucket data of a node: takes up the incarnation stored there, or a new one if there is none (a new or wiped disk).
+    /// Opens the bucket data of a node with the incarnation stored there, or with a new one if there is none
+    /// (a new or wiped disk).
     ///
-    /// `wall_ms` becomes the new incarnation, so it must differ from every earlier life of this node.
+    /// `wall_ms` becomes the new incarnation, so it must differ from every earlier incarnation of this node.
     ///
     /// # Errors
     /// The storage failed or the stored incarnation is unreadable.
@@ -173,7 +174,7 @@ impl<S: Store> BucketReplica<S> {
         self.forget_siblings = true;
     }
 
-    /// Who mints dots here now.
+    /// The actor whose dots this replica assigns now.
     pub fn actor(&self) -> Actor {
         self.actor
     }
@@ -428,8 +429,9 @@ impl<S: Store> BucketReplica<S> {
         Ok(self.stage(key, record, state.encode(), Context::default()))
     }
 
-    /// Somebody knows a dot of this node that the node itself does not: its history was lost (a wiped or restored disk), and the numbers
-    /// that it would give out now may already be taken. A new incarnation makes every further dot a fresh one.
+    /// Another copy or a client knows a dot of this node that the node itself does not know. So the node's
+    /// history was lost (a wiped or restored disk), and the numbers that it would assign now may already be
+    /// used. With a new incarnation every further dot is new.
     fn check_history(&mut self, seen: &Context, mine: Option<&State>, wall_ms: u64) {
         let known = match mine {
             Some(State::Siblings(set)) => set.context().highest(self.actor),

@@ -37,7 +37,7 @@ const KIND_SIBLINGS: u8 = 1;
 const KIND_LAST_WRITE: u8 = 2;
 
 impl State {
-    /// Takes in another copy.
+    /// Merges another copy.
     ///
     /// # Errors
     /// The states belong to different policies; nothing was changed.

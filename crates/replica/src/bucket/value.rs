@@ -13,7 +13,7 @@ pub struct Value {
     pub body: Bytes,
     /// The writer's content type, empty if none was given.
     pub content_type: String,
-    /// When it stops to be shown, milliseconds since the Unix epoch; 0 is never.
+    /// When it expires, milliseconds since the Unix epoch; 0 is never.
     pub expires_ms: u64,
     /// The operation that wrote it, so that a retry is recognised; 0 is unknown.
     pub operation: u64,

@@ -36,10 +36,12 @@ struct MetaMachine {
 }
 
 impl MetaMachine {
-    /// Publishes what is stored. Topology changes are rare and small: reading the records back keeps one way of building the value.
+    /// Publishes the stored topology. Topology changes are rare and small, so the records are read back. This
+    /// way there is only one path that builds the value.
     ///
-    /// Of one snapshot: the machine may be made while the store applies entries on another thread, and the records of one epoch under the number
-    /// of the next would pass for that next one wherever they are published.
+    /// It reads from one snapshot. The machine may be created while the store applies entries on another
+    /// thread. Without the snapshot, the records of one epoch could be published under the number of the next
+    /// epoch.
     fn tell(&mut self) {
         let snapshot = self.engine.snapshot();
         let records = self.engine.scan(&RECORDS, &RECORDS_END, false, Some(&snapshot));
@@ -133,7 +135,8 @@ impl From<&TopologyError> for Refusal {
     }
 }
 
-/// What a command came to, as it travels back: `epoch u64 BE, 0, response` or `epoch u64 BE, 1, length of code u8, code, message`.
+/// The encoded result of a command: `epoch u64 BE, 0, response` or
+/// `epoch u64 BE, 1, length of code u8, code, message`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetaOutcome {
     epoch: Epoch,

@@ -49,10 +49,10 @@ impl Schemas {
         Self { source, record: None, parsed: Ok(None) }
     }
 
-    /// The schema. A table that is gone keeps its last one: its group goes next.
+    /// The schema. A dropped table keeps its last schema, because its group is dropped next.
     ///
     /// # Errors
-    /// When the record can't be read: to write without knowing the indexes would leave them behind.
+    /// The record can't be read. A write without knowing the indexes would leave them outdated.
     pub fn current(&mut self) -> Result<Option<&TableSchema>, String> {
         if let Some(record) = (self.source)()
             && self.record.as_ref().is_none_or(|seen| !Arc::ptr_eq(seen, &record))

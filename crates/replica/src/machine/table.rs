@@ -84,7 +84,7 @@ impl Machine for TableMachine {
         let mut batch = WriteBatch::new();
         if let Some(step) = &command.log {
             if !command.writes.is_empty() {
-                // What the step remembers must not be lost with a write that fails.
+                // State that the step changes must not be lost if a write fails.
                 return Err(invalid("a step of the change log comes alone".into()));
             }
             self.log.step(context, &self.partition, schema, step, &mut batch).map_err(invalid)?;
@@ -102,7 +102,7 @@ impl Machine for TableMachine {
     }
 
     fn applied(&mut self, _index: u64, _batch: &WriteBatch) {
-        // Whether there is anything to read, or anybody who reads, is theirs to find out.
+        // The receivers find out whether there are change records, and whether any consumer wants them.
         (self.changed)();
     }
 
@@ -276,7 +276,7 @@ fn charge_global(
     Ok(())
 }
 
-/// Logs what became of an item; a write that left all attributes as they were is none.
+/// Logs the change of an item. A write that left all attributes as they were is not logged.
 fn log_change(
     partition: &Partition,
     place: &Place<'_>,

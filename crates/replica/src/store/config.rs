@@ -10,8 +10,8 @@ pub struct Config {
     pub node: NodeId,
     /// Rises at each start of the node's process; kept by the caller.
     pub incarnation: u64,
-    /// The folder never held data before: there can be no promise of an earlier life that must be waited out. A wiped node that
-    /// keeps its number must not say this.
+    /// The folder never held data before, so no promise of an earlier process can still bind. Must not be set
+    /// for a wiped node that keeps its number.
     pub first_boot: bool,
     /// Seed of the store's generator (election times).
     pub seed: u64,
@@ -21,7 +21,7 @@ pub struct Config {
     pub limits: Limits,
     /// Bugs for the simulation's self-test. All off in any build that serves data.
     pub planted: PlantedBugs,
-    /// Who is told what the replicas do. Nobody in a build that serves data.
+    /// Receives the events of the replicas. Not set in a build that serves data.
     pub observers: Observers,
 }
 
@@ -171,6 +171,6 @@ pub struct PlantedBugs {
     pub break_promises: bool,
     /// A bucket replica that merges another copy forgets the siblings that only it has.
     pub forget_siblings: bool,
-    /// A partition of an index does not look whether it has had a change already.
+    /// A partition of an index does not check whether it already has a change.
     pub forget_watermarks: bool,
 }

@@ -21,10 +21,11 @@ use torc_cluster::{GroupId, NodeId};
 use torc_engine::log::Record;
 use torc_wire::raft::{ControlBody, Members, NeedSnapshot, RaftKind, RaftMessage, Removed};
 
-/// Index and term that a group is born with: as if the entries up to here had been truncated, so that no first member needs a
-/// snapshot of nothing.
+/// Index and term with which a group is created: as if the entries up to here had been truncated. So no first
+/// member needs a snapshot of an empty group.
 pub(crate) const BIRTH: u64 = 5;
-/// Stands in place of the applied position of a group that was dropped here, so that it is never born a second time.
+/// Replaces the applied index of a group that was dropped here, so that the group is never created here a
+/// second time as new.
 pub(crate) const DROPPED: &[u8] = b"dropped";
 /// An incomplete replica asks for a snapshot at most this often.
 const ASK_SNAPSHOT_MS: u64 = 200;
@@ -53,7 +54,7 @@ pub(crate) struct Group {
     /// `None` while the data is not whole, and after a halt.
     pub core: Option<RaftCore>,
     pub halted: bool,
-    /// The leader said that this replica is no member; it rests until it is dropped or added again.
+    /// The leader said that this replica is no member. It does nothing until it is dropped or added again.
     pub expelled: bool,
     /// As last written to the log, or about to be.
     pub durable: DurableState,
@@ -61,7 +62,7 @@ pub(crate) struct Group {
     pub applied: (u64, u64),
     /// Readies whose persistence is awaited.
     pub unpersisted: usize,
-    /// Rises with each core, so that what an earlier one left in flight is told apart.
+    /// Rises with each core, so that readies of an earlier core are recognised.
     pub generation: u64,
     pub view: Arc<GroupView>,
 
@@ -85,7 +86,7 @@ pub(crate) struct Group {
     pub removed: BTreeMap<NodeId, u32>,
 
     // Following.
-    /// To whom this replica is bound not to elect anybody else.
+    /// The leader to which this replica is bound: it helps to elect no other.
     pub binding: Option<Binding>,
     /// The last leadership known to be over.
     pub resigned: Option<(NodeId, u64)>,
@@ -115,7 +116,7 @@ impl Group {
         let position = sh.engine.get(&applied_key(id))?;
         let first_time = stored.is_none() && position.is_none();
         let durable = match &stored {
-            // Dropped, but the log had not heard of it yet.
+            // Dropped, but the drop was not yet in the log.
             Some(_) if position.as_deref() == Some(DROPPED) => {
                 DurableState { incomplete: true, ..Default::default() }
             }
@@ -339,7 +340,7 @@ impl Group {
         sh.metrics.leaderships_won += 1;
     }
 
-    /// Everything that only a leader has is given up.
+    /// Clears everything that only a leader has.
     pub(crate) fn lost_leadership(&mut self, sh: &mut Shared, term: u64) {
         self.leads = None;
         // Before anything leaves this store: nobody may read under the lease any more.
@@ -385,12 +386,12 @@ impl Group {
         sh.touched.insert(self.id);
     }
 
-    /// Puts raft messages on their way.
+    /// Queues raft messages for sending.
     pub(crate) fn send(&mut self, sh: &mut Shared, messages: Vec<Message>) {
         for message in messages {
             sh.config.observers.tell_sent(sh.config.node, self.id, &message);
             if message.get_msg_type() == MessageType::MsgTimeoutNow {
-                // From here on somebody may be elected in spite of all promises.
+                // From here on another replica may be elected in spite of all promises.
                 self.lease_forfeited_ms = Some(sh.now_ms);
                 self.view.set_leadership(self.leads, Lease::Never);
             }

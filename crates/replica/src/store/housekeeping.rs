@@ -9,13 +9,13 @@ use std::collections::BTreeSet;
 use torc_cluster::NodeId;
 use torc_wire::raft::{ConfChange, ConfChangeKind, ConfChangeSingle, ControlBody, Removed};
 
-/// How long a leader stays where it is before it moves to a preferred replica, and before another try.
+/// How long leadership stays before it moves to a preferred replica, and before another try.
 const SETTLE_MS: u64 = 3_000;
-/// After a leadership transfer that came to nothing, the leader goes on without a lease for this long.
+/// After a failed leadership transfer the leader continues without a lease for this long.
 const RENEW_MS: u64 = 1_000;
 /// Notices sent to a removed member.
 const REMOVED_NOTICES: u32 = 20;
-/// A learner this many entries behind is caught up: the rest comes with the flow.
+/// A learner at most this many entries behind counts as caught up. It gets the rest with normal replication.
 const CAUGHT_UP: u64 = 64;
 
 impl Group {
@@ -78,7 +78,7 @@ impl Group {
             && core.transferring_to().is_none()
             && !sh.stopping
         {
-            // The successor did not come: a new term brings a new lease.
+            // The successor did not take over. A new term gives this leader a new lease.
             core.step_down();
             self.note_role(sh);
             self.election_deadline_ms = sh.now_ms;
@@ -110,7 +110,8 @@ impl Group {
         }
     }
 
-    /// A leader with nothing to do whose followers know all it knows. A follower whose store is not heard of counts as absent.
+    /// Whether this leader is idle: it has nothing to do, and its followers have everything it has. A
+    /// follower whose store is not heard of counts as absent.
     fn is_idle(&self, sh: &Shared) -> bool {
         let Some(core) = &self.core else { return false };
         let last = core.last_index();
@@ -130,7 +131,7 @@ impl Group {
             })
     }
 
-    /// Ends a leader's silence.
+    /// Wakes a leader that was idle.
     pub(crate) fn wake(&mut self) {
         if std::mem::take(&mut self.quiet)
             && let Some(core) = &mut self.core
@@ -139,8 +140,8 @@ impl Group {
         }
     }
 
-    /// A peer is heard of again: it may have restarted, it may have missed entries while this leader was quiet without it, and it must
-    /// confirm this leadership again.
+    /// A peer is heard of again. It may have restarted, or it may have missed entries while this leader was
+    /// idle. It must confirm this leadership again.
     pub(crate) fn on_support_back(&mut self, sh: &mut Shared, peer: NodeId) {
         self.wake();
         if let Some(core) = &mut self.core
@@ -182,7 +183,8 @@ impl Group {
         self.core.as_ref().is_some_and(|c| !c.is_voter(sh.config.node))
     }
 
-    /// Walks the group's members towards the desired ones, one safe step at a time. True if a step was taken.
+    /// Changes the group's members towards the desired ones, one safe step at a time. True if a step was
+    /// taken.
     fn change_members(&mut self, sh: &mut Shared) -> bool {
         let Some(core) = &self.core else { return false };
         if core.has_pending_conf() || core.transferring_to().is_some() {

@@ -9,8 +9,8 @@ use super::view::{Lease, Quorum};
 use torc_cluster::NodeId;
 use torc_wire::raft::{RaftKind, RaftMessage};
 
-/// This replica confirmed a leadership under a promise of support: while that promise lasts, without a gap, it helps to elect nobody
-/// else, whatever happens to its term.
+/// This replica confirmed a leadership under a promise of support. While that promise lasts without a gap,
+/// the replica helps to elect no other leader, whatever happens to its term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Binding {
     pub leader: NodeId,
@@ -42,7 +42,7 @@ impl Group {
         }
     }
 
-    /// To whom this replica is bound now, and until when at least.
+    /// The leader to which this replica is bound now, and until when at least.
     pub(crate) fn bound(&self, sh: &Shared) -> Option<(NodeId, u64)> {
         let binding = self.binding.filter(|_| !sh.config.planted.break_promises)?;
         let until = sh.liveness.supporting_until(binding.leader, binding.epoch, sh.now_ms)?;
@@ -56,11 +56,11 @@ impl Group {
         if sh.config.planted.break_promises || is_transfer(&message.context) {
             return true;
         }
-        // Promises of this store's earlier life may still bind; it does not know which.
+        // Promises of this store's earlier process may still bind, and the store does not know which.
         if sh.now_ms < sh.silent_until_ms && !core.is_alone() {
             return false;
         }
-        // A leader that has lost its quorum finds out by itself.
+        // A leader that has lost its quorum detects this itself.
         if core.is_leader() {
             return message.term < core.term();
         }
@@ -74,7 +74,7 @@ impl Group {
         if self.bound(sh).is_some_and(|(leader, _)| leader != from) {
             return false;
         }
-        // No promise binds, but a leader that was heard just now deserves the benefit of the doubt.
+        // No promise binds, but a leader that was heard just now is probably alive.
         let heard =
             self.last_contact_ms != 0 && sh.now_ms < self.last_contact_ms + sh.config.timing.election_ms;
         let over = |leader| self.resigned.is_some_and(|(r, term)| r == leader && core.term() <= term);

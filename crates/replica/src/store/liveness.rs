@@ -123,7 +123,7 @@ impl StoreLiveness {
         }
     }
 
-    /// A peer asks for support. `None` if it is a message of an earlier life of the peer.
+    /// A peer asks for support. `None` if the message is from before a restart of the peer.
     pub(crate) fn on_request(
         &mut self,
         from: NodeId,
@@ -152,7 +152,7 @@ impl StoreLiveness {
     /// store: the peer was counted as absent, and what it missed must be made up for. (The two differ when only the way back was
     /// cut: the peer has heard every request.)
     pub(crate) fn on_grant(&mut self, from: NodeId, incarnation: u64, grant: &Grant, now_ms: u64) -> bool {
-        // Times of an earlier life of this store mean nothing to its clock of today.
+        // Times from before a restart of this store do not fit its present clock.
         if grant.to_incarnation != self.incarnation {
             return false;
         }

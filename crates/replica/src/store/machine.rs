@@ -12,7 +12,8 @@ use torc_engine::{Engine, ScanItem, WriteBatch};
 /// The outcome of a command's evaluation.
 #[derive(Clone, Debug, Default)]
 pub struct Evaluation {
-    /// What to write; nothing for a command that only answers (a failed condition, a read). Such an answer is linearizable too.
+    /// The batch to write. None for a command that only answers (a failed condition, a read). Such an answer
+    /// is linearizable too.
     pub batch: Option<WriteBatch>,
     /// The answer to the proposer, given once the batch is applied here.
     pub response: Bytes,

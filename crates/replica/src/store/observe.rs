@@ -30,7 +30,7 @@ pub enum Observation {
         /// Ascending, without gaps.
         log: Vec<EntryMark>,
     },
-    /// It told somebody of its vote.
+    /// Its vote left the store.
     Voted {
         /// In this term.
         term: u64,
@@ -76,7 +76,7 @@ pub trait Observer: Send + Sync + 'static {
     fn observe(&self, node: NodeId, group: GroupId, what: Observation);
 }
 
-/// Who listens, if anybody does.
+/// The listener, if there is one.
 #[derive(Clone, Default)]
 pub struct Observers(Option<Arc<dyn Observer>>);
 

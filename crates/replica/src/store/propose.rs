@@ -30,7 +30,7 @@ pub(crate) struct Proposals {
     /// committed, so they are answered only when an entry is applied at their index.
     displaced: Vec<Pending>,
     pending_bytes: usize,
-    /// When whoever waits for entries of a lost leadership is told that their fate is not known.
+    /// When the proposers of a lost leadership are told that the outcome of their entries is unknown.
     give_up_ms: u64,
 }
 
@@ -51,7 +51,7 @@ impl Proposals {
         self.give_up_ms = sh.now_ms + sh.config.timing.ambiguous_ms;
     }
 
-    /// Nothing more will be learnt here.
+    /// This replica will not learn anything more about these entries.
     pub(crate) fn give_up(&mut self, sh: &mut Shared) {
         for (token, _) in self.queue.drain(..) {
             sh.replies.push((token, Err(ProposeError::NotLeader { hint: None })));
@@ -250,7 +250,7 @@ impl Group {
                     sh.replies.push((token, Err(ProposeError::NotLeader { hint: None })));
                 }
             }
-            // Answers that depended on them, and evaluations on top of them, go too.
+            // Answers that depended on them, and evaluations based on them, are dropped too.
             self.overlay.clear();
             self.reads.fail(sh, None);
             core.step_down();

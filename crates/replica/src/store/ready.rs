@@ -186,7 +186,8 @@ impl Group {
         self.note_role(sh);
         sh.peers_changed = true;
         if self.leads.is_some() && self.is_outsider(sh) {
-            // Its predecessor began this leader's removal. The consensus crate can't bear a leader that is no member.
+            // An earlier leader began this leader's removal. The consensus crate does not support a leader
+            // that is no member.
             self.transfer_away(sh);
             self.abdicate(sh);
         }

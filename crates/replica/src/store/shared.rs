@@ -32,9 +32,9 @@ pub(crate) struct Shared {
     pub logger: slog::Logger,
     /// Time of the turn, milliseconds; never goes back.
     pub now_ms: u64,
-    /// No vote is cast before: promises of an earlier life may still bind.
+    /// No vote is cast before this time, because promises of an earlier process may still bind.
     pub silent_until_ms: u64,
-    /// The disk does not keep up: this store must not lead.
+    /// The disk is stalled: this store must not lead.
     pub stalled: bool,
     /// Raft messages on their way out, by receiver.
     pub outbox: BTreeMap<NodeId, Vec<RaftMessage>>,

@@ -303,7 +303,8 @@ impl Group {
             self.durable.commit = core.committed();
         }
         self.stop_core(sh);
-        // In the leader's term this replica's vote is the leader's, whatever it has forgotten.
+        // In the leader's term this replica's vote counts as given to the leader, whatever votes it has
+        // forgotten.
         if begin.id.term > self.durable.term {
             (self.durable.term, self.durable.vote) = (begin.id.term, from.0);
         } else if self.durable.vote == 0 {
@@ -433,7 +434,8 @@ impl Group {
         sh.config.observers.tell(sh.config.node, self.id, || Observation::SnapshotInstalled { index });
         self.machine.restored(&sh.engine)?;
         self.start_core(sh)?;
-        // Whatever an earlier replica of this group on this store promised: its leader's lease is respected from the start.
+        // An earlier replica of this group on this store may have made promises. So the leader's lease is
+        // respected from the start.
         if let Some(epoch) = sh.liveness.supporting(from, sh.now_ms) {
             self.binding = Some(Binding { leader: from, term: begin.id.term, epoch });
         }

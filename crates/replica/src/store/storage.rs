@@ -123,7 +123,7 @@ impl GroupStorage {
         Ok(Opened { storage, conf_changes })
     }
 
-    /// Takes in entries that were just appended to the log.
+    /// Adds entries that were just appended to the log.
     pub(crate) fn appended(&mut self, entries: Vec<Entry>) {
         let Some(first) = entries.first().map(|e| e.index) else { return };
         while self.tail.back().is_some_and(|e| e.index >= first) {

@@ -9,9 +9,10 @@ use torc_wire::raft::Members;
 
 /// A group's state as of the loop's last turn, readable from any thread.
 ///
-/// A strong read outside the loop: take a [`LeaseStamp`] from [`GroupView::lease_valid`], read the engine, ask
-/// [`GroupView::still_valid`] with a newer time. Both true: at the moment of the second look nobody else could have acknowledged a
-/// write, and every write acknowledged before the first was applied here, so what was read is linearizable.
+/// A strong read outside the loop: take a [`LeaseStamp`] from [`GroupView::lease_valid`], read the engine,
+/// ask [`GroupView::still_valid`] with a newer time. If both succeed, the read is linearizable: up to the
+/// second check no other leader could have acknowledged a write, and every write acknowledged before the
+/// first check was applied here.
 #[derive(Debug, Default)]
 pub struct GroupView {
     leader: AtomicU64,

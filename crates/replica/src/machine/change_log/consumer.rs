@@ -34,9 +34,9 @@ pub enum Backfill {
 pub struct Consumer {
     /// Number of the index.
     pub id: u64,
-    /// It has passed everything up to here.
+    /// The checkpoint: the consumer has processed everything up to here.
     pub checkpoint: Position,
-    /// What was there before it.
+    /// How far the backfill of earlier items has come.
     pub backfill: Backfill,
 }
 

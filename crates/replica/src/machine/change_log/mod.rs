@@ -126,7 +126,7 @@ pub fn read_consumers(engine: &Engine, partition: &Partition) -> Result<Vec<Cons
 /// Changes as this replica has them, applied, from just above `after`: at most `limit` records and about `bytes` of them. Also whether
 /// there may be more behind them.
 ///
-/// What is missing because it was trimmed was passed by every consumer.
+/// Records that were trimmed are missing; every consumer has passed them.
 ///
 /// # Errors
 /// The engine failed, or a record is damaged.

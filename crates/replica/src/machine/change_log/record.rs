@@ -26,7 +26,8 @@ const HAS_NEW: u8 = 2;
 pub enum ChangeKind {
     /// An item was written.
     Write,
-    /// Nothing changed: the item was there before this index, which shall know of it. The image is what the index projects.
+    /// Nothing changed. The item existed before this index, and the record brings it to the index. The image
+    /// holds what the index projects.
     Backfill(u64),
 }
 

@@ -26,7 +26,7 @@ const BACKFILL_READ: usize = 16;
 /// The change log of a partition, as its leader knows it.
 #[derive(Default)]
 pub(in crate::machine) struct ChangeLog {
-    /// The term in which the rest was read; 0 before.
+    /// The term in which the other fields were read; 0 before that.
     term: u64,
     consumers: Vec<Consumer>,
     /// Everything before this is trimmed.
@@ -91,7 +91,8 @@ impl ChangeLog {
         let id = command.consumer;
         let at = self.consumers.iter().position(|consumer| consumer.id == id);
         match (command.action, at) {
-            // The index may have gone meanwhile: a consumer for it would hold the log back until somebody noticed.
+            // The index may have been deleted meanwhile. A consumer for it would keep records until it is
+            // removed.
             (Some(LogAction::Register(_)), None) if index_of(schema, id).is_some() => {
                 let checkpoint = self.next_position(context)?;
                 let consumer = Consumer { id, checkpoint, backfill: Backfill::UnderWay(Bytes::new()) };
@@ -170,7 +171,8 @@ impl ChangeLog {
             }
         };
         let backfill = if done {
-            // Its own position, above that of every record before: behind it the backfill is all there.
+            // The record has its own position, above that of every record before. Once this position is
+            // passed, the backfill is complete.
             let last = self.next_position(context)?;
             batch.put(&change_key(partition, last), &end_of_backfill(index.id).encode());
             Backfill::Logged(last)
@@ -184,7 +186,7 @@ impl ChangeLog {
         Ok(())
     }
 
-    /// Items without the index's key, or with one of the wrong type, are passed over.
+    /// Items without the index's key, or with a key of the wrong type, are skipped.
     fn backfill_item(
         &mut self,
         context: &EvalCtx<'_>,
