@@ -1,7 +1,7 @@
-//! The one door: `cargo xtask COMMAND`. Needs nothing but the toolchain; `e2e` installs what it needs beside
-//! itself.
+//! The commands of `cargo xtask`. It needs only the toolchain; `e2e` installs what it needs in a folder of
+//! its own.
 //!
-//! Runs other programs and reports; it must never change a tracked file except in a command that says so
+//! It runs other programs and reports. It must never change a tracked file, except in a command that says so
 //! (`compat`).
 
 // A developer's tool at the edge: it looks at files and clocks of the machine it runs on.

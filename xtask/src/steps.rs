@@ -1,4 +1,4 @@
-//! What each command runs.
+//! The implementation of each command.
 
 use anyhow::{Context, Result, bail};
 use std::ffi::OsStr;

@@ -1,5 +1,6 @@
-//! What HTTP alone costs: a bare hyper server with the settings of Torc's client port, which reads each request and answers with as many
-//! bytes as Torc would, without looking at anything but the operation's name. `torc bench` drives both: see docs/operations/benchmarks.md.
+//! The cost of HTTP alone: a bare hyper server with the settings of Torc's client port. It reads each request
+//! and answers with as many bytes as Torc would, and looks at nothing but the operation's name. `torc bench`
+//! drives both: see docs/operations/benchmarks.md.
 //!
 //! `cargo run --release -p torc-api --example bare -- ADDR:PORT VALUE_BYTES`
 

@@ -1,7 +1,8 @@
-//! The protocols of the edge: DynamoDB's HTTP JSON, buckets over HTTP and gRPC, health and administration.
+//! The protocols for clients: DynamoDB's HTTP JSON, buckets over HTTP and gRPC, health and administration.
 //!
-//! Called by the binary with a listener and a node. It parses, authenticates, validates and answers; where data lives and how it is
-//! replicated is the coordinator's. It must never hold state that a restart would miss.
+//! The binary calls this crate with a listener and a node. The crate parses, authenticates, validates and
+//! answers. The coordinator decides where data is stored and how it is replicated. This crate must never hold
+//! state that a restart would lose.
 
 pub mod admin;
 pub mod auth;

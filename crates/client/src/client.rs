@@ -1,4 +1,4 @@
-//! The client: routes each operation, tries another node when one fails, and keeps its rings fresh.
+//! The client: routes each operation, tries another node when one fails, and keeps its rings current.
 
 use crate::error::{ClientError, Elsewhere};
 use crate::ring::Ring;

@@ -1,4 +1,4 @@
-//! Failures as the client sees them.
+//! Errors as the client sees them.
 
 use tonic::{Code, Status};
 

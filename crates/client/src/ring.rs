@@ -1,4 +1,4 @@
-//! The ring as a client keeps it: from a key to the addresses of its owners.
+//! The client's copy of the ring: from a key to the addresses of its owners.
 
 use crate::error::ClientError;
 use std::collections::BTreeMap;

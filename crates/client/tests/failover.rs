@@ -1,4 +1,5 @@
-//! The client against servers on loopback: it goes to the owner, and elsewhere when the owner is gone.
+//! The client against servers on loopback: it calls the owner, and another node when the owner is
+//! unavailable.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

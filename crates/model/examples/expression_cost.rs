@@ -1,4 +1,4 @@
-//! What parsing an expression costs, against what a lookup of it in a cache would:
+//! The cost of parsing an expression, compared with finding it in a cache:
 //! `cargo run --release -p torc-model --example expression_cost`.
 
 // It measures, so it reads the clock.

@@ -1,4 +1,4 @@
-//! Every limit of the Tables face, in one place.
+//! Every limit of the DynamoDB API, in one place.
 
 /// Largest item, bytes by DynamoDB's size rules.
 pub const MAX_ITEM_BYTES: usize = 400 * 1024;

@@ -1,6 +1,8 @@
-//! Whole clusters in one deterministic process: the world and its faults, the scenarios, the oracles. Tests only: nothing here ships.
+//! Whole clusters in one deterministic process: the simulated world and its faults, the scenarios, and the
+//! oracles. For tests only; nothing here is part of the shipped binary.
 //!
-//! Called by `cargo xtask sim` and by the workspace's tests. It must run the real node code, engine included, and nothing else.
+//! `cargo xtask sim` and the workspace's tests call it. It must run the real node code, engine included, and
+//! nothing else.
 
 pub mod checker;
 pub mod scenario;

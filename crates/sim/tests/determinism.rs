@@ -1,4 +1,5 @@
-//! One seed is one history: everything that a run does, down to the bytes of every frame, is the same the second time.
+//! One seed gives one history: everything that a run does is the same the second time, down to the bytes of
+//! every frame.
 
 use torc_sim::scenario::{Plan, run};
 

@@ -1,5 +1,5 @@
-//! A slice of the full fault mix, small enough for every test run, and the proof that it reaches what it is there for. The long run is
-//! `cargo xtask sim --seeds 2000 --budget 900`.
+//! A part of the full fault mix, small enough for every test run, and a check that it reaches the states it
+//! should. The long run is `cargo xtask sim --seeds 2000 --budget 900`.
 
 use torc_sim::scenario::{Plan, dropping, moving, run};
 use torc_sim::world::watch::Coverage;

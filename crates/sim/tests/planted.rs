@@ -1,5 +1,5 @@
-//! Proof that the oracles see: each bug is planted in every node and must be found within a few seeds of a suitable fault mix, by an oracle that
-//! should find it; the same seeds pass without it.
+//! Proof that the oracles detect errors. Each bug is planted in every node and must be found within a few
+//! seeds of a suitable fault mix, by an oracle that should find it. The same seeds pass without the bug.
 
 use std::time::Duration;
 use torc_engine::log::LogFaults;

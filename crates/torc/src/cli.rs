@@ -1,6 +1,7 @@
-//! The command line: what there is to type, and which room answers.
+//! The command line: the commands, and the modules that run them.
 //!
-//! Called by `main`. Parses, reads the configuration file, and hands over; it must never hold logic of its own beyond that.
+//! `main` calls it. It parses, reads the configuration file, and calls the command; it must hold no other
+//! logic.
 
 // The shell: it reads files and terminals.
 #![allow(clippy::disallowed_methods)]

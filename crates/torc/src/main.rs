@@ -1,4 +1,4 @@
-//! The `torc` binary: everything is in the rooms below, this only opens the door.
+//! The `torc` binary: calls the command line.
 
 mod bench;
 mod cli;

@@ -1,5 +1,5 @@
-//! Consensus traffic between stores: everything that one node's consensus driver has to say to another's at
-//! one moment.
+//! Consensus traffic between stores: everything that one node's consensus driver sends to another's in one
+//! turn.
 //!
 //! The messages mirror Raft's, field by field, but are types of our own: the consensus crate's parser never
 //! sees bytes from the network. See docs/protocols/consensus.md and docs/protocols/lease.md.

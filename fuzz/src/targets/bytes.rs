@@ -1,4 +1,4 @@
-//! Stored forms: keys and items. The bytes come from Torc's own disk or another node, damaged at worst; they
+//! Stored forms: keys and items. The bytes come from Torc's own disk or another node and may be damaged. They
 //! must never end the process.
 
 use super::Target;

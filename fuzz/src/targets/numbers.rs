@@ -1,4 +1,4 @@
-//! Numbers: two of them, apart by a line end.
+//! Numbers: two of them, separated by a line end.
 
 use super::{Target, texts};
 use torc_model::Number;

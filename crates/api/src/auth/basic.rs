@@ -1,4 +1,5 @@
-//! The access key itself in the request, for those who cannot sign: `curl --user`, a browser, gRPC. Only as safe as the way it travels.
+//! The access key itself in the request, for clients that cannot sign: `curl --user`, a browser, gRPC. It is
+//! only as safe as the connection.
 
 use super::{AccessKeys, keyed};
 use base64::Engine as _;

@@ -1,4 +1,5 @@
-//! The form of a request that is signed, and where the signature stands: in the `Authorization` header or in the query.
+//! The canonical form of a request, which is signed, and the place of the signature: the `Authorization`
+//! header or the query.
 
 use super::{ALGORITHM, incomplete};
 use crate::escape;

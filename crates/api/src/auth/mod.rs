@@ -1,9 +1,11 @@
-//! AWS Signature Version 4: who sent a request, proven by a key that both sides know.
+//! AWS Signature Version 4: the sender of a request proves that it knows a key that the node also knows.
 //!
-//! Called by the Tables face before an operation is looked at, and by the server for the other faces. `canonical` brings a request into
-//! the form that was signed, `time` reads the times of a signature, `basic` takes the key itself where a face allows that; here is the
-//! order of the checks. Without configured keys every request passes: such a node must listen on loopback only, which is the binary's to
-//! enforce. No key and no signature is ever logged or answered with.
+//! The DynamoDB protocol calls this before it looks at an operation, and the server calls it for the other
+//! protocols. `canonical` builds the form that was signed, `time` reads the times of a signature, `basic`
+//! accepts the key itself where a protocol allows that. This file holds the order of the checks.
+//!
+//! Without configured keys every request passes. Such a node must listen on loopback only; the binary
+//! enforces that. No key and no signature is ever logged or returned.
 
 mod basic;
 mod canonical;

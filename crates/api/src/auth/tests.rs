@@ -1,4 +1,4 @@
-//! Signatures made by another implementation (botocore), and what is refused.
+//! Signatures made by another implementation (botocore), and signatures that must be refused.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Bodies of requests: bounded in size, in time, and in what all of them together may hold in memory.
+//! Bodies of requests: bounded in size, in time, and in the memory of all bodies together.
 
 use bytes::{Bytes, BytesMut};
 use http::{Response, StatusCode, header};

@@ -1,4 +1,5 @@
-//! Sockets of clients: which protocol one speaks, and what happens to one that takes no answer.
+//! Sockets of clients: detects the protocol of a connection, and closes connections whose client does not
+//! read the answers.
 
 use std::io;
 use std::pin::Pin;

@@ -1,7 +1,7 @@
-//! Errors in the DynamoDB wire shape.
+//! Errors in the form of DynamoDB's protocol.
 //!
-//! Made by every layer from the validators down to the replica, written to the client by the api crate.
-//! `code` holds what a type means on the wire, `body` writes the JSON.
+//! Every layer from the validators down to the replica creates them, and the api crate writes them to the
+//! client. `code` holds what a type means in the protocol, `body` writes the JSON.
 
 mod body;
 mod code;

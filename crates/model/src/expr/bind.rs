@@ -1,8 +1,8 @@
 //! Binding: placeholders are substituted and operands checked, in DynamoDB's order.
 //!
-//! A condition is checked node by node, operands before what they are operands of, left to right. The paths
-//! of a projection and the actions of an update are taken from the last to the first; an update's target
-//! paths come before its values.
+//! A condition is checked node by node, left to right, and operands before the operator or function that uses
+//! them. The paths of a projection and the actions of an update are checked from the last to the first. An
+//! update's target paths are checked before its values.
 
 use super::ExpressionKind;
 use super::ast::{

@@ -1,12 +1,11 @@
-//! Parsed expressions by their text: clients send the same few texts again and again, and what parsing gives
-//! follows from the text alone.
+//! A cache of parsed expressions by their text. Clients send the same few texts repeatedly, and the result of
+//! parsing depends on the text alone.
 //!
-//! Called by [`crate::ops`] in place of the parsers. Each thread has its own, so there is nothing to lock and
-//! nothing to wait for. Bounded in number and in bytes of text. Holds no errors: a client that makes mistakes
-//! pushes nothing out.
+//! [`crate::ops`] calls it in place of the parsers. Each thread has its own cache, so nothing is locked. It
+//! is bounded in number and in bytes of text. Errors are not cached, so wrong expressions evict nothing.
 //!
 //! Finding an expression of a hundred bytes costs about a thirtieth of parsing it, two to three microseconds
-//! of a request less (2026-11-22, `cargo run --release -p torc-model --example expression_cost`).
+//! less per request (2026-11-22, `cargo run --release -p torc-model --example expression_cost`).
 
 use super::ExpressionKind;
 use super::ast::{ParsedCondition, ParsedProjection, ParsedUpdate};

@@ -1,4 +1,4 @@
-//! Bound conditions and what they mean for an item.
+//! Bound conditions and their evaluation on an item.
 
 use super::path::DocumentPath;
 use crate::{AttributeValue, Item, Number};

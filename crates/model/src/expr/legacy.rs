@@ -1,6 +1,6 @@
-//! The parameters that came before expressions: `Expected`, `AttributeUpdates`, `KeyConditions`,
-//! `QueryFilter`, `ScanFilter`, `AttributesToGet` and `ConditionalOperator`, translated to what expressions
-//! are bound to.
+//! The parameters that preceded expressions: `Expected`, `AttributeUpdates`, `KeyConditions`, `QueryFilter`,
+//! `ScanFilter`, `AttributesToGet` and `ConditionalOperator`. They are translated to the same bound forms as
+//! expressions.
 //!
 //! Attribute names here are names, never paths: `a.b` is an attribute with a dot in its name.
 

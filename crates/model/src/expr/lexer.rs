@@ -1,5 +1,5 @@
-//! Text to tokens. Never fails: a character that starts no token becomes a token of its own, which no grammar
-//! accepts, so that the parser reports it in the order in which it is met.
+//! From text to tokens. This never fails: a character that starts no token becomes a token of its own. No
+//! grammar accepts such a token, so the parser reports it when it reaches it.
 
 use super::ExpressionKind;
 use crate::ApiError;

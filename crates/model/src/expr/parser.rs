@@ -1,5 +1,5 @@
-//! The parts of the parser that the grammars share: the token cursor, document paths, operands, and the
-//! errors that wait until the whole text has proved to be well formed.
+//! The parts of the parser that the grammars share: the token cursor, document paths, operands, and errors
+//! that are reported only once the whole text has proved to be well formed.
 
 use super::ExpressionKind;
 use super::ast::{Function, Node, NodeId, RawElement, RawPath};

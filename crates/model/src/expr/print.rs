@@ -1,4 +1,4 @@
-//! Parsed expressions as text again: the same tree when parsed, in one canonical spelling.
+//! Prints parsed expressions as text in one canonical spelling. Parsing that text gives the same tree.
 
 use super::ast::{
     Function, Node, NodeId, ParsedCondition, ParsedProjection, ParsedUpdate, RawElement, Section,

@@ -1,4 +1,4 @@
-//! Projections: the part of an item that a request asked for.
+//! Projections: the part of an item that a request asks for.
 
 use super::path::{DocumentPath, Element};
 use super::path_set::{Branch, PathClash, PathSet, Tree};

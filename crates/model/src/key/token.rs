@@ -1,9 +1,10 @@
 //! The token of a partition key: its place on the ring.
 //!
-//! XXH3-64 over the encoded partition key, with a secret of 192 bytes drawn out of the cluster's 16-byte hash
-//! key: block `i` of eight bytes is XXH3-64, seeded with the first half of the key, of the second half
-//! followed by `i`, all little-endian. Keyed, so that nobody who does not hold the key can aim items at one
-//! partition. The key is drawn once per cluster; the construction is part of the format.
+//! It is XXH3-64 over the encoded partition key, with a secret of 192 bytes that is derived from the
+//! cluster's 16-byte hash key. Block `i` (eight bytes) of the secret is XXH3-64, seeded with the first half
+//! of the key, of the second half followed by `i`, all little-endian. Because the hash is keyed, a client
+//! without the key cannot direct items at one partition. The key is drawn once per cluster. The construction
+//! is part of the format.
 
 use xxhash_rust::xxh3::{xxh3_64_with_secret, xxh3_64_with_seed};
 

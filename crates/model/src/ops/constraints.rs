@@ -1,4 +1,4 @@
-//! The service model's constraints, collected and reported together.
+//! The constraints of the service model. Violations are collected and reported together.
 
 use crate::ApiError;
 use crate::schema::{TableReference, parse_table_reference};

@@ -1,4 +1,4 @@
-//! Which expressions a request has, what may not stand beside them, and their binding.
+//! The expressions of a request: which parameters are present, which must not be combined, and their binding.
 
 use super::legacy;
 use super::params::Params;

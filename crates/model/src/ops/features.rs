@@ -1,8 +1,8 @@
-//! Operations of features that Torc does not have: backups, global tables, exports, imports and their like.
-//! Their requests are checked as DynamoDB checks them, so that a client hears of its own mistakes first; what
-//! to answer is the api layer's.
+//! Operations of features that Torc does not have: backups, global tables, exports, imports and the like.
+//! Their requests are checked as DynamoDB checks them, so that a client gets errors about its own mistakes
+//! first. The api layer decides the answer.
 //!
-//! One table describes them all: each is a handful of strings and numbers.
+//! One table describes all of them: each operation is a few strings and numbers.
 
 use super::constraints::{Constraints, control_table};
 use super::params::read_body;

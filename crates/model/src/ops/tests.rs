@@ -1,4 +1,4 @@
-//! Tables of requests and what DynamoDB says of them.
+//! Tables of requests with DynamoDB's answers to them.
 
 use super::*;
 use crate::key::{self, SortCondition};

@@ -1,4 +1,5 @@
-//! `GlobalSecondaryIndexUpdates` of `UpdateTable`: indexes made, changed and deleted while the table serves.
+//! `GlobalSecondaryIndexUpdates` of `UpdateTable`: indexes created, changed and deleted while the table
+//! serves requests.
 
 use super::constraints::Constraints;
 use super::create_table::{Keys, bounded, global_index, listed, non_key_attributes_in_bounds};

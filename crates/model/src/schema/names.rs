@@ -1,4 +1,4 @@
-//! Names of tables and indexes, and table ARNs in their place.
+//! Names of tables and indexes, and table ARNs used as names.
 
 /// Shortest name of a table or index, characters.
 pub const MIN_NAME: usize = 3;

@@ -1,9 +1,12 @@
-//! The oracle of buckets that keep siblings: no acknowledged write is lost, nothing overwritten comes back, and the siblings are exactly those that nobody had seen.
+//! The oracle of buckets that keep siblings. No acknowledged write is lost, nothing that was overwritten
+//! returns, and the siblings are exactly the values that no later writer had seen.
 //!
-//! The rule it holds them to: a write replaces what its context covers, and nothing else. The context of a read covers the values that it returned and what those
-//! had replaced. The context that a write returns covers that write and what it replaced, and no sibling that its writer never saw.
+//! The rule: a write replaces what its context covers, and nothing else. The context of a read covers the
+//! values that it returned and the values that those had replaced. The context that a write returns covers
+//! that write and what it replaced. It covers no sibling that the writer never saw.
 //!
-//! A write of unknown outcome may have had its effect or not: whatever follows from both is required, whatever follows from neither is forbidden.
+//! A write of unknown outcome may or may not have taken effect. What follows from both cases is required, and
+//! what follows from neither is forbidden.
 
 use super::show;
 use std::collections::{BTreeMap, BTreeSet};

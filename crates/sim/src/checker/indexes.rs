@@ -1,4 +1,5 @@
-//! Global secondary indexes: what a partition of one holds only moves forward, and in the end it is what its table says.
+//! The oracle of global secondary indexes: the rows of an index partition only move forward, and at the end
+//! the index equals its table.
 
 use super::show;
 use std::collections::BTreeMap;

@@ -1,8 +1,11 @@
-//! Linearizability of single keys: is there one order of the operations, each taking effect at an instant between its call and its return, that explains every answer?
+//! Linearizability of single keys: is there one order of the operations that explains every answer, with each
+//! operation taking effect at one instant between its call and its return?
 //!
-//! The search of Wing and Gong ("Testing and verifying concurrent objects", 1993) with the memoisation of Lowe ("Testing for linearizability", 2017): walk the calls in
-//! time order, take one that could be next, and go back when a return comes up whose operation was not taken; a pair of (operations taken, value) that led nowhere is not
-//! tried again, nor with fewer operations of unknown outcome left to use. Linearizability is local (Herlihy and Wing, 1990), so each key is checked by itself.
+//! The search is that of Wing and Gong ("Testing and verifying concurrent objects", 1993) with the
+//! memoisation of Lowe ("Testing for linearizability", 2017). It goes through the calls in time order and
+//! takes one that could be next. It backtracks when it reaches the return of an operation that was not taken.
+//! A pair of (operations taken, value) that failed is not tried again, nor with fewer operations of unknown
+//! outcome left to use. Linearizability is local (Herlihy and Wing, 1990), so each key is checked by itself.
 
 use super::show;
 use std::collections::BTreeMap;

@@ -1,4 +1,5 @@
-//! The checker, checked: planted bugs are found, sound histories pass, and on small histories it agrees with trying every order.
+//! Tests of the checker: it finds planted bugs, accepts correct histories, and on small histories agrees with
+//! a search through every order.
 
 use super::linearizability::{
     Action, Budget, Condition, Counterexample, Operation, Outcome, Value, Verdict, check,

@@ -1,4 +1,5 @@
-//! The safety of consensus groups, from facts that the simulation records as they happen ("In Search of an Understandable Consensus Algorithm", Ongaro and Ousterhout, 2014, figure 3).
+//! The safety of consensus groups, checked on events that the simulation records ("In Search of an
+//! Understandable Consensus Algorithm", Ongaro and Ousterhout, 2014, figure 3).
 //!
 //! * Election safety: one leader at most in a term.
 //! * One vote at most for each node and term, over restarts too.

@@ -1,8 +1,9 @@
-//! The oracles: pure functions from what was recorded to what is wrong with it.
+//! The oracles: pure functions from a recorded history to the errors in it.
 //!
-//! Called by the simulation, by the end-to-end tests over real processes, and by live checks. They know nothing of the world that made the history: no clock, no
-//! randomness, no files. Each is itself proved by planted bugs and by random histories against a slower model. They must never be lenient where a promise is exact, and never
-//! accuse where an outcome is unknown.
+//! The simulation, the end-to-end tests over real processes, and live checks call them. They know nothing
+//! about the world that made the history: no clock, no randomness, no files. Each oracle is itself tested
+//! with planted bugs and with random histories against a slower model. An oracle must never be lenient where
+//! a guarantee is exact, and never report an error where an outcome is unknown.
 
 pub mod causal;
 pub mod indexes;

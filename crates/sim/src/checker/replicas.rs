@@ -1,4 +1,4 @@
-//! Replicas of one group that applied the same entries hold the same bytes.
+//! The oracle of replicas: replicas of one group that applied the same entries hold the same bytes.
 
 use super::show;
 use std::collections::BTreeMap;

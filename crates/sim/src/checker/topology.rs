@@ -1,4 +1,5 @@
-//! The topology as its readers saw it: one history, never backwards, sound at every step, no number used twice.
+//! The oracle of the topology, as its readers saw it: one history that never goes backwards, valid at every
+//! step, with no number used twice.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

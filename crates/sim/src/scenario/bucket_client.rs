@@ -1,4 +1,5 @@
-//! Clients of the Buckets face: puts with and without context, deletes, gets, at all levels and through all nodes, recorded for the causal oracle.
+//! Clients of buckets: puts with and without context, deletes and gets, at all levels and through all nodes,
+//! recorded for the causal oracle.
 
 use super::shared::Shared;
 use crate::checker::causal::{BucketAction, BucketOp, ContextId, WriteId, WriteOutcome};

@@ -1,4 +1,4 @@
-//! A bucket is dropped while its nodes run: what they hold of it goes, without a restart.
+//! A bucket is deleted while its nodes run: their data of it is deleted without a restart.
 
 use super::bucket_client::BUCKET;
 use super::ending::START_LIMIT;

@@ -1,4 +1,5 @@
-//! The end of a history: the faults are over, the cluster must heal, and everything acknowledged must be there, everywhere.
+//! The end of a history: the faults have stopped, the cluster must recover, and everything acknowledged must
+//! be present on every replica.
 
 use super::bucket_client;
 use super::shared::Shared;

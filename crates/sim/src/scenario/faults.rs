@@ -1,4 +1,4 @@
-//! What goes wrong, and when: drawn from the world's seed.
+//! Which faults happen, and when: drawn from the world's seed.
 
 use super::shared::Shared;
 use crate::world::World;

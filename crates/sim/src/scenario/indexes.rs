@@ -1,5 +1,6 @@
-//! Global secondary indexes under faults: a table made with two of them, a third made while clients write, one of the first taken away; and at
-//! the end each must be what the table says, and the change log read to its end.
+//! Global secondary indexes under faults. A table is created with two indexes, a third is created while
+//! clients write, and one of the first two is deleted. At the end each index must equal its table, and the
+//! change log must be read to its end.
 
 use super::ending::describe;
 use super::shared::Shared;

@@ -1,7 +1,9 @@
-//! One simulated history: a cluster comes up, clients work while faults strike, the faults end, the cluster must heal, and every
-//! oracle looks at what happened.
+//! One simulated history: a cluster starts, clients work while faults happen, the faults stop, the cluster
+//! must recover, and every oracle checks the history.
 //!
-//! * [`indexes`]: global secondary indexes made and taken away on the way. [`faults`]: what goes wrong. [`table_client`] and [`bucket_client`]: who works. [`ending`]: healing and judgement. [`panics`]: none is overlooked.
+//! * [`indexes`]: global secondary indexes created and deleted meanwhile. [`faults`]: the faults.
+//!   [`table_client`] and [`bucket_client`]: the clients. [`ending`]: recovery and final checks. [`panics`]:
+//!   every panic fails the run.
 
 pub mod bucket_client;
 pub mod dropping;

@@ -1,4 +1,5 @@
-//! A partition moves away from its leader while that leader is killed: one exact order of events that the random mix meets only now and then.
+//! A partition moves away from its leader while that leader is killed: one exact order of events that the
+//! random mix reaches only rarely.
 
 use super::ending::{self, START_LIMIT};
 use super::faults::Faults;

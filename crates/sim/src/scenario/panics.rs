@@ -1,4 +1,5 @@
-//! A task that panics takes only itself down, and a cluster may heal from that: it is a bug all the same. Every panic on the thread of a run fails it.
+//! Every panic on the thread of a run fails the run. A panic ends only its own task, and a cluster may
+//! recover from that, but it is a bug all the same.
 
 use anyhow::bail;
 use std::cell::RefCell;

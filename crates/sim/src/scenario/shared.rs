@@ -1,4 +1,5 @@
-//! What the clients of one world share: where to call, what to use, and what came of it.
+//! State that the clients of one world share: the nodes' addresses, the keys to use, and the recorded
+//! results.
 
 use super::bucket_client::BucketRecord;
 use crate::checker::linearizability::Operation;

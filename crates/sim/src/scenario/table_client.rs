@@ -1,4 +1,5 @@
-//! Clients of the Tables face: random operations on a few keys, every call and answer recorded for the linearizability checker.
+//! Clients of tables: random operations on a few keys, with every call and answer recorded for the
+//! linearizability checker.
 
 use super::shared::Shared;
 use crate::checker::linearizability::{Action, Condition as Was, Operation, Outcome};

@@ -1,4 +1,4 @@
-//! One machine of a world: its disk, its clocks, and the process that runs on it or does not.
+//! One machine of a world: its disk, its clocks, and its process, which may be running or not.
 
 use super::clock::SimClock;
 use parking_lot::Mutex;

@@ -1,5 +1,5 @@
-//! How large things may grow on a simulated node: small, so that minutes of work reach what takes days elsewhere, and drawn from the seed, so that
-//! the seeds differ in what they reach.
+//! Limits of sizes on a simulated node. They are small, so that minutes of work reach states that take days
+//! elsewhere. They are drawn from the seed, so that different seeds reach different states.
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;

@@ -1,5 +1,5 @@
-//! The oracles that look while things happen: consensus, leases, topology, replicas. And a count of what was reached, because a fault that never
-//! struck proves nothing.
+//! The oracles that run during a history: consensus, leases, topology, replicas. They also count the states
+//! that were reached, because a fault that never happened proves nothing.
 
 use super::machine::Process;
 use crate::checker::indexes::{IndexWatch, Look};

@@ -1,4 +1,4 @@
-//! What the disk itself allows: the latency of one synced 4 KiB write after another.
+//! The limit of the disk itself: the latency of synced 4 KiB writes, one after another.
 
 use anyhow::{Context, Result};
 use hdrhistogram::Histogram;

@@ -1,7 +1,8 @@
-//! `torc bench`: a load generator for any DynamoDB endpoint, and for etcd behind the same loop, so that a comparison is like for like.
+//! `torc bench`: a load generator for any DynamoDB endpoint, and for etcd through the same loop, so that both
+//! are measured in the same way.
 //!
-//! Called by the command line. Knows only what goes over HTTP: it must never reach into the engine or the node, so that what it
-//! measures is what a user gets.
+//! The command line calls it. It uses HTTP only and must never call the engine or the node directly, so that
+//! it measures what a user gets.
 
 // The shell: a load generator reads real clocks and the files of the disk it measures.
 #![allow(clippy::disallowed_methods)]

@@ -1,4 +1,5 @@
-//! The loops: closed (each connection sends when its last request is answered) and open (requests fall due on a schedule).
+//! The load loops: closed (each connection sends when its last request is answered) and open (requests are
+//! due on a schedule).
 
 use super::connection::Connection;
 use super::driver::{Driver, Op};

@@ -1,4 +1,4 @@
-//! Which operation, which key, which value comes next: one generator for each connection, from one seed.
+//! Chooses the next operation, key and value: one generator for each connection, all from one seed.
 
 use super::driver::Op;
 use super::{BenchArgs, KeyKind};

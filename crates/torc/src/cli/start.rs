@@ -1,4 +1,4 @@
-//! `torc start`: flags, the configuration file, and what they come to.
+//! `torc start`: flags, the configuration file, and the resulting settings.
 
 use crate::node::StartArgs;
 use crate::transport::handshake::ClusterSecret;

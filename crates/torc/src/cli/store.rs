@@ -1,4 +1,4 @@
-//! `torc verify` and `torc inspect`: looking into the folder of a node that is not running.
+//! `torc verify` and `torc inspect`: checks and prints the folder of a node that is not running.
 
 use anyhow::{Context, bail};
 use std::path::{Path, PathBuf};

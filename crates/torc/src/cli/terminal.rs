@@ -1,4 +1,4 @@
-//! Colours, only where a person will see them.
+//! Colours, only if the output is a terminal.
 
 use crossterm::style::Stylize;
 use std::io::IsTerminal;

@@ -1,7 +1,8 @@
-//! `torc demo`: three nodes in three zones on this machine, sample data, live traffic, and a table that refreshes.
+//! `torc demo`: three nodes in three zones on this machine, sample data, live traffic, and a table that
+//! refreshes.
 //!
-//! Called by the command line. The nodes are processes of the same binary, so that what is shown is the real thing: one can be
-//! killed from another terminal.
+//! The command line calls it. The nodes are processes of the same binary, so a user can kill one from another
+//! terminal and watch the effect.
 
 // The shell: it starts processes and looks at real clocks and files.
 #![allow(clippy::disallowed_methods)]

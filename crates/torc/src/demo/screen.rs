@@ -1,4 +1,4 @@
-//! What the demo shows: a screen that refreshes, or a line a second where that cannot be.
+//! The output of the demo: a screen that refreshes, or one line per second where the output is no terminal.
 
 use super::nodes::Nodes;
 use super::traffic::Seen;

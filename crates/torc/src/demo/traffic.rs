@@ -1,4 +1,4 @@
-//! Sample data, and a light load that goes on through every node.
+//! Sample data, and a light continuous load through every node.
 
 use crate::bench::connection::Connection;
 use crate::bench::tables;

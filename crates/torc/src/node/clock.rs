@@ -1,4 +1,4 @@
-//! The machine's clocks and randomness: the only place where a node's time and luck come from.
+//! The machine's clocks and randomness. No other code of a node reads them.
 
 // The shell: this is where the real clock is read.
 #![allow(clippy::disallowed_methods)]

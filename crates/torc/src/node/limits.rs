@@ -1,4 +1,4 @@
-//! What the operating system allows this process, and what it gives back.
+//! The limits that the operating system sets for this process, and what the process uses of them.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 

@@ -1,4 +1,5 @@
-//! `BatchGetItem`: independent reads, at most 16 MB of items; what was not read comes back as unprocessed.
+//! `BatchGetItem`: independent reads, at most 16 MB of items. Keys that were not read are returned as
+//! unprocessed.
 
 use super::{Context, attributes, capacity, damaged, decode, errors, field, location};
 use bytes::Bytes;

@@ -1,4 +1,4 @@
-//! `BatchWriteItem`: independent writes; those that certainly were not done come back as unprocessed.
+//! `BatchWriteItem`: independent writes. Writes that certainly had no effect are returned as unprocessed.
 
 use super::{Context, capacity, errors, field, location, write};
 use bytes::Bytes;

@@ -1,4 +1,5 @@
-//! Operations of features that Torc does not have: what DynamoDB answers where they are not enabled, or what they are asked about does not exist.
+//! Operations of features that Torc does not have. The answer is the one that DynamoDB gives while the
+//! feature is disabled, or when the requested thing does not exist.
 
 use super::{Context, settings};
 use serde_json::{Value, json};

@@ -1,4 +1,5 @@
-//! Changing what a table is set to: `UpdateTable`, tags, time to live. All are one change of the schema in the topology.
+//! Changes of a table's settings: `UpdateTable`, tags, time to live. Each is one change of the schema in the
+//! topology.
 
 use super::{Context, errors};
 use std::time::Duration;

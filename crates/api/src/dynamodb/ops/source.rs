@@ -1,4 +1,5 @@
-//! Where the rows lie that a query or scan reads: items, rows of a local index beside them, or rows of a global index in partitions of its own.
+//! The source of the rows of a query or scan: items, rows of a local index in the same partition, or rows of
+//! a global index in partitions of its own.
 
 use super::{Context, location_of};
 use bytes::Bytes;

@@ -1,4 +1,4 @@
-//! What the three single-item writes share.
+//! The parts that the three single-item writes share.
 
 use super::capacity::Charge;
 use super::{Context, capacity, errors, field};

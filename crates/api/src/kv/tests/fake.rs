@@ -1,4 +1,4 @@
-//! A Buckets face that records what it was asked and answers what it was told.
+//! An implementation of `Buckets` that records its calls and returns prepared answers.
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, ready};

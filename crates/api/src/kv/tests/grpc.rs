@@ -1,3 +1,5 @@
+//! Tests of the gRPC service.
+
 use super::fake::{Fake, sibling};
 use crate::kv::grpc::{call, service};
 use bytes::Bytes;

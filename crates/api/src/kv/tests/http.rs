@@ -1,3 +1,5 @@
+//! Tests of the HTTP interface.
+
 use super::fake::{Fake, sibling};
 use crate::kv::http::handle;
 use bytes::Bytes;

@@ -1,4 +1,4 @@
-//! The edge over a Buckets face of a few lines: what is asked of it, and how its answers look.
+//! The edge over a small fake of `Buckets`: which calls it makes, and what its answers look like.
 
 mod fake;
 mod grpc;

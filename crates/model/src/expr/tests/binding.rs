@@ -1,4 +1,4 @@
-//! What binding refuses, and in which words and order.
+//! What binding refuses: texts and order of the errors.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What conditions mean for an item.
+//! The results of conditions on items.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What a query can read.
+//! Key conditions: accepted forms, refused forms, and the ranges they select.
 
 use super::*;
 use crate::key::SortCondition;

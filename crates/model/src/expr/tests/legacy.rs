@@ -1,4 +1,4 @@
-//! The parameters that came before expressions.
+//! The parameters that preceded expressions.
 
 use super::*;
 use crate::key::SortCondition;

@@ -1,4 +1,4 @@
-//! What projections leave of an item.
+//! The results of projections on items.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What holds for every expression: printing and parsing agree, encoding and decoding agree, and nothing
+//! Properties of every expression: printing and parsing agree, encoding and decoding agree, and nothing
 //! panics.
 
 use super::*;

@@ -1,4 +1,4 @@
-//! What parsing refuses, and in which words.
+//! What parsing refuses, with the texts of the errors.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! The bytes between nodes.
+//! The encoding of bound expressions between nodes.
 
 use super::*;
 
