@@ -1,7 +1,8 @@
 //! Days of the Gregorian calendar: from a number of days since 1970-01-01 to a date, and back.
 //!
-//! Years are counted from March, so that the leap day is the last day of its year. 400 such years (an era) always
-//! have 146 097 days. Pure arithmetic without loops: a clock that is far off costs no more than one that is right.
+//! Years are counted from March, so that the leap day is the last day of its year. 400 such years (an era)
+//! always have 146 097 days. Pure arithmetic without loops: a clock that is far off costs no more than one
+//! that is right.
 
 /// Days of an era.
 const DAYS_OF_ERA: u64 = 146_097;
@@ -20,8 +21,8 @@ pub fn date(days: u64) -> (u64, u64, u64) {
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
-/// Days from 1970-01-01 to a date. `None` for a date before that, and for a month or day that no year has. A day that
-/// only this month does not have counts on into the next month.
+/// Days from 1970-01-01 to a date. `None` for a date before that, and for a month or day that no year has. A
+/// day that only this month does not have counts on into the next month.
 pub fn days(year: u64, month: u64, day: u64) -> Option<u64> {
     if year > 1_000_000 || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;

@@ -1,7 +1,8 @@
 //! Percent-encoding (RFC 3986, section 2.1) as all protocols of the edge use it.
 //!
-//! Writing escapes every byte but the unreserved characters, which is also what SigV4 asks for. Reading is left to
-//! the callers, because they differ in what they do with a `%` that is not followed by two hexadecimal digits.
+//! Writing escapes every byte but the unreserved characters, which is also what SigV4 asks for. Reading is
+//! left to the callers, because they differ in what they do with a `%` that is not followed by two
+//! hexadecimal digits.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_encode};
 

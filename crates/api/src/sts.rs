@@ -1,8 +1,10 @@
-//! `sts:GetCallerIdentity`, so that clients whose `AWS_ENDPOINT_URL` stands for every service can ask who they are.
+//! `sts:GetCallerIdentity`, so that clients whose `AWS_ENDPOINT_URL` stands for every service can ask who
+//! they are.
 //!
-//! STS speaks AWS's query protocol: a form in, XML out. Called by the server for forms that name no DynamoDB target. The caller is the
-//! access key that signed the request, shown as a user of that name; on a node without access keys it is the account's root. It must never
-//! hand out credentials: every other action is refused.
+//! STS speaks AWS's query protocol: a form in, XML out. Called by the server for forms that name no DynamoDB
+//! target. The caller is the access key that signed the request, shown as a user of that name; on a node
+//! without access keys it is the account's root. It must never hand out credentials: every other action is
+//! refused.
 
 use crate::auth::{AccessKeys, parameters};
 use bytes::Bytes;
@@ -76,7 +78,8 @@ fn run(keys: &AccessKeys, account: &str, request: &Request<Bytes>, now_ms: u64) 
     Ok(format!("<Arn>{}</Arn><UserId>{}</UserId><Account>{account}</Account>", escaped(&arn), escaped(id)))
 }
 
-/// A failed signature, by the codes of AWS's common errors for the query protocol (STS API reference, Common Error Types).
+/// A failed signature, by the codes of AWS's common errors for the query protocol (STS API reference, Common
+/// Error Types).
 fn refusal(error: &ApiError) -> Refusal {
     let (status, code) = match error.code {
         ErrorCode::MissingAuthenticationToken => (StatusCode::FORBIDDEN, "MissingAuthenticationToken"),

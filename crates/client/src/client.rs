@@ -277,7 +277,7 @@ impl Client {
                         }
                         (Elsewhere::Undone | Elsewhere::Unknown, _) => {}
                     }
-                    // What a server said is worth more than that another one was silent.
+                    // The answer of a server is more useful than the silence of another one.
                     if !matches!((&last, &error), (ClientError::Server { .. }, ClientError::Unreachable(_))) {
                         last = error;
                     }

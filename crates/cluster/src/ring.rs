@@ -104,7 +104,7 @@ impl Ring {
     }
 
     /// Natural replicas of all partitions of one table, given their positions in order, with the load bound:
-    /// a node with its fair share and a quarter is passed over while another can take its place in a zone as
+    /// a node with its fair share and a quarter is skipped while another can take its place in a zone as
     /// good.
     pub fn place(&self, positions: &[u64], n: usize) -> Vec<Vec<NodeId>> {
         let shares = self.fair_shares(positions.len() as u64, n);

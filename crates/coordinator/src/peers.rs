@@ -23,7 +23,8 @@ pub enum PeerError {
 pub trait Peers: Send + Sync {
     /// This node.
     fn local(&self) -> NodeId;
-    /// Sends a request and waits for the answer, at most `deadline`. A call to the local node is handled in place.
+    /// Sends a request and waits for the answer, at most `deadline`. A call to the local node is handled in
+    /// place.
     fn call(
         &self,
         to: NodeId,
@@ -32,7 +33,8 @@ pub trait Peers: Send + Sync {
     ) -> BoxFuture<'_, Result<PeerResponse, PeerError>>;
     /// Whether gossip and recent traffic hold the node to be alive.
     fn is_alive(&self, node: NodeId) -> bool;
-    /// How long an answer of this node may take on the way, by the round trips measured so far. Zero while nothing is known.
+    /// How long an answer of this node may take on the way, by the round trips measured so far. Zero while
+    /// nothing is known.
     fn round_trip(&self, _node: NodeId) -> Duration {
         Duration::ZERO
     }

@@ -14,8 +14,8 @@ pub trait Clock: Send + Sync + 'static {
     fn wall_ms(&self) -> u64;
 }
 
-/// Connection classes between two nodes, the most urgent first. Each has a connection and a queue of its own, so that nothing waits
-/// behind a less urgent class and a break of one says nothing of the others.
+/// Connection classes between two nodes, the most urgent first. Each has a connection and a queue of its own,
+/// so that nothing waits behind a less urgent class and a break of one says nothing of the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
     /// Gossip and store liveness.
@@ -33,7 +33,8 @@ impl Class {
     pub const ALL: [Class; 4] = [Class::Liveness, Class::Consensus, Class::Requests, Class::Bulk];
 }
 
-/// The pace of a disk whose engine has no threads of its own: the simulation's. Asked before each unit of disk work.
+/// The pace of a disk whose engine has no threads of its own: the simulation's. Asked before each unit of
+/// disk work.
 pub trait DiskPacer: Send + Sync + 'static {
     /// How long the next unit takes; `None` while the disk is stalled.
     fn next_delay(&self) -> Option<Duration>;

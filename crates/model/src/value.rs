@@ -23,7 +23,8 @@ pub enum AttributeValue {
     M(BTreeMap<String, AttributeValue>),
     /// List.
     L(Vec<AttributeValue>),
-    /// String set, no member twice. Those that requests bring are sorted by their UTF-8 bytes, as `json::values` reads them.
+    /// String set, no member twice. Those that requests bring are sorted by their UTF-8 bytes, as
+    /// `json::values` reads them.
     Ss(Vec<String>),
     /// Number set, sorted by value in the same way.
     Ns(Vec<Number>),

@@ -19,7 +19,8 @@ pub struct StatusArgs {
     /// Any node of the cluster
     #[arg(long, default_value = "127.0.0.1:8000", value_name = "HOST:PORT", env = "TORC_ENDPOINT")]
     endpoint: String,
-    /// Access key, if the node asks for one; better given in the environment, where other users of the machine can't read it
+    /// Access key, if the node asks for one; better given in the environment, where other users of the
+    /// machine can't read it
     #[arg(long, value_name = "ID:SECRET", env = "TORC_ACCESS_KEY", hide_env_values = true)]
     access_key: Option<String>,
     /// Print what the node answered, as JSON
@@ -27,7 +28,8 @@ pub struct StatusArgs {
     json: bool,
 }
 
-/// What `/admin/status` answers; names that this version does not know are ignored, so that a newer node can be asked too.
+/// What `/admin/status` answers; names that this version does not know are ignored, so that a newer node can
+/// be asked too.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct ClusterStatus {

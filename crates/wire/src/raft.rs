@@ -262,7 +262,8 @@ pub struct NeedSnapshot {
     pub min_index: u64,
 }
 
-/// Names a snapshot transfer. A sender counts its transfers anew in each life, so the number alone may come twice.
+/// Names a snapshot transfer. A sender counts its transfers anew in each life, so the number alone may come
+/// twice.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct TransferId {
     /// The sender's incarnation.

@@ -11,12 +11,14 @@ use http_body_util::Full;
 use serde_json::json;
 use torc_model::{ApiError, ErrorCode};
 
-/// Secrets are compared as digests under this key, so that neither their length nor their first different byte shows in the time taken.
+/// Secrets are compared as digests under this key, so that neither their length nor their first different
+/// byte shows in the time taken.
 const COMPARISON_KEY: &[u8] = b"torc access key comparison";
 const SCHEME: &str = "Basic ";
 
 impl AccessKeys {
-    /// Checks a request of any face but DynamoDB's: a signature as there, or the key itself (`Authorization: Basic`).
+    /// Checks a request of any protocol but DynamoDB's: a signature as there, or the key itself
+    /// (`Authorization: Basic`).
     ///
     /// # Errors
     /// As [`AccessKeys::verify`].
@@ -30,7 +32,8 @@ impl AccessKeys {
     /// Checks for the key itself in the `Authorization` header.
     ///
     /// # Errors
-    /// `MissingAuthenticationTokenException`, `IncompleteSignatureException` or `UnrecognizedClientException`.
+    /// `MissingAuthenticationTokenException`, `IncompleteSignatureException` or
+    /// `UnrecognizedClientException`.
     pub fn verify_basic(&self, headers: &HeaderMap) -> Result<(), ApiError> {
         if self.is_empty() {
             return Ok(());

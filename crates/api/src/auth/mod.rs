@@ -40,7 +40,7 @@ const TERMINATOR: &str = "aws4_request";
 pub(crate) const SERVICE: &str = "dynamodb";
 /// How far the clocks of client and node may be apart, seconds.
 const MAX_SKEW_S: u64 = 15 * 60;
-/// Longest life of a presigned request, seconds.
+/// Longest validity of a presigned request, seconds.
 const MAX_EXPIRES_S: u64 = 7 * 24 * 60 * 60;
 /// Most configured keys.
 const MAX_KEYS: usize = 1000;
@@ -52,7 +52,7 @@ impl std::fmt::Debug for AccessKeys {
 }
 
 impl AccessKeys {
-    /// Reads `ID:SECRET` pairs, apart by commas or white space.
+    /// Reads `ID:SECRET` pairs, separated by commas or white space.
     ///
     /// # Errors
     /// Says which pair (by its place, never its text) is not one, or that an id is there twice.
@@ -200,7 +200,7 @@ fn incomplete(message: impl Into<String>) -> ApiError {
 }
 
 fn keyed(key: &[u8], text: &[u8]) -> Hmac<Sha256> {
-    // HMAC takes keys of any length; the alternative key never comes into play.
+    // HMAC takes keys of any length; the alternative key is never used.
     let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(key)
         .unwrap_or_else(|_| <Hmac<Sha256> as Mac>::new(&Default::default()));
     mac.update(text);

@@ -1,7 +1,7 @@
 //! Packed bodies: requests in gzip or deflate that say so, and answers to clients that take one of them.
 //!
-//! No AWS document tells which encodings DynamoDB takes. RFC 9110, section 8.4.1, tells what their names mean; RFC 1952, section 2.2,
-//! that gzip may have several members.
+//! No AWS document tells which encodings DynamoDB takes. RFC 9110, section 8.4.1, tells what their names
+//! mean; RFC 1952, section 2.2, that gzip may have several members.
 
 use crate::server::BodyProblem;
 use bytes::Bytes;
@@ -51,7 +51,8 @@ pub(super) fn unpack(headers: &HeaderMap, body: &Bytes) -> Result<Bytes, BodyPro
     match Encoding::named(name) {
         Some(Encoding::Gzip) => read(MultiGzDecoder::new(&body[..])),
         Some(Encoding::Deflate) if has_zlib_header(body) => read(ZlibDecoder::new(&body[..])),
-        // "Some non-conformant implementations send the deflate compressed data without the zlib wrapper": RFC 9110, section 8.4.1.2.
+        // "Some non-conformant implementations send the deflate compressed data without the zlib wrapper":
+        // RFC 9110, section 8.4.1.2.
         Some(Encoding::Deflate) => read(DeflateDecoder::new(&body[..])),
         None => Err(BodyProblem::Encoding),
     }
@@ -121,7 +122,8 @@ mod tests {
         pack(Some(encoding), body).unwrap().1.into()
     }
 
-    /// RFC 9110, sections 8.4.1.2 and 8.4.1.3; RFC 1952, section 2.2, of several members. No AWS document settles these.
+    /// RFC 9110, sections 8.4.1.2 and 8.4.1.3; RFC 1952, section 2.2, of several members. No AWS document
+    /// settles these.
     #[test]
     fn bodies_round_trip() {
         let body = vec![b'x'; 100_000];

@@ -6,7 +6,7 @@ use torc_coordinator::request::Exhausted;
 use torc_coordinator::tables::route::RouteError;
 use torc_model::{ApiError, ErrorCode};
 
-/// A failure to reach or change data. All are errors that SDKs retry, except a table that is gone.
+/// A failure to reach or change data. SDKs retry all of these errors, except that of a deleted table.
 pub fn from_route(error: RouteError) -> ApiError {
     match error {
         RouteError::Gone => ApiError::new(ErrorCode::ResourceNotFound, "Requested resource not found"),

@@ -24,7 +24,7 @@ const MAX_REQUEST_BYTES: usize = limits::MAX_VALUE_BYTES + 64 * 1024;
 const MAX_ANSWER_BYTES: usize = limits::MAX_RECORD_BYTES + 1024 * 1024;
 const DEFAULT_LIMIT: usize = 100;
 
-/// The service over a node's Buckets face.
+/// The service over a node's buckets.
 pub fn service(buckets: Arc<dyn Buckets>) -> Service {
     BucketsServer::new(BucketsService { buckets })
         .max_decoding_message_size(MAX_REQUEST_BYTES)

@@ -55,7 +55,7 @@ pub fn percent_decode(text: &str) -> Result<Vec<u8>, BucketError> {
     Ok(percent_decode_str(text).collect())
 }
 
-/// What may be said in the query or in a header, and where.
+/// The parameters: name in the query, and name of the header.
 const KNOWN: [(&str, &str); 9] = [
     ("r", "x-torc-r"),
     ("w", "x-torc-w"),
@@ -129,7 +129,7 @@ impl<'a> Params<'a> {
         self.opaque("context", limits::MAX_CONTEXT_BYTES)
     }
 
-    /// The page to go on from; empty if not given.
+    /// The page token to continue from; empty if not given.
     pub fn after(&self) -> Result<Bytes, BucketError> {
         self.opaque("after", limits::MAX_KEY_BYTES + 9)
     }
@@ -178,7 +178,8 @@ impl<'a> Params<'a> {
         }
     }
 
-    /// The operation's id: up to 16 bytes in hexadecimal, dashes allowed, so that a UUID will do. 0 if not given.
+    /// The operation's id: up to 16 bytes in hexadecimal, dashes allowed, so that a UUID will do. 0 if not
+    /// given.
     pub fn operation(&self) -> Result<u64, BucketError> {
         let Some(text) = self.get("operation")? else { return Ok(0) };
         let digits: String = text.chars().filter(|c| *c != '-').collect();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use torc_coordinator::request::{ByteBudget, Exhausted, Lane, SMALL_BYTES, Share};
 
-/// Largest body of a request to any face but DynamoDB's, bytes; that has a bound of its own.
+/// Largest body of a request in any protocol but DynamoDB's, bytes; DynamoDB's has a bound of its own.
 pub const MAX_BODY_BYTES: usize = 24 << 20;
 /// How long a client may take to send a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -27,7 +27,7 @@ const MAX_PASSING: Duration = Duration::from_secs(10);
 /// Why a body was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyProblem {
-    /// More than its face takes.
+    /// More than its protocol allows.
     TooLarge,
     /// The client was too slow, or went away.
     Incomplete,
@@ -38,7 +38,7 @@ pub enum BodyProblem {
 }
 
 impl BodyProblem {
-    /// The refusal, for those who do not speak DynamoDB's protocol.
+    /// The error, for protocols other than DynamoDB's.
     pub(super) fn into_plain(self) -> Response<Full<Bytes>> {
         let (status, text) = match self {
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the request body is too large"),
@@ -147,7 +147,7 @@ async fn pass_over(body: &mut Incoming) {
     let _ = timeout_at(began + MAX_PASSING, read).await;
 }
 
-/// The next data of a body, `None` at its end. Trailers are passed over.
+/// The next data of a body, `None` at its end. Trailers are ignored.
 async fn next(body: &mut Incoming, began: Instant) -> Result<Option<Bytes>, BodyProblem> {
     loop {
         let deadline = (Instant::now() + STALL_TIMEOUT).min(began + BODY_TIMEOUT);

@@ -47,7 +47,8 @@ const MAX_DYNAMODB_HEADER_BYTES: usize = 16 << 10;
 const HTTP2_PING: Duration = Duration::from_secs(20);
 /// Requests on one HTTP/2 connection at a time.
 const HTTP2_STREAMS: u32 = 128;
-/// Bodies from here on are unpacked, parsed and served apart from the threads that serve everybody else.
+/// Bodies from this size on are unpacked, parsed and served on threads of their own, so that they do not
+/// delay other requests.
 const HEAVY_BYTES: usize = 128 << 10;
 /// Threads that do such work at a time.
 const HEAVY_REQUESTS: usize = 2;
@@ -149,7 +150,7 @@ fn http1() -> http1::Builder {
     http.timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(MAX_HEADER_BYTES)
-        // A client that has said all and closed its side still gets its answer.
+        // A client that has sent its request and closed its side still gets its answer.
         .half_close(true)
         .keep_alive(true);
     http

@@ -16,7 +16,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a socket that has sent only part of what tells the protocol is looked at again.
 const PEEK_AGAIN: Duration = Duration::from_millis(10);
 
-/// What a client speaks.
+/// The protocol of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
     /// HTTP/1.1 and 1.0.
@@ -25,7 +25,8 @@ pub(super) enum Protocol {
     Http2,
 }
 
-/// Looks at the first bytes of a connection without taking them. `None` if none came within `patience`, or the client left.
+/// Looks at the first bytes of a connection without taking them. `None` if none came within `patience`, or
+/// the client left.
 pub(super) async fn protocol(stream: &TcpStream, patience: Duration) -> Option<Protocol> {
     let deadline = Instant::now() + patience;
     let mut first = [0; HTTP2_PREFACE.len()];
@@ -37,14 +38,15 @@ pub(super) async fn protocol(stream: &TcpStream, patience: Duration) -> Option<P
         if seen == HTTP2_PREFACE {
             return Some(Protocol::Http2);
         }
-        // No method begins with the preface's first letters, so this decides at once for everybody but its owners.
+        // No method begins with the first letters of the preface, so for every other protocol the first bytes
+        // decide at once.
         if !HTTP2_PREFACE.starts_with(seen) {
             return Some(Protocol::Http1);
         }
         if Instant::now() >= deadline {
             return None;
         }
-        // What was peeked at stays readable: waiting for readiness would spin.
+        // Peeked bytes stay readable, so waiting for readiness would return at once and spin.
         sleep(PEEK_AGAIN).await;
     }
 }

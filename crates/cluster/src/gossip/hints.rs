@@ -12,10 +12,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const ITEM_BYTES: usize = 36;
-/// Nodes of which hints are kept: somebody else's numbers must not fill the memory.
+/// Most nodes whose hints are kept, so that invented node numbers cannot fill the memory.
 const MAX_KEPT: usize = crate::limits::MAX_NODES;
 
-/// What a node tells of itself.
+/// What a node publishes about itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Hints {
     /// The topology it holds. A higher one than one's own is a reason to ask for it.

@@ -10,7 +10,7 @@ use std::convert::Infallible;
 pub struct GossipIdentity {
     /// The node. Two identities of one node compete; the higher incarnation wins.
     pub node: NodeId,
-    /// Goes up whenever the node starts anew, or learns that the others held it for down.
+    /// Rises whenever the node starts, or learns that others considered it down.
     pub incarnation: u64,
     /// Where it is reached, `host:port`, 1 to 255 bytes.
     pub addr: String,

@@ -80,7 +80,7 @@ pub enum Liveness {
     Alive,
     /// It did not answer lately and has a moment to show that it lives.
     Suspect,
-    /// It is gone, or said that it leaves.
+    /// It stopped answering, or announced that it leaves.
     Down,
 }
 
@@ -109,7 +109,7 @@ pub struct Datagram {
 pub enum GossipEvent {
     /// A node appeared, changed its state, or came back as a new incarnation.
     Member(MemberView),
-    /// A node told its load and epoch.
+    /// A node published its load and epoch.
     Hints {
         /// The node.
         node: NodeId,
@@ -199,7 +199,7 @@ impl Gossip {
         self.view.values()
     }
 
-    /// What this node thinks of another, `None` if it never heard of it. A node always considers itself
+    /// This node's verdict on another node, `None` if it never heard of it. A node always considers itself
     /// alive.
     pub fn liveness(&self, node: NodeId) -> Option<Liveness> {
         if node == self.node {
@@ -237,7 +237,8 @@ impl Gossip {
         self.finish(now)
     }
 
-    /// A datagram came. An error means that it was ignored; what it set off before is in the next output.
+    /// A datagram arrived. An error means that the rest of it was ignored; effects of its first part are in
+    /// the next output.
     pub fn handle(&mut self, now: Duration, datagram: &[u8]) -> Result<GossipOutput, GossipError> {
         let payload = envelope::open(self.cluster_id, datagram)?;
         let result = self.foca.handle_data(payload, &mut self.runtime);
@@ -335,7 +336,7 @@ impl Gossip {
         std::mem::take(&mut self.output)
     }
 
-    /// Takes what the last step set off out of foca.
+    /// Takes the outputs of the last step out of foca.
     fn collect(&mut self, now: Duration) {
         while let Some((to, payload)) = self.runtime.to_send() {
             let bytes = envelope::seal(self.cluster_id, &payload);
@@ -362,7 +363,7 @@ impl Gossip {
         }
     }
 
-    /// foca tells of members that come and go but not of suspicion, so the view is compared as a whole.
+    /// foca reports members that join and leave but not suspicion, so the view is compared as a whole.
     fn refresh_view(&mut self) {
         let mut changed = VecDeque::new();
         let mut seen = 0;

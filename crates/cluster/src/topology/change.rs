@@ -13,7 +13,7 @@ const TAG_NODE: u8 = 2;
 const TAG_TABLE: u8 = 3;
 const TAG_PARTITION: u8 = 4;
 
-/// What is true of the cluster as a whole, and the counters from which numbers are handed out.
+/// Settings of the whole cluster, and the counters from which numbers are assigned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The cluster's number, drawn once. 0 means that there is no cluster yet.
@@ -55,15 +55,15 @@ pub enum Change {
     Settings(Settings),
     /// A node as it is now.
     UpsertNode(NodeRecord),
-    /// A node is gone.
+    /// A node is removed.
     DeleteNode(NodeId),
     /// A table or bucket as it is now.
     UpsertTable(Table),
-    /// A table or bucket is gone.
+    /// A table or bucket is removed.
     DeleteTable(TableId),
     /// A partition as it is now.
     UpsertPartition(Partition),
-    /// A partition is gone.
+    /// A partition is removed.
     DeletePartition {
         /// Of this table or bucket.
         table: TableId,

@@ -27,7 +27,7 @@ pub enum TableKind {
     Index(IndexSpec),
 }
 
-/// What the topology knows of a table of items.
+/// The topology's record of a table of items.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableSpec {
     /// The schema, JSON. Opaque here: the api layer writes and reads it.
@@ -66,7 +66,7 @@ pub struct IndexEntry {
     pub status: IndexStatus,
 }
 
-/// The life of a global secondary index.
+/// The states of a global secondary index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IndexStatus {
     /// Its partitions are being set up. From here on the table's partitions log what it needs.
@@ -104,7 +104,7 @@ pub struct IndexSpec {
     pub replication_factor: u32,
 }
 
-/// The life of a table, as `DescribeTable` shows it.
+/// The states of a table, as `DescribeTable` shows them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TableStatus {
     /// Its partitions are being set up.

@@ -64,7 +64,8 @@ pub struct Partition {
     pub table: TableId,
     /// Its tokens.
     pub range: TokenRange,
-    /// The nodes meant to hold it, in preference order. The group's actual members walk towards this.
+    /// The nodes meant to hold it, in preference order. The group's actual members are changed step by step
+    /// until they match.
     pub replicas: Vec<NodeId>,
     /// The members that the group began with. A node among them starts its replica with this membership; any
     /// other starts empty and is filled by the leader. Never changes.

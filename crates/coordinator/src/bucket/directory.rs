@@ -18,12 +18,14 @@ pub enum DirectoryError {
     Unavailable(String),
 }
 
-/// The topology as this node knows it, and the way to change it. Implemented by the node; a double in unit tests.
+/// The topology as this node knows it, and the way to change it. Implemented by the node; a double in unit
+/// tests.
 pub trait Directory: Send + Sync {
     /// The newest copy.
     fn topology(&self) -> Arc<Topology>;
 
-    /// Fetches until this node knows at least this epoch, or a little time has passed. `Epoch(0)` asks for whatever is newest.
+    /// Fetches until this node knows at least this epoch, or a little time has passed. `Epoch(0)` asks for
+    /// whatever is newest.
     fn refresh(&self, at_least: Epoch) -> BoxFuture<'_, ()>;
 
     /// Runs a command through the meta group, and waits a little until this node knows its effect.

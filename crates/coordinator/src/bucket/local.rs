@@ -30,7 +30,8 @@ pub struct LocalReplica {
 }
 
 impl LocalReplica {
-    /// Opens the node's copy. `written` is called after each append to the log (a simulated disk has work then).
+    /// Opens the node's copy. `written` is called after each append to the log (a simulated disk has work
+    /// then).
     ///
     /// # Errors
     /// The storage failed.
@@ -52,7 +53,8 @@ impl LocalReplica {
 
     /// The log is durable up to `lsn`: what was written up to there is shown and answered.
     ///
-    /// Takes the lock that is held over appends to the log: call it from a task, never from within the log's own callback.
+    /// Takes the lock that is held over appends to the log: call it from a task, never from within the log's
+    /// own callback.
     pub fn durable(&self, lsn: Lsn) {
         let mut inner = self.inner.lock();
         let outcomes = inner.replica.durable(lsn);
@@ -74,7 +76,8 @@ impl LocalReplica {
         self.run(|replica, wall_ms| replica.put(key, op, wall_ms)).await
     }
 
-    /// Merges a record into this node's copy; ends when the result is durable here. True if it brought anything new.
+    /// Merges a record into this node's copy; ends when the result is durable here. True if it brought
+    /// anything new.
     ///
     /// # Errors
     /// As for [`LocalReplica::put`].

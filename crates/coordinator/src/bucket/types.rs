@@ -17,7 +17,8 @@ pub struct PutRequest {
     pub value: Bytes,
     /// Returned with the value; may be empty.
     pub content_type: String,
-    /// The encoded context of an earlier read or write of this key: exactly what it covers is replaced. Empty for none.
+    /// The encoded context of an earlier read or write of this key: exactly what it covers is replaced. Empty
+    /// for none.
     pub context: Bytes,
     /// Acknowledgements to wait for; the bucket's default if not set.
     pub w: Option<Level>,
@@ -49,7 +50,8 @@ pub struct DeleteRequest {
 /// The result of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WriteAnswer {
-    /// What the writer has now seen: the context it brought and its own write. Empty in last-writer-wins buckets.
+    /// What the writer has now seen: the context it brought and its own write. Empty in last-writer-wins
+    /// buckets.
     pub context: Bytes,
     /// Replicas that hold the write durably.
     pub acked: u32,
@@ -86,7 +88,8 @@ pub struct Sibling {
 /// What a read found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GetAnswer {
-    /// What this reader has now seen, deletes included. Empty if the key was never written, and in last-writer-wins buckets.
+    /// What this reader has now seen, deletes included. Empty if the key was never written, and in
+    /// last-writer-wins buckets.
     pub context: Bytes,
     /// No value (never written, deleted or expired), one, or several concurrent ones, oldest first.
     pub siblings: Vec<Sibling>,
@@ -111,7 +114,8 @@ pub struct BucketInfo {
     pub created_ms: u64,
 }
 
-/// Lists keys that have a value, in order of token: one replica's view of each partition, so a key written a moment ago may be missing.
+/// Lists keys that have a value, in order of token: one replica's view of each partition, so a key written a
+/// moment ago may be missing.
 #[derive(Clone, Debug, Default)]
 pub struct KeysRequest {
     /// The bucket's name.

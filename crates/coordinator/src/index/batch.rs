@@ -16,7 +16,8 @@ pub(super) struct Delivery {
     pub command: IndexCommand,
 }
 
-/// One command for each partition of the index that the changes concern. Of several changes of one row the last counts.
+/// One command for each partition of the index that the changes concern. Of several changes of one row the
+/// last counts.
 ///
 /// # Errors
 /// An image can't be read.

@@ -49,7 +49,8 @@ async fn is_filled(node: &Arc<Inner>, topology: &Topology, table: TableId, index
     futures::future::join_all(asked).await.into_iter().all(|filled| filled)
 }
 
-/// The end of an index: its definition, and the attributes that only its key used, leave the schema together with its partitions.
+/// The end of an index: its definition, and the attributes that only its key used, leave the schema together
+/// with its partitions.
 fn removal(table: TableId, spec: &TableSpec, index: &IndexEntry) -> Option<Command> {
     let mut schema = match TableSchema::from_json(&spec.schema) {
         Ok(schema) => schema,

@@ -12,7 +12,8 @@ use torc_cluster::gossip::Liveness as Verdict;
 /// After a connection broke, the peer counts as unreachable for this long unless it is heard of again.
 const BROKEN: Duration = Duration::from_millis(500);
 
-/// Round trips to a peer, smoothed as TCP smooths them (RFC 6298): the mean with a gain of 1/8, the deviation with a gain of 1/4.
+/// Round trips to a peer, smoothed as TCP smooths them (RFC 6298): the mean with a gain of 1/8, the deviation
+/// with a gain of 1/4.
 #[derive(Clone, Copy, Debug, Default)]
 struct RoundTrip {
     mean: Duration,

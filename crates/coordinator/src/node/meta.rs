@@ -67,7 +67,8 @@ impl Meta {
         Ok(response)
     }
 
-    /// Fetches the topology from the meta group's leader: afterwards this node knows every change acknowledged before the call.
+    /// Fetches the topology from the meta group's leader: afterwards this node knows every change
+    /// acknowledged before the call.
     pub async fn refresh_from_leader(&self, deadline: Instant) -> Result<(), RouteError> {
         let have = self.topology.epoch().0;
         let make = |_: &torc_cluster::Partition, _| PeerRequest {
@@ -99,7 +100,8 @@ impl Meta {
         }
     }
 
-    /// Fetches until this node knows at least `epoch`, or a round of meta members and other nodes has been asked.
+    /// Fetches until this node knows at least `epoch`, or a round of meta members and other nodes has been
+    /// asked.
     pub async fn refresh(&self, at_least: Epoch) {
         if at_least.0 != 0 && self.topology.epoch() >= at_least {
             return;

@@ -24,7 +24,8 @@ impl Tasks {
         if list.closed {
             return;
         }
-        // Short-lived tasks (one per request served) would pile up otherwise; doubling keeps the sweep amortised.
+        // Short-lived tasks (one per request served) would pile up otherwise; doubling keeps the sweep
+        // amortised.
         if list.handles.len() >= 64 && list.handles.len().is_power_of_two() {
             list.handles.retain(|h| !h.is_finished());
         }

@@ -113,7 +113,7 @@ impl<'a> Input<'a> {
         Ok(number)
     }
 
-    /// Passes over one value.
+    /// Skips one value.
     fn skip_value(&mut self, nesting: usize) -> Result<(), CodecError> {
         let tag = self.byte()?;
         match tag {

@@ -1,6 +1,6 @@
 //! The exception types and what they mean on the wire.
 
-/// The exception types that the Tables face answers with.
+/// The exception types of the DynamoDB API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorCode {
     /// `com.amazon.coral.validate#ValidationException`, 400.

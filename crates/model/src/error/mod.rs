@@ -8,7 +8,7 @@ mod code;
 
 pub use code::ErrorCode;
 
-/// An error as a client of the Tables face sees it.
+/// An error as a client of the DynamoDB API sees it.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{code:?}: {message}")]
 pub struct ApiError {

@@ -47,8 +47,10 @@ impl<'t> Parser<'t> {
         }
         if text.len() > limits::MAX_EXPRESSION_BYTES {
             let fault = "Expression size has exceeded the maximum allowed size;";
-            // Conditions tell their size, as seen at AWS in pynamodb/PynamoDB issue 979; updates do not, as seen in aws/aws-sdk-java-v2 issue
-            // 4597. DynamoDB Local does the same, and projections are as updates there. No AWS document has the texts.
+            // Conditions tell their size, as seen at AWS in pynamodb/PynamoDB issue 979; updates do not, as
+            // seen in aws/aws-sdk-java-v2 issue
+            // 4597. DynamoDB Local does the same, and projections are as updates there. No AWS document has
+            //       the texts.
             return Err(match kind {
                 ExpressionKind::Update | ExpressionKind::Projection => kind.invalid(fault),
                 ExpressionKind::Condition | ExpressionKind::Filter | ExpressionKind::KeyCondition => {
@@ -80,7 +82,7 @@ impl<'t> Parser<'t> {
         self.tokens.get(self.at).map_or(self.text.len(), |t| t.start)
     }
 
-    /// Passes over the next token and returns its text. Stays on the end token.
+    /// Consumes the next token and returns its text. Stays on the end token.
     pub fn advance(&mut self) -> &'t str {
         match self.tokens.get(self.at) {
             Some(token) => {

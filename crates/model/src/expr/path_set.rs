@@ -9,7 +9,7 @@ pub(super) struct PathSet<T> {
     root: Branch<T>,
 }
 
-/// A node of the tree: a path ends here, or goes on, never both.
+/// A node of the tree: a path ends here or continues, never both.
 #[derive(Clone, Debug)]
 pub(super) enum Tree<T> {
     Leaf(T),

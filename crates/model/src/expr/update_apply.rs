@@ -61,8 +61,8 @@ impl Update {
     /// Applies the update to `item`, which holds the key attributes only when the item did not exist.
     ///
     /// # Errors
-    /// `ValidationException` for a path whose parent is missing or of the wrong type, for an operand that is missing or of the wrong type,
-    /// and for a number out of range. `item` is then to be left as it was.
+    /// `ValidationException` for a path whose parent is missing or of the wrong type, for an operand that is
+    /// missing or of the wrong type, and for a number out of range. `item` is then to be left as it was.
     pub fn apply(&self, item: &Item) -> Result<Applied, ApiError> {
         let walk = Walk { update: self, old: item };
         let mut new = item.clone();
@@ -100,7 +100,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Elements beyond the end are appended in the order of their indexes; removals count by the indexes of the old list.
+    /// Elements beyond the end are appended in the order of their indexes; removals count by the indexes of
+    /// the old list.
     fn list(&self, branch: &Branch<usize>, list: &mut Vec<AttributeValue>) -> Result<(), ApiError> {
         let mut appended: BTreeMap<u32, AttributeValue> = BTreeMap::new();
         let mut removed = Vec::new();
@@ -188,7 +189,8 @@ impl Walk<'_> {
             SetOperand::Path(path) => path.resolve(self.old).map(Cow::Borrowed).ok_or_else(absent),
             SetOperand::Value(value) => Ok(Cow::Borrowed(value)),
             SetOperand::IfNotExists(path, otherwise) => {
-                // The other operand is looked at even when it is not needed: one that is absent is a fault all the same.
+                // The other operand is looked at even when it is not needed: one that is absent is a fault
+                // all the same.
                 let otherwise = self.operand(otherwise)?;
                 Ok(path.resolve(self.old).map_or(otherwise, Cow::Borrowed))
             }

@@ -238,7 +238,7 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(&self.bytes[start..self.at]).map_err(|_| syntax())
     }
 
-    /// Passes over the next value, whatever it is, without recursion.
+    /// Skips the next value, whatever it is, without recursion.
     ///
     /// # Errors
     /// On a syntax error.

@@ -292,8 +292,9 @@ fn of_an_attribute_that_is_there_twice_the_last_counts() {
     assert!(read(r#"{"a":{},"b":{},"a":{"S":"a"}}"#).unwrap().check().is_err());
 }
 
-/// No AWS document settles the order ("The order of the values within a set isn't preserved": developer guide, Sets). DynamoDB Local sorts:
-/// numbers by value, binary values by bytes, and strings by UTF-16 units as they are put and by bytes after an update. Torc sorts them by bytes.
+/// No AWS document settles the order ("The order of the values within a set isn't preserved": developer
+/// guide, Sets). DynamoDB Local sorts: numbers by value, binary values by bytes, and strings by UTF-16 units
+/// as they are put and by bytes after an update. Torc sorts them by bytes.
 #[test]
 fn sets_are_sorted_as_they_are_read() {
     for (json, sorted) in [

@@ -6,8 +6,8 @@
 //!
 //! The members of a set are sorted as they are read: numbers by value, strings by their UTF-8 bytes, binary
 //! values by their bytes. AWS promises no order ("The order of the values within a set is not preserved":
-//! developer guide, Supported data types and naming rules, Sets). Sorted is what DynamoDB Local gives back, and
-//! what people's tests expect.
+//! developer guide, Supported data types and naming rules, Sets). Sorted is what DynamoDB Local gives back,
+//! and what people's tests expect.
 
 use super::reader::Reader;
 use crate::limits::{MAX_ATTRIBUTE_NAME_BYTES, MAX_NESTING};

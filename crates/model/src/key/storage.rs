@@ -25,7 +25,7 @@ pub mod space {
 /// Bytes before the partition key: space, table id, token.
 pub const ITEM_KEY_HEADER_BYTES: usize = 1 + 8 + 8;
 
-/// An item's key taken apart.
+/// The parts of an item's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ItemKey<'a> {
     /// One of [`space`].
@@ -70,7 +70,7 @@ pub fn token_prefix(space: u8, table_id: u64, token: u64) -> [u8; ITEM_KEY_HEADE
     prefix
 }
 
-/// Takes an engine key apart; `None` if it is too short to be an item's.
+/// Splits an engine key into its parts; `None` if it is too short to be an item's.
 pub fn decode_item_key(key: &[u8]) -> Option<ItemKey<'_>> {
     let (&space, rest) = key.split_first()?;
     let (table_id, rest) = rest.split_first_chunk::<8>()?;

@@ -176,7 +176,8 @@ impl RawTable {
 }
 
 impl BatchGetTable {
-    /// What to return of each item; legacy or expression. Judged when the table has been found, as for single reads.
+    /// What to return of each item; legacy or expression. Judged when the table has been found, as for single
+    /// reads.
     ///
     /// # Errors
     /// `ValidationException`.

@@ -195,12 +195,12 @@ pub(super) fn bounded(units: RawThroughput, index: Option<&str>) -> Result<Throu
     })
 }
 
-/// Warm throughput as it is asked for. What a new on-demand table can take, by the developer guide (Warm throughput: 12 000 reads and
-/// 4 000 writes a second), is the least, and what a side has that is not named.
+/// Warm throughput as it is asked for. What a new on-demand table can take, by the developer guide (Warm
+/// throughput: 12 000 reads and 4 000 writes a second), is the least, and what a side has that is not named.
 ///
 /// # Errors
-/// `ValidationException` for less. No AWS document has its text; that it is refused is in the Terraform provider's document of
-/// `aws_dynamodb_table`, warm_throughput.
+/// `ValidationException` for less. No AWS document has its text; that it is refused is in the Terraform
+/// provider's document of `aws_dynamodb_table`, warm_throughput.
 pub(super) fn warm(raw: Option<RawThroughput>) -> Result<Option<WarmThroughput>, ApiError> {
     let Some(raw) = raw else { return Ok(None) };
     let units = |units: Option<i64>, least: i64, name: &str| match units.unwrap_or(least) {
@@ -238,9 +238,9 @@ pub(super) fn tags(raw: Vec<spec::RawTag>) -> Result<BTreeMap<String, String>, A
     Ok(tags)
 }
 
-/// "The allowed characters are letters, white space, and numbers, plus the following special characters: + - = . _ : /": developer guide,
-/// Tagging restrictions in DynamoDB. `@` is let through too: other AWS documents of tags have it in the pattern beside the same sentence
-/// (Amazon EFS API reference, Tag).
+/// "The allowed characters are letters, white space, and numbers, plus the following special characters: + -
+/// = . _ : /": developer guide, Tagging restrictions in DynamoDB. `@` is let through too: other AWS documents
+/// of tags have it in the pattern beside the same sentence (Amazon EFS API reference, Tag).
 fn may_be_in_tag(character: char) -> bool {
     character.is_alphanumeric()
         || (character.is_whitespace() && !character.is_control())

@@ -8,7 +8,7 @@ pub enum ReturnConsumedCapacity {
     None,
     /// The sum.
     Total,
-    /// The sum, and table and indexes apart.
+    /// The sum, and table and indexes separately.
     Indexes,
 }
 

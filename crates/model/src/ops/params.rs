@@ -47,8 +47,8 @@ pub(super) struct Params {
     pub scan_filter: Option<LegacyMap>,
 }
 
-/// A request that keeps the service model's constraints and is not judged further yet. Its table is looked up in
-/// between: DynamoDB Local tells of a table that is not there before it tells of expressions, values and
+/// A request that keeps the service model's constraints and is not judged further yet. Its table is looked up
+/// in between: DynamoDB Local tells of a table that is not there before it tells of expressions, values and
 /// parameters that do not go together. No AWS document settles the order.
 pub struct Unjudged<T> {
     /// The table's name.

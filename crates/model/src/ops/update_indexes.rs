@@ -204,8 +204,9 @@ fn create(
     }
     let definitions = definitions.unwrap_or_default();
     let known = merged(&schema.attributes, definitions)?;
-    // "If you are adding a new global secondary index to the table, AttributeDefinitions must include the key element(s) of the new index":
-    // API reference, UpdateTable, AttributeDefinitions. That the table has defined them before is not enough.
+    // "If you are adding a new global secondary index to the table, AttributeDefinitions must include the key
+    // element(s) of the new index": API reference, UpdateTable, AttributeDefinitions. That the table has
+    // defined them before is not enough.
     let is_given = |name: &str| definitions.iter().any(|definition| definition.name.as_deref() == Some(name));
     let given: Vec<AttributeDefinition> =
         known.iter().filter(|definition| is_given(&definition.name)).cloned().collect();

@@ -235,7 +235,8 @@ impl TableSchema {
         after: &Item,
         is_legacy: bool,
     ) -> Result<(), ApiError> {
-        // `AttributeUpdates` are no update expression, which the texts of an update speak of. No AWS document settles their texts.
+        // `AttributeUpdates` are no update expression, which the texts of an update speak of. No AWS document
+        // settles their texts.
         let origin = if is_legacy { Origin::Item } else { Origin::Update };
         self.check_indexes(after, origin, |name| before.get(name) != after.get(name))
     }

@@ -169,7 +169,7 @@ pub struct GlobalIndex {
     /// The id its rows are stored under. Not stored here: the topology has it, and fills it in.
     #[serde(skip)]
     pub id: u64,
-    /// Where it is in its life. Not stored here either.
+    /// Its state. Not stored here either.
     #[serde(skip)]
     pub state: IndexState,
     /// Its key.
@@ -198,7 +198,7 @@ impl GlobalIndex {
     }
 }
 
-/// Where a global secondary index is in its life.
+/// The state of a global secondary index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum IndexState {
     /// Its partitions are being set up.
@@ -208,7 +208,7 @@ pub enum IndexState {
     /// Serving.
     #[default]
     Active,
-    /// On its way out: it is described, and nothing else.
+    /// Being deleted: it is described, and nothing else.
     Deleting,
 }
 

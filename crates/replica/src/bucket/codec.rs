@@ -94,8 +94,8 @@ impl Reader {
         }
     }
 
-    /// A count of things that take at least `min_bytes` each: never larger than what the rest can hold, so that a
-    /// hostile count allocates nothing.
+    /// A count of things that take at least `min_bytes` each: never larger than what the rest can hold, so
+    /// that a hostile count allocates nothing.
     pub fn count(&mut self, min_bytes: usize) -> Result<usize, DecodeError> {
         let count = usize::try_from(self.varint()?).map_err(|_| DecodeError::Truncated)?;
         if count > self.rest.len() / min_bytes.max(1) { Err(DecodeError::Truncated) } else { Ok(count) }

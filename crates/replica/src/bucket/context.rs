@@ -148,8 +148,8 @@ impl Context {
         Ok(context)
     }
 
-    /// The opaque token that a client carries from a read to a write: version, tag of the bucket and key that it was issued for, dots,
-    /// checksum. Drawn in docs/formats/bucket.md.
+    /// The opaque token that a client carries from a read to a write: version, tag of the bucket and key that
+    /// it was issued for, dots, checksum. Drawn in docs/formats/bucket.md.
     pub fn encode(&self, bucket: u64, key: &[u8]) -> Bytes {
         let mut out = Vec::with_capacity(HEADER_BYTES + 8 + self.vector.len() * 12 + CHECKSUM_BYTES);
         out.push(VERSION);
@@ -162,8 +162,8 @@ impl Context {
     /// Parses what a client brought back.
     ///
     /// # Errors
-    /// [`DecodeError`] for anything that this key's contexts never look like; [`DecodeError::OtherKey`] if it is a context of another key,
-    /// whose dots would mean other writes here.
+    /// [`DecodeError`] for anything that this key's contexts never look like; [`DecodeError::OtherKey`] if it
+    /// is a context of another key, whose dots would mean other writes here.
     pub fn decode(bytes: &Bytes, bucket: u64, key: &[u8]) -> Result<Self, DecodeError> {
         let Some(end) = bytes.len().checked_sub(CHECKSUM_BYTES).filter(|&end| end >= HEADER_BYTES) else {
             return Err(DecodeError::Truncated);

@@ -47,13 +47,15 @@ impl<V: Clone> SiblingSet<V> {
         self.siblings.is_empty()
     }
 
-    /// Writes a value: it replaces the siblings in `seen` and becomes concurrent with the rest. Returns its dot.
+    /// Writes a value: it replaces the siblings in `seen` and becomes concurrent with the rest. Returns its
+    /// dot.
     ///
     /// The caller alone assigns this actor's dots, and makes the set durable before anything else sees it.
     pub fn update(&mut self, seen: &Context, value: V, actor: Actor) -> Dot {
         self.siblings.retain(|dot, _| !seen.contains(dot));
         self.context.join(seen);
-        // The context may have come from a reader who knows more of this actor than this copy does: stay above it.
+        // The context may have come from a reader who knows more of this actor than this copy does: stay
+        // above it.
         let dot = Dot { actor, counter: self.context.highest(actor).saturating_add(1) };
         self.context.insert(dot);
         self.siblings.insert(dot, value);

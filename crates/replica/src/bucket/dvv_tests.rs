@@ -160,7 +160,8 @@ proptest! {
         prop_assert_eq!(merge(&merge(a, b), c), merge(a, &merge(b, c)));
     }
 
-    /// Read-modify-write by any number of clients through any coordinators leaves at most one sibling per client that raced.
+    /// Read-modify-write by any number of clients through any coordinators leaves at most one sibling per
+    /// client that raced.
     #[test]
     fn read_modify_write_does_not_explode(rounds in proptest::collection::vec((0..CLIENTS, 0..REPLICAS), 1..80)) {
         let mut world = World::default();

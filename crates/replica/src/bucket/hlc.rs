@@ -1,4 +1,5 @@
-//! Hybrid logical clock timestamps (Kulkarni et al., "Logical physical clocks", 2014): wall-clock milliseconds with a counter.
+//! Hybrid logical clock timestamps (Kulkarni et al., "Logical physical clocks", 2014): wall-clock
+//! milliseconds with a counter.
 
 /// A timestamp: milliseconds since the Unix epoch in the upper 48 bits, a counter in the lower 16.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -10,7 +10,8 @@ pub const MAX_VALUE_BYTES: usize = 4 * 1024 * 1024;
 pub const MAX_CONTENT_TYPE_BYTES: usize = 256;
 /// Longest encoded causal context, bytes. About 1 000 actors.
 pub const MAX_CONTEXT_BYTES: usize = 16 * 1024;
-/// Most siblings that a write may leave behind. A merge between replicas is never refused, so a key may hold a few more.
+/// Most siblings that a write may leave behind. A merge between replicas is never refused, so a key may hold
+/// a few more.
 pub const MAX_SIBLINGS: usize = 256;
 /// Largest record of one key that a write may leave behind, bytes. Values of all siblings together.
 pub const MAX_RECORD_BYTES: usize = 32 * 1024 * 1024;

@@ -3,8 +3,8 @@
 use super::codec::{DecodeError, Reader, put_varint};
 use super::value::Value;
 
-/// The newest write. Order is by timestamp, then by the node that coordinated it, then by content, so that two copies always agree
-/// on the winner.
+/// The newest write. Order is by timestamp, then by the node that coordinated it, then by content, so that
+/// two copies always agree on the winner.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LastWrite {
     /// The write; a tombstone has an empty body.

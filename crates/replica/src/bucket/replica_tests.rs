@@ -259,7 +259,8 @@ fn a_node_without_its_history_takes_a_new_incarnation_before_it_writes() {
 
     // A wiped disk: no incarnation stored, so a new one.
     assert_ne!(open(&TestStore::default(), 1, NOW + 1).actor().incarnation, NOW);
-    // A restored disk: the incarnation is there, the write is not. Found by a merge, and by a client's context.
+    // A restored disk: the incarnation is there, the write is not. Found by a merge, and by a client's
+    // context.
     for by_merge in [true, false] {
         let store = TestStore::default();
         let mut restored = open(&store, 1, NOW);

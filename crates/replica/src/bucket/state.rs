@@ -16,10 +16,12 @@ pub enum Policy {
     Siblings,
     /// The write with the highest hybrid timestamp stays.
     LastWriterWins,
-    // CRDT types (counter, set, map, register, flag) follow here, each with its `State` variant and record kind.
+    // CRDT types (counter, set, map, register, flag) follow here, each with its `State` variant and record
+    // kind.
 }
 
-/// The state of a key under its bucket's policy. Merge is idempotent, commutative and associative between states of one policy.
+/// The state of a key under its bucket's policy. Merge is idempotent, commutative and associative between
+/// states of one policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
     /// See [`Policy::Siblings`].
@@ -72,8 +74,8 @@ impl State {
         }
     }
 
-    /// The values to show at this time, oldest first: no tombstones, nothing expired, and one value of each operation (a retry through another
-    /// coordinator may have stored it twice under two dots).
+    /// The values to show at this time, oldest first: no tombstones, nothing expired, and one value of each
+    /// operation (a retry through another coordinator may have stored it twice under two dots).
     pub fn live(&self, wall_ms: u64) -> Vec<&Value> {
         let mut values: Vec<&Value> = match self {
             State::Siblings(set) => set.siblings().map(|(_, value)| value).collect(),
@@ -98,7 +100,8 @@ impl State {
         }
     }
 
-    /// The record that is stored and sent between replicas; drawn in docs/formats/bucket.md. Equal states have equal bytes.
+    /// The record that is stored and sent between replicas; drawn in docs/formats/bucket.md. Equal states
+    /// have equal bytes.
     pub fn encode(&self) -> Bytes {
         let mut out = Vec::with_capacity(self.record_bytes());
         out.push(VERSION);
@@ -135,7 +138,8 @@ impl State {
     }
 }
 
-/// Digest of an encoded record, to compare copies without sending them; [`EMPTY_DIGEST`] only for a missing one.
+/// Digest of an encoded record, to compare copies without sending them; [`EMPTY_DIGEST`] only for a missing
+/// one.
 pub fn digest(record: Option<&[u8]>) -> u64 {
     record.map_or(EMPTY_DIGEST, |bytes| xxh3_64(bytes).max(1))
 }

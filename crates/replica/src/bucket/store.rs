@@ -17,7 +17,8 @@ pub trait Store: Send + Sync + 'static {
     /// The storage failed; nothing was accepted.
     fn write(&self, rows: &[(Bytes, Bytes)]) -> Result<Lsn>;
 
-    /// Calls `visit` with the keys and values in `start..end` in order, durable or not, until it returns false.
+    /// Calls `visit` with the keys and values in `start..end` in order, durable or not, until it returns
+    /// false.
     ///
     /// # Errors
     /// The storage failed; what was visited is sound.

@@ -29,8 +29,8 @@ struct Row {
     item: Item,
 }
 
-/// The token and the storage key of an item's row: the index's key, then the table's, because index keys are not unique. `None` if the item
-/// has no row in the index.
+/// The token and the storage key of an item's row: the index's key, then the table's, because index keys are
+/// not unique. `None` if the item has no row in the index.
 pub fn row_key(
     schema: &TableSchema,
     index: &GlobalIndex,

@@ -59,7 +59,8 @@ struct Row {
     bytes: usize,
 }
 
-/// What the write changes in each index of the table. The inner error is the client's: item and rows together are too large.
+/// What the write changes in each index of the table. The inner error is the client's: item and rows together
+/// are too large.
 ///
 /// # Errors
 /// When the storage key or the schema is damaged; nothing may be written then.
@@ -84,7 +85,8 @@ pub(super) fn changes(
     Ok(Ok(out))
 }
 
-/// The row of an item; `None` if the item lacks the index's sort key, or has one that was of another type before the checks of keys.
+/// The row of an item; `None` if the item lacks the index's sort key, or has one that was of another type
+/// before the checks of keys.
 fn row(schema: &TableSchema, index: &LocalIndex, key: &[u8], item: &Item) -> Result<Option<Row>, String> {
     let malformed = || "an item's storage key is malformed".to_string();
     let ordinal = u8::try_from(index.id).map_err(|_| format!("local index {} has no ordinal", index.name))?;

@@ -1,4 +1,5 @@
-//! The machine of the meta group: the topology as a state machine. Layout of its records: docs/formats/topology.md.
+//! The machine of the meta group: the topology as a state machine. Layout of its records:
+//! docs/formats/topology.md.
 
 use crate::store::{EvalCtx, Evaluation, KeyRange, Machine, ProposeError};
 use bytes::Bytes;
@@ -212,7 +213,8 @@ mod tests {
         }
     }
 
-    /// A machine made beside the store's thread once published the tables of one epoch under the number of the next.
+    /// A machine made beside the store's thread once published the tables of one epoch under the number of
+    /// the next.
     #[test]
     fn what_is_published_is_of_one_epoch() {
         use parking_lot::Mutex;

@@ -11,8 +11,8 @@ pub type SchemaSource = Box<dyn Fn() -> Option<Arc<Table>> + Send>;
 /// The schema of tables made below the API, by the simulation: no keys to check and no indexes.
 const NONE: &[u8] = b"{}";
 
-/// The schema in a table's record, with what the record has of its indexes; `None` for a table made below the API, or for anything but a
-/// table.
+/// The schema in a table's record, with what the record has of its indexes; `None` for a table made below the
+/// API, or for anything but a table.
 ///
 /// # Errors
 /// The schema can't be read, or names an index that the record lacks.

@@ -1,4 +1,5 @@
-//! The machine of a table partition: items under their storage keys, the rows of their local indexes, and the change log.
+//! The machine of a table partition: items under their storage keys, the rows of their local indexes, and the
+//! change log.
 
 use super::change_log::{ChangeKind, ChangeLog, ChangeRecord, Position, change_key};
 use super::schema::{SchemaSource, Schemas};
@@ -338,7 +339,8 @@ fn update(
     if old.is_none()
         && let Some(schema) = schema
     {
-        // What is short enough for a key of the table may be too long for one of an index. Items that were there before the index may stay.
+        // What is short enough for a key of the table may be too long for one of an index. Items that were
+        // there before the index may stay.
         schema.check_index_keys(&base)?;
     }
     let Some(update) = update else { return Ok(Some(base)) };

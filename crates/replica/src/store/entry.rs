@@ -83,7 +83,8 @@ pub(crate) fn from_payload(index: u64, payload: Bytes) -> Result<Entry, BadEntry
     Ok(entry)
 }
 
-/// Whether `data` can be the raft data of a normal entry in `term`: what a follower checks before it takes it in.
+/// Whether `data` can be the raft data of a normal entry in `term`: what a follower checks before it takes it
+/// in.
 pub(crate) fn is_normal(data: &Bytes, term: u64) -> bool {
     data.len() > BATCH && matches!(header(data), Ok((NORMAL, t)) if t == term) && data.get(FLAGS) == Some(&0)
 }

@@ -21,7 +21,8 @@ pub struct Evaluation {
 
 /// What a group does with its commands.
 pub trait Machine: Send {
-    /// Evaluates a command on the leader, against the applied state and all writes of this leader that are still under way.
+    /// Evaluates a command on the leader, against the applied state and all writes of this leader that are
+    /// still under way.
     ///
     /// The batch must stay inside the group's ranges.
     ///
@@ -63,8 +64,8 @@ impl<'a> EvalCtx<'a> {
         Self { engine, overlay, term, index, touched: 0 }
     }
 
-    /// The term in which this replica leads. What it has evaluated in a term is committed in order, or lost with its leadership: what a machine
-    /// remembers of it holds until the term changes.
+    /// The term in which this replica leads. What it has evaluated in a term is committed in order, or lost
+    /// with its leadership: what a machine remembers of it holds until the term changes.
     pub fn term(&self) -> u64 {
         self.term
     }

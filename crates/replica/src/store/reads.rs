@@ -69,7 +69,8 @@ impl Reads {
 }
 
 impl Group {
-    /// Confirms waiting answers by the lease, or starts a round of heartbeats for them; gives those that are due.
+    /// Confirms waiting answers by the lease, or starts a round of heartbeats for them; gives those that are
+    /// due.
     pub(crate) fn advance_reads(&mut self, sh: &mut Shared) {
         if self.leads.is_some() && !self.reads.waiting.is_empty() && self.applied.0 >= self.term_start {
             let waiting = std::mem::take(&mut self.reads.waiting);

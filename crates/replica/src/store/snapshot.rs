@@ -143,10 +143,12 @@ impl Group {
         }
     }
 
-    /// Begins to send a snapshot, unless one is under way to this follower or too many are to others (it will ask again).
+    /// Begins to send a snapshot, unless one is under way to this follower or too many are to others (it will
+    /// ask again).
     pub(crate) fn start_snapshot(&mut self, sh: &mut Shared, to: NodeId) {
         let known = self.core.as_ref().is_some_and(|c| c.followers().any(|f| f.id == to));
-        // What is applied is committed, so there is no need to wait for the term's first entry; to commit it may even take this.
+        // What is applied is committed, so there is no need to wait for the term's first entry; to commit it
+        // may even take this.
         let Some(term) = self.leads.filter(|_| known) else { return };
         if self.senders.0.contains_key(&to) || sh.snapshots_sent >= sh.config.limits.snapshot_senders {
             return;
@@ -397,7 +399,8 @@ impl Group {
     fn install_snapshot(&mut self, sh: &mut Shared) -> Result<(), torc_engine::Error> {
         let Some(receiver) = &self.receiver else { return Ok(()) };
         let begin = &receiver.begin;
-        // Entries behind the snapshot that this replica acknowledged must stay, if they belong to the same history.
+        // Entries behind the snapshot that this replica acknowledged must stay, if they belong to the same
+        // history.
         let old = GroupStorage::open(sh.engine.log(), self.id.0, &self.durable, u64::MAX)?.storage;
         let continues = old.term_at(begin.index) == Some(begin.index_term);
         sh.late_records.push(if continues {

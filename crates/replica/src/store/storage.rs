@@ -252,7 +252,8 @@ impl Storage for GroupStorage {
         Ok(self.last)
     }
 
-    /// Snapshots travel outside the consensus crate (see `snapshot`): it is told to wait, and the driver takes note.
+    /// Snapshots travel outside the consensus crate (see `snapshot`): it is told to wait, and the driver
+    /// takes note.
     fn snapshot(&self, _request_index: u64, to: u64) -> raft::Result<Snapshot> {
         self.wants_snapshot.borrow_mut().push(to);
         Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable))

@@ -11,7 +11,8 @@ pub struct Operation {
     /// The number appended; `None` for a read.
     pub append: Option<u64>,
     pub invoked: u64,
-    /// Known outcome: the time, and the list that it saw before its own effect. `None` if the operation may or may not have happened.
+    /// Known outcome: the time, and the list that it saw before its own effect. `None` if the operation may
+    /// or may not have happened.
     pub done: Option<(u64, Vec<u64>)>,
     /// Known not to have happened.
     pub failed: bool,
@@ -23,8 +24,9 @@ pub struct History {
 }
 
 impl History {
-    /// Checks the history against the lists in the end. Appends make this easy: the final list *is* the order, so a history is
-    /// linearizable if every operation's view is the prefix before it and the order respects real time.
+    /// Checks the history against the lists in the end. Appends make this easy: the final list *is* the
+    /// order, so a history is linearizable if every operation's view is the prefix before it and the order
+    /// respects real time.
     pub fn check(&self, final_lists: &BTreeMap<(GroupId, u8), Vec<u64>>) -> Result<(), String> {
         let mut by_key: BTreeMap<(GroupId, u8), Vec<&Operation>> = BTreeMap::new();
         for op in &self.operations {
@@ -73,8 +75,8 @@ fn check_key(operations: &[&Operation], list: &[u64]) -> Result<(), String> {
             (None, None) => {}
         }
     }
-    // Real time: nothing placed later may have ended before something placed earlier began. An append at n comes after a read that
-    // saw n numbers.
+    // Real time: nothing placed later may have ended before something placed earlier began. An append at n
+    // comes after a read that saw n numbers.
     placed.sort_by_key(|(at, is_append, op)| (*at, *is_append, op.invoked));
     let mut latest_start = 0;
     let mut culprit: Option<&Operation> = None;

@@ -10,7 +10,8 @@ use torc_replica::store::{EvalCtx, Evaluation, KeyRange, Machine, ProposeError};
 pub enum Command {
     /// Append this number; answers the list before.
     Append(u64),
-    /// Append this number if the list has this length; answers the list before, and writes nothing if it has not.
+    /// Append this number if the list has this length; answers the list before, and writes nothing if it has
+    /// not.
     AppendIf(u64, u64),
     /// Answers the list.
     Read,

@@ -10,8 +10,8 @@ fn n(id: u64) -> NodeId {
     NodeId(id)
 }
 
-/// The follower hears everything, nobody hears the follower: its promise goes on while the leader counts it as absent and falls silent
-/// without it, commits that it has not been told of included.
+/// The follower hears everything, nobody hears the follower: its promise goes on while the leader counts it
+/// as absent and falls silent without it, commits that it has not been told of included.
 #[test]
 fn a_follower_that_only_could_not_answer_is_caught_up() {
     for cut_ms in [600, 1_000, 3_000] {
@@ -35,7 +35,8 @@ fn a_follower_that_only_could_not_answer_is_caught_up() {
     }
 }
 
-/// New members are alive, but nothing has reached them yet: they must stay learners, or the group has voters that cannot vote.
+/// New members are alive, but nothing has reached them yet: they must stay learners, or the group has voters
+/// that cannot vote.
 #[test]
 fn empty_learners_do_not_become_voters_however_short_the_log_is() {
     let mut world = World::new(22, Settings::default());

@@ -12,7 +12,8 @@ use super::show;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// Names one write or delete of a history. A put stores it in its value, so that a read tells which writes it saw.
+/// Names one write or delete of a history. A put stores it in its value, so that a read tells which writes it
+/// saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WriteId(pub u64);
 
@@ -31,7 +32,8 @@ pub struct BucketOp {
     pub invoke: u64,
     /// When the answer came. Ignored for writes of unknown outcome.
     pub ret: u64,
-    /// Whether it was at a level, without hints, at which reads and writes meet (R + W > N): then a read must see every write that was acknowledged before it began.
+    /// Whether it was at a level, without hints, at which reads and writes meet (R + W > N): then a read must
+    /// see every write that was acknowledged before it began.
     pub strict: bool,
     /// What was asked and answered.
     pub action: BucketAction,
@@ -97,7 +99,8 @@ pub enum Fault {
     TombstoneAsValue,
     /// The same value twice among the siblings.
     Doubled,
-    /// A context was given to a write before the store had returned it, or was never returned: the history is recorded wrongly.
+    /// A context was given to a write before the store had returned it, or was never returned: the history is
+    /// recorded wrongly.
     BadHistory,
 }
 
@@ -117,8 +120,8 @@ impl fmt::Display for CausalViolation {
     }
 }
 
-/// Checks a history and the siblings that each key had in the end, after all faults were healed and all replicas had exchanged what they knew. A key without a final state is
-/// judged by its reads alone.
+/// Checks a history and the siblings that each key had in the end, after all faults were healed and all
+/// replicas had exchanged what they knew. A key without a final state is judged by its reads alone.
 pub fn check(history: &[BucketOp], finals: &BTreeMap<Vec<u8>, Vec<WriteId>>) -> Vec<CausalViolation> {
     let mut keys: BTreeMap<&[u8], Vec<&BucketOp>> = BTreeMap::new();
     for op in history {
@@ -152,7 +155,8 @@ struct Seen<'a> {
     values: &'a [WriteId],
     /// Writes that began later cannot be among them.
     until: u64,
-    /// Writes that ended before must be accounted for; `None` at a level that promises nothing. `u64::MAX`: all of them, whatever their level.
+    /// Writes that ended before must be accounted for; `None` at a level that promises nothing. `u64::MAX`:
+    /// all of them, whatever their level.
     from: Option<u64>,
     at: Option<u64>,
 }
@@ -173,7 +177,8 @@ enum Event<'a> {
     End(&'a BucketOp),
 }
 
-/// Calls and returns in time order. At one instant: calls without a context, since a read may have seen them; then returns; then calls that may use what was returned.
+/// Calls and returns in time order. At one instant: calls without a context, since a read may have seen them;
+/// then returns; then calls that may use what was returned.
 fn events<'a>(ops: &[&'a BucketOp]) -> Vec<(u64, u8, Event<'a>)> {
     let mut events = Vec::with_capacity(ops.len() * 2);
     for op in ops {
@@ -322,7 +327,8 @@ mod tests {
         ForgetDelete,
         /// A write does not replace what its context covers.
         IgnoreContext,
-        /// The context that a write returns covers everything that the replica has, seen by the writer or not.
+        /// The context that a write returns covers everything that the replica has, seen by the writer or
+        /// not.
         WideContext,
         /// An acknowledged write was on one replica only, which lost it.
         LoseUnsynced,

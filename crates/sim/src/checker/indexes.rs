@@ -73,7 +73,8 @@ pub struct Look {
     pub watermarks: BTreeMap<Vec<u8>, u64>,
 }
 
-/// Follows the partitions of indexes through a history. Looks may come from any replica: one older than the last is passed over.
+/// Follows the partitions of indexes through a history. Looks may come from any replica: one older than the
+/// last is passed over.
 #[derive(Debug, Default)]
 pub struct IndexWatch {
     groups: BTreeMap<u64, Seen>,

@@ -28,7 +28,8 @@ pub struct Operation {
     pub outcome: Outcome,
     /// When it was called. Any unit; all of a history by one clock.
     pub invoke: u64,
-    /// When the answer came, not before `invoke`. Ignored when the outcome is unknown. Operations that touch at one instant count as overlapping.
+    /// When the answer came, not before `invoke`. Ignored when the outcome is unknown. Operations that touch
+    /// at one instant count as overlapping.
     pub ret: u64,
 }
 
@@ -122,7 +123,8 @@ pub enum Verdict {
     },
 }
 
-/// A history of one key that no order explains: the shortest failing beginning, without the reads that do not matter.
+/// A history of one key that no order explains: the shortest failing beginning, without the reads that do not
+/// matter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counterexample {
     /// The key.
@@ -159,8 +161,8 @@ pub fn check(history: &[Operation], budget: &mut Budget<'_>) -> Verdict {
 /// Steps for making a counterexample smaller; without them it is only larger.
 const MINIMISE_STEPS: u64 = 5_000_000;
 
-/// The shortest beginning that already fails (a beginning of a linearizable history is linearizable), then without each read that can go (a read removed never makes
-/// things worse).
+/// The shortest beginning that already fails (a beginning of a linearizable history is linearizable), then
+/// without each read that can go (a read removed never makes things worse).
 fn minimise(operations: &[&Operation]) -> Counterexample {
     let mut budget = Budget::steps(MINIMISE_STEPS);
     let mut returns: Vec<u64> =
@@ -299,7 +301,8 @@ enum Expects {
 }
 
 impl Step {
-    /// The value after this operation if it may come now, `None` if its answer would be wrong, or if taking an operation of unknown outcome would change nothing.
+    /// The value after this operation if it may come now, `None` if its answer would be wrong, or if taking
+    /// an operation of unknown outcome would change nothing.
     fn apply(&self, state: ValueId) -> Option<ValueId> {
         let Effect::Write { value, condition } = self.effect else {
             return matches!(self.expects, Some(Expects::Value(read)) if read == state).then_some(state);
@@ -391,7 +394,8 @@ impl Search {
             };
             steps.push(Step { index, effect, expects });
         }
-        // Those of known outcome first, by call: what is taken of them is then nearly always a full beginning and few bits.
+        // Those of known outcome first, by call: what is taken of them is then nearly always a full beginning
+        // and few bits.
         steps.sort_by_key(|step| (step.expects.is_none(), operations[step.index].invoke));
         let known = steps.iter().filter(|step| step.expects.is_some()).count();
         let mut entries: Vec<(u64, Entry)> = Vec::with_capacity(steps.len() * 2);
@@ -468,8 +472,9 @@ impl Search {
             .map(|entry| entry.step)
     }
 
-    /// An available operation that changes nothing whatever it meets, and whose answer is right now. Taking it at once is never wrong: in any order that explains the rest
-    /// it can be moved here. So there is nothing else to try instead.
+    /// An available operation that changes nothing whatever it meets, and whose answer is right now. Taking
+    /// it at once is never wrong: in any order that explains the rest it can be moved here. So there is
+    /// nothing else to try instead.
     fn observation(&self, list: &List, value: ValueId) -> Option<usize> {
         self.available(list, list.first()).find(|&number| {
             let step = &self.steps[number];
@@ -480,8 +485,9 @@ impl Search {
 
     /// The next available operation after `tried` that can be taken, and the value after it.
     ///
-    /// An operation of unknown outcome is only of use if what follows it could not have come before it: else it could as well be left out (a write wipes it away) or come
-    /// later (a failed condition does not mind). In an order with as few of them as possible it is always so, and only such orders are tried.
+    /// An operation of unknown outcome is only of use if what follows it could not have come before it: else
+    /// it could as well be left out (a write wipes it away) or come later (a failed condition does not mind).
+    /// In an order with as few of them as possible it is always so, and only such orders are tried.
     fn candidate(&self, list: &List, tried: Option<usize>, now: Now) -> Option<(usize, ValueId)> {
         let from = tried.map_or_else(|| list.first(), |tried| list.after(list.call[tried]));
         self.available(list, from).find_map(|number| {
@@ -549,15 +555,18 @@ impl Taken {
 #[allow(clippy::disallowed_types)]
 type FixedMap<K, V> = std::collections::HashMap<K, V, Xxh3DefaultBuilder>;
 
-/// Configurations that were tried: for each set of known operations taken and value reached, the sets of unknown ones that it took.
+/// Configurations that were tried: for each set of known operations taken and value reached, the sets of
+/// unknown ones that it took.
 #[derive(Default)]
 struct Seen(FixedMap<(u32, Bits, Now), Vec<Bits>>);
 
-/// Sets of unknown operations remembered for one configuration; more of them cost more to compare than they save.
+/// Sets of unknown operations remembered for one configuration; more of them cost more to compare than they
+/// save.
 const MAX_REMEMBERED: usize = 64;
 
 impl Seen {
-    /// Whether the configuration is worth trying. What led nowhere leads nowhere with fewer unknown operations left to use.
+    /// Whether the configuration is worth trying. What led nowhere leads nowhere with fewer unknown
+    /// operations left to use.
     fn insert(&mut self, taken: &Taken, now: Now) -> bool {
         let full = taken.known.iter().take_while(|word| **word == u64::MAX).count();
         let end = taken.known.iter().rposition(|word| *word != 0).map_or(full, |last| (last + 1).max(full));

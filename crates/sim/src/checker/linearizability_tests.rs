@@ -12,7 +12,8 @@ fn value(text: &str) -> Value {
 
 /// `1: w a 10-20 ok`: client 1 writes a between 10 and 20. `-` is nothing, a return of `?` is unknown.
 ///
-/// w V | d | r | cas OLD NEW | ins V | del OLD, then FROM-TO, then `ok`, `ok was V`, `V` for reads, `fail`, `fail on V`, `refused`.
+/// w V | d | r | cas OLD NEW | ins V | del OLD, then FROM-TO, then `ok`, `ok was V`, `V` for reads, `fail`,
+/// `fail on V`, `refused`.
 fn parse(line: &str) -> Operation {
     let (client, rest) = line.split_once(": ").unwrap();
     let words: Vec<&str> = rest.split_whitespace().collect();
@@ -154,7 +155,8 @@ fn a_long_busy_history_is_checked_quickly() {
     assert_eq!(judge(&history), Ok(()));
 }
 
-/// A real register, used by clients whose operations overlap: each takes effect somewhere between call and return. `flaw` of 1000 reads are answered from the value before.
+/// A real register, used by clients whose operations overlap: each takes effect somewhere between call and
+/// return. `flaw` of 1000 reads are answered from the value before.
 fn simulate(pick: &mut impl FnMut(u64) -> u64, operations: usize, clients: u64, flaw: u64) -> Vec<Operation> {
     let mut state: Value = None;
     let mut before: Value = None;
@@ -223,7 +225,8 @@ fn simulate(pick: &mut impl FnMut(u64) -> u64, operations: usize, clients: u64, 
     history
 }
 
-/// Tries every order of every choice of the unknown operations. Written apart from the checker, and as plainly as can be.
+/// Tries every order of every choice of the unknown operations. Written apart from the checker, and as
+/// plainly as can be.
 fn brute_force(history: &[Operation]) -> bool {
     let relevant: Vec<&Operation> = history
         .iter()

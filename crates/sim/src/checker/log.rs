@@ -24,7 +24,8 @@ pub struct Entry {
 /// Something that happened in a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
-    /// A node became leader, with this log (from its first index on; what is before was compacted and thus committed).
+    /// A node became leader, with this log (from its first index on; what is before was compacted and thus
+    /// committed).
     Elected {
         /// The leader.
         node: u64,
@@ -42,7 +43,8 @@ pub enum Fact {
         /// For this node.
         candidate: u64,
     },
-    /// A node's log holds this entry, after one of that term (0 before the first; `None` if it was compacted).
+    /// A node's log holds this entry, after one of that term (0 before the first; `None` if it was
+    /// compacted).
     Appended {
         /// Whose log.
         node: u64,
@@ -67,7 +69,8 @@ pub enum Fact {
         /// What.
         entry: Entry,
     },
-    /// A node's process started anew: what it applies next is at or after what was durable, and it may apply entries again.
+    /// A node's process started anew: what it applies next is at or after what was durable, and it may apply
+    /// entries again.
     Restarted {
         /// Who.
         node: u64,

@@ -100,7 +100,8 @@ pub fn check_equal(dumps: &[ReplicaDump]) -> Vec<ReplicaFault> {
     found
 }
 
-/// The same, and all dumps of a group must be at one applied index: for the end of a run, when everything has healed.
+/// The same, and all dumps of a group must be at one applied index: for the end of a run, when everything has
+/// healed.
 pub fn check_converged(dumps: &[ReplicaDump]) -> Vec<ReplicaFault> {
     let mut applied: BTreeMap<u64, Vec<(u64, u64)>> = BTreeMap::new();
     for dump in dumps {

@@ -37,8 +37,8 @@ pub async fn heal(world: &mut World) -> anyhow::Result<()> {
     world.calm();
     let wanted: Vec<usize> = (0..world.machines.len()).filter(|i| world.machines[*i].wanted).collect();
     for index in &wanted {
-        // A process that was struck before the calm, serving or still starting, exits and is started again; that must succeed. What was shutting
-        // down is down now.
+        // A process that was struck before the calm, serving or still starting, exits and is started again;
+        // that must succeed. What was shutting down is down now.
         let settled = world.settle(*index, START_LIMIT).await?;
         if settled && world.node(*index).is_some_and(|n| n.failure().is_none()) {
             continue;
@@ -85,7 +85,8 @@ pub async fn read_items(world: &World, shared: &Arc<Shared>) -> anyhow::Result<(
     Ok(())
 }
 
-/// All replicas of a group are where the topology wants them, have reached the same applied entry, and hold the same bytes there.
+/// All replicas of a group are where the topology wants them, have reached the same applied entry, and hold
+/// the same bytes there.
 ///
 /// # Errors
 /// They differ, or did not converge.
@@ -123,7 +124,8 @@ pub async fn replicas_agree(world: &World) -> anyhow::Result<()> {
     }
 }
 
-/// Every key of the bucket, read from all replicas through every node, until all nodes tell the same; then each node's own copy must be that too.
+/// Every key of the bucket, read from all replicas through every node, until all nodes tell the same; then
+/// each node's own copy must be that too.
 ///
 /// # Errors
 /// They do not become equal.

@@ -32,7 +32,8 @@ const DOOMED: &str = "doomed";
 /// The index that is made on the way.
 const LATE: &str = "late";
 
-/// The table: items have a key `pk`, a value `v`, and an attribute `c` of few values that some items lack and in some is a number.
+/// The table: items have a key `pk`, a value `v`, and an attribute `c` of few values that some items lack and
+/// in some is a number.
 pub fn table_schema() -> TableSchema {
     let body = br#"{"TableName":"t-1","BillingMode":"PAY_PER_REQUEST",
         "AttributeDefinitions":[{"AttributeName":"pk","AttributeType":"S"},{"AttributeName":"v","AttributeType":"S"},
@@ -107,7 +108,8 @@ async fn change(node: &Node, table: TableId, body: &[u8]) -> bool {
     false
 }
 
-/// Waits until every index has come to rest and is what the table says, and nothing of the change log is left to be read.
+/// Waits until every index has come to rest and is what the table says, and nothing of the change log is left
+/// to be read.
 ///
 /// # Errors
 /// It does not come to that.

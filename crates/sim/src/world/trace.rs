@@ -1,4 +1,5 @@
-//! A running hash over everything observable that happens in a world, so that two runs of one seed can be compared.
+//! A running hash over everything observable that happens in a world, so that two runs of one seed can be
+//! compared.
 
 use parking_lot::Mutex;
 use tokio::time::Instant;

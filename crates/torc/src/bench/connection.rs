@@ -1,7 +1,8 @@
-//! One keep-alive HTTP/1.1 connection, written for the least work per request: one write, one read, no header map.
+//! One keep-alive HTTP/1.1 connection, written for the least work per request: one write, one read, no header
+//! map.
 //!
-//! A general client costs more processor time than the server it measures on a small machine. Used by the load generator and the
-//! small commands of the command line.
+//! A general client costs more processor time than the server it measures on a small machine. Used by the
+//! load generator and the small commands of the command line.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -283,7 +284,8 @@ mod tests {
     use super::*;
     use tokio::net::TcpListener;
 
-    /// A server that answers each request on one connection with the next of `answers`, in pieces of `piece` bytes.
+    /// A server that answers each request on one connection with the next of `answers`, in pieces of `piece`
+    /// bytes.
     async fn serve(answers: Vec<&'static str>, piece: usize) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();

@@ -19,7 +19,8 @@ const MAX_WRITES: u64 = 2000;
 pub struct DiskLatency {
     /// A write, then `fdatasync`.
     pub fdatasync: SyncLatency,
-    /// A write to a file opened with `O_DIRECT | O_DSYNC`; without `O_DIRECT` where the file system refuses it.
+    /// A write to a file opened with `O_DIRECT | O_DSYNC`; without `O_DIRECT` where the file system refuses
+    /// it.
     pub o_dsync: SyncLatency,
 }
 

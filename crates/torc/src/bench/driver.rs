@@ -15,7 +15,8 @@ pub enum Op {
     Write,
 }
 
-/// Builds requests for one connection. Both protocols carry values in base64, so neither side has less to encode.
+/// Builds requests for one connection. Both protocols carry values in base64, so neither side has less to
+/// encode.
 pub struct Driver {
     kind: DriverKind,
     table: String,
@@ -137,7 +138,8 @@ impl Driver {
     }
 }
 
-/// Any credentials do on loopback; a server that checks signatures answers with an error that the report shows.
+/// Any credentials do on loopback; a server that checks signatures answers with an error that the report
+/// shows.
 pub const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request, \
                                  SignedHeaders=host, Signature=00";
 

@@ -62,8 +62,9 @@ pub struct BenchArgs {
     /// Share of reads, in percent; the rest are writes
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u8).range(0..=100))]
     pub reads: u8,
-    /// Open loop: requests a second, issued on schedule whether or not earlier ones are answered; latency counts from the moment a
-    /// request was due. Without it each connection sends its next request when the last is answered
+    /// Open loop: requests a second, issued on schedule whether or not earlier ones are answered; latency
+    /// counts from the moment a request was due. Without it each connection sends its next request when the
+    /// last is answered
     #[arg(long, value_name = "PER_SECOND", value_parser = positive)]
     pub rate: Option<f64>,
     /// How keys are drawn

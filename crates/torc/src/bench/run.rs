@@ -238,11 +238,13 @@ async fn worker(shared: Arc<Shared>, index: u32) -> Result<Outcome> {
                     break;
                 }
                 if due > now {
-                    // Nobody waited for this connection: the timer's own lateness is not the server's.
+                    // The request was not waiting for this connection. The timer's own delay must not count
+                    // as the server's.
                     tokio::time::sleep_until(due.into()).await;
                     Instant::now()
                 } else {
-                    // All connections were busy when it fell due: the wait counts, or a stall would hide itself.
+                    // All connections were busy when it fell due: the wait counts, or a stall would hide
+                    // itself.
                     due
                 }
             }
@@ -304,7 +306,8 @@ mod tests {
         Wrapper::parse_from(words.chain(text.split_whitespace())).args
     }
 
-    /// A server that remembers which keys were put and finds those, stalls once for `stall`, and fails every `fail`th request.
+    /// A server that remembers which keys were put and finds those, stalls once for `stall`, and fails every
+    /// `fail`th request.
     #[derive(Default)]
     struct Fake {
         keys: Mutex<BTreeSet<String>>,
@@ -396,7 +399,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_open_loop_keeps_its_schedule_and_counts_the_wait_behind_a_stall() {
-        // One connection, 200/s, and one answer that takes 300 ms: the 60 requests that fell due meanwhile waited too.
+        // One connection, 200/s, and one answer that takes 300 ms: the 60 requests that fell due meanwhile
+        // waited too.
         let stall = Duration::from_millis(300);
         let (_, address) = Fake { stall_at: 60, stall, ..Fake::default() }.start().await;
         let args = args("--duration 1 --key-count 50 --connections 1 --reads 0 --rate 200", &address);

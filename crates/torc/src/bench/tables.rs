@@ -26,8 +26,8 @@ pub async fn call(
     Ok((answer.status, serde_json::from_slice(answer.body).unwrap_or(Value::Null)))
 }
 
-/// Creates a table with a string partition key and perhaps a string sort key, on demand, and waits until it is ACTIVE. False if it was
-/// there already.
+/// Creates a table with a string partition key and perhaps a string sort key, on demand, and waits until it
+/// is ACTIVE. False if it was there already.
 pub async fn create(
     connection: &mut Connection,
     table: &str,

@@ -77,8 +77,8 @@ impl Workload {
     }
 }
 
-/// Zipf-distributed ranks in constant time (Gray et al., "Quickly generating billion-record synthetic databases", 1994), scattered over
-/// the key space so that popular keys are not neighbours.
+/// Zipf-distributed ranks in constant time (Gray et al., "Quickly generating billion-record synthetic
+/// databases", 1994), scattered over the key space so that popular keys are not neighbours.
 struct Zipfian {
     count: u64,
     zeta: f64,
@@ -122,7 +122,8 @@ fn zeta_exact(count: u64) -> f64 {
     (1..=count).map(|rank| (rank as f64).powf(-ZIPF_EXPONENT)).sum()
 }
 
-/// The sum of 1/rank^exponent: exact over the head, by the integral over the long tail, where they differ by less than a billionth.
+/// The sum of 1/rank^exponent: exact over the head, by the integral over the long tail, where they differ by
+/// less than a billionth.
 fn zeta(count: u64) -> f64 {
     const HEAD: u64 = 100_000;
     if count <= HEAD {

@@ -60,7 +60,8 @@ fn exists(data: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reads every checksum and cross-checks manifest, tables and log. Opening finishes what a crash left unfinished, as a start would.
+/// Reads every checksum and cross-checks manifest, tables and log. Opening finishes what a crash left
+/// unfinished, as a start would.
 pub fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     exists(&args.data)?;
     let options = Options { background: Background::Manual, ..Options::default() };

@@ -78,7 +78,8 @@ impl Nodes {
         self.nodes.iter().map(|node| node.address.clone()).collect()
     }
 
-    /// Waits until each is ready and knows all three. A process that ended instead fails this with the end of its log.
+    /// Waits until each is ready and knows all three. A process that ended instead fails this with the end of
+    /// its log.
     pub async fn wait_whole(&mut self) -> Result<()> {
         for index in 0..self.nodes.len() {
             let mut connection = Connection::new(self.nodes[index].address.clone(), Duration::from_secs(1));

@@ -7,7 +7,8 @@ const MANY_FILES: u64 = 1 << 20;
 /// What is assumed when it does not say.
 const FEW_FILES: u64 = 1024;
 
-/// Raises the number of files and sockets that may be open to the most allowed, and returns it: shells start programs with few.
+/// Raises the number of files and sockets that may be open to the most allowed, and returns it: shells start
+/// programs with few.
 pub fn raise_files() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let most = limit.maximum.map_or(MANY_FILES, |most| most.min(MANY_FILES));
@@ -19,13 +20,15 @@ pub fn raise_files() -> usize {
 /// Memory from here on is asked of the system for itself and returned to it when freed.
 #[cfg(target_env = "gnu")]
 const OWN_MAPPING_BYTES: i32 = 256 << 10;
-/// Heaps that all threads share. What one thread frees into its heap no other can use while theirs have room: with the eight for each processor that
-/// glibc would make, the engine under load took up to a quarter more than its budget (docs/operations/engine.md).
+/// Heaps that all threads share. What one thread frees into its heap no other can use while theirs have room:
+/// with the eight for each processor that glibc would make, the engine under load took up to a quarter more
+/// than its budget (docs/operations/engine.md).
 #[cfg(target_env = "gnu")]
 const HEAPS: i32 = 2;
 
-/// Has the allocator keep to few heaps, and large buffers out of them. glibc raises the size from which it does so each time a larger buffer is
-/// freed; a burst of large requests would then leave heaps full of holes that are never returned. Before other threads are started.
+/// Has the allocator keep to few heaps, and large buffers out of them. glibc raises the size from which it
+/// does so each time a larger buffer is freed; a burst of large requests would then leave heaps full of holes
+/// that are never returned. Before other threads are started.
 #[cfg(target_env = "gnu")]
 pub fn tame_allocator() {
     /// `M_MMAP_THRESHOLD` and `M_ARENA_MAX` of `malloc.h`.

@@ -10,7 +10,8 @@ use torc_model::{ApiError, ErrorCode};
 
 /// How long the meta group may take.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// How long the answer waits for the partitions to have leaders, so that a client that does not poll finds the table ready.
+/// How long the answer waits for the partitions to have leaders, so that a client that does not poll finds
+/// the table ready.
 const READY: Duration = Duration::from_secs(3);
 /// Partitions of a new table: one a node, so that every node leads one, within these bounds.
 const MAX_PARTITIONS: u32 = 64;

@@ -11,7 +11,8 @@ use torc_model::schema::{
     SettingTimes, SseSpecification, TableSchema, Throughput, WarmThroughput,
 };
 
-/// What an on-demand table can take at once, by the developer guide, unless more was asked for: units a second of reads and writes.
+/// What an on-demand table can take at once, by the developer guide, unless more was asked for: units a
+/// second of reads and writes.
 const ON_DEMAND_WARM: (u64, u64) = (12_000, 4_000);
 
 /// The status of a table as it is now: it is being updated while an index is set up or taken down.
@@ -37,8 +38,9 @@ pub(super) fn answer(
     Value::Object(body).to_string().into_bytes()
 }
 
-/// What is left of a table's description in the answer of `DeleteTable`: the members in the example of the AWS CLI's reference
-/// (delete-table, Output), and those beside them that name the table or are settings of it as a whole.
+/// What is left of a table's description in the answer of `DeleteTable`: the members in the example of the
+/// AWS CLI's reference (delete-table, Output), and those beside them that name the table or are settings of
+/// it as a whole.
 const DELETED: [&str; 9] = [
     "TableName",
     "TableStatus",
@@ -241,7 +243,7 @@ fn stream_label(at_ms: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}.{millis:03}")
 }
 
-/// A UUID that stays with the table for life and differs from that of any other table of any cluster.
+/// A UUID that never changes and that differs from that of any other table of any cluster.
 fn table_id(context: &Context<'_>, table: &TableRef) -> String {
     let cluster = context.node.topology().cluster_id();
     let id = table.id().0;

@@ -11,7 +11,8 @@ const REFRESH_DEADLINE: Duration = Duration::from_secs(2);
 
 pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>, ApiError> {
     let request = ListTables::parse(body)?;
-    // Fresh if the meta group can be reached, so that tables created through another node are listed; else what this node knows.
+    // Fetched from the meta group if it can be reached, so that tables created through another node are
+    // listed. Otherwise this node's copy is used.
     let refreshed = context.node.meta().refresh_from_leader(Instant::now() + REFRESH_DEADLINE).await;
     if let Err(error) = refreshed {
         tracing::debug!(error = %errors::from_route(error).message, "tables are listed from this node's own copy");

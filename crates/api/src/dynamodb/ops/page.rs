@@ -29,7 +29,7 @@ const WORK_BYTES: usize = 4 << 20;
 /// Rows that are turned into JSON before others get their turn on this thread.
 const ROWS_A_TURN: usize = 64;
 
-/// What a page is made by.
+/// The state of a page while it is read.
 pub(super) struct PageRequest<'a> {
     pub source: Source<'a>,
     pub filter: Option<&'a Condition>,
@@ -81,7 +81,8 @@ impl<'a> Page<'a> {
     /// When the index has no ordinal: its schema is damaged.
     pub(super) fn new(request: PageRequest<'a>) -> Result<Self, ApiError> {
         let ordinal = request.source.ordinal()?;
-        // What a global index does not hold can't be had from it; the plan has refused that.
+        // Attributes that a global index does not hold can't be read through it; the plan has refused such
+        // requests.
         let local = request.source.local();
         let filters_whole = local.is_some_and(|index| filters_whole(&request, index));
         let shows_whole = local.is_some_and(|index| shows_whole(&request, index));
@@ -152,7 +153,8 @@ impl<'a> Page<'a> {
         Ok(())
     }
 
-    /// Rows of one request. Where foreign rows lie between, as many more; where items are fetched, few at a time.
+    /// Rows of one request. More if rows of other indexes lie between them; few at a time if items are
+    /// fetched.
     fn chunk_rows(&self, left: u64) -> u32 {
         let kinds = match self.ordinal {
             None => 1,

@@ -13,10 +13,11 @@ use torc_model::{ApiError, ErrorCode};
 /// How long the meta group may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Changes the schema of a table by `change`, and returns the table as it is afterwards. `absent` is the error when there is no table.
+/// Changes the schema of a table by `change`, and returns the table as it is afterwards. `absent` is the
+/// error when there is no table.
 ///
-/// The schema is read and written back. If it was changed by somebody else in between the cluster refuses, and `change` is made anew of what it
-/// is now.
+/// The schema is read and written back. If it was changed by somebody else in between the cluster refuses,
+/// and `change` is made anew of what it is now.
 pub(super) async fn change(
     context: &Context<'_>,
     name: &str,

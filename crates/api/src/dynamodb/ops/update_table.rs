@@ -21,6 +21,7 @@ pub(super) async fn handle(context: &Context<'_>, body: &[u8]) -> Result<Vec<u8>
     })
     .await?;
     let sizes = statistics::sizes(context, &table).await;
-    // Clients wait for ACTIVE from here. The change of settings is in force already, so the first look finds it.
+    // Clients wait for ACTIVE from here. The change of settings is in force already, so the first look finds
+    // it.
     Ok(description::answer(context, "TableDescription", &table, TableStatus::Updating, &sizes))
 }

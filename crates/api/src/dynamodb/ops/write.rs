@@ -92,7 +92,8 @@ pub(super) fn metrics(wanted: bool, schema: &TableSchema, item: &Item, out: &mut
     }
 }
 
-/// Appends one `ItemCollectionMetrics`: the collection of an item. Its size is estimated as below a gigabyte: nobody counts it.
+/// Appends one `ItemCollectionMetrics`: the collection of an item. Its size is reported as below a gigabyte,
+/// because collections are not measured.
 pub(super) fn collection(schema: &TableSchema, item: &Item, out: &mut Vec<u8>) {
     out.push(b'{');
     field("ItemCollectionKey", out);

@@ -17,8 +17,8 @@ fn settings() -> BucketSettings {
     }
 }
 
-/// One writer, read-modify-write at R + W > N through any node, while messages are lost and replicas go and come: a read never
-/// sees less than the last acknowledged write.
+/// One writer, read-modify-write at R + W > N through any node, while messages are lost and replicas go and
+/// come: a read never sees less than the last acknowledged write.
 #[tokio::test(start_paused = true)]
 async fn quorum_reads_see_the_last_acknowledged_write() {
     let (mut acked_total, mut failed_total) = (0, 0);
@@ -43,7 +43,8 @@ async fn quorum_reads_see_the_last_acknowledged_write() {
                 failed_total += 1;
                 continue;
             };
-            // Writes at ONE are acknowledged too, but only a read at ALL promises to see them; this one settles all it saw.
+            // Writes at ONE are acknowledged too, but only a read at ALL promises to see them; this one
+            // settles all it saw.
             let seen: Vec<u64> = values(&read).iter().map(|v| v.parse().unwrap()).collect();
             let best = seen.iter().copied().max().unwrap();
             if r == Level::Quorum || r == Level::All {
@@ -64,8 +65,8 @@ async fn quorum_reads_see_the_last_acknowledged_write() {
     assert!(acked_total > 200 && failed_total > 20, "{acked_total} acknowledged, {failed_total} failed");
 }
 
-/// Blind writers through any nodes under faults: once all is healed, every acknowledged value is there, nothing that was replaced
-/// by an informed write is, and no value is there twice.
+/// Blind writers through any nodes under faults: once all is healed, every acknowledged value is there,
+/// nothing that was replaced by an informed write is, and no value is there twice.
 #[tokio::test(start_paused = true)]
 async fn no_acknowledged_write_is_lost_and_siblings_are_exact() {
     for seed in 100..140 {

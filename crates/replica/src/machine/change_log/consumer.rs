@@ -14,7 +14,8 @@ use bytes::Bytes;
 
 /// Version of the layout.
 pub const CONSUMER_VERSION: u8 = 1;
-/// The kind of consumer that a global secondary index is: the byte before its number in the key. Streams and the others get their own.
+/// The kind of consumer that a global secondary index is: the byte before its number in the key. Streams and
+/// the others get their own.
 pub(super) const GLOBAL_INDEX: u8 = 1;
 const HEADER: usize = 18;
 const UNDER_WAY: u8 = 1;

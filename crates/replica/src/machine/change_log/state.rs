@@ -136,8 +136,9 @@ impl ChangeLog {
         }
     }
 
-    /// Logs the next few items for a new index. They go through the log like any change: so a row of the backfill and a change of the same item
-    /// reach the index in the order in which they are in the log, and neither can overtake the other.
+    /// Logs the next few items for a new index. They go through the log like any change: so a row of the
+    /// backfill and a change of the same item reach the index in the order in which they are in the log, and
+    /// neither can overtake the other.
     fn backfill(
         &mut self,
         context: &mut EvalCtx<'_>,

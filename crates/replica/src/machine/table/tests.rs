@@ -197,9 +197,9 @@ fn an_update_may_not_give_an_index_key_another_type() {
     assert_eq!(world.rows(space::INDEX).len(), 2);
 }
 
-/// Developer guide, Legacy conditional parameters, AttributeUpdates ("If no item with the specified Key is found: DELETE - Nothing happens;
-/// there is no attribute to delete"); of expressions, as observed at AWS in scylladb/scylladb issue 5862. DynamoDB Local creates the item, and
-/// refuses a path into what is not there.
+/// Developer guide, Legacy conditional parameters, AttributeUpdates ("If no item with the specified Key is
+/// found: DELETE - Nothing happens; there is no attribute to delete"); of expressions, as observed at AWS in
+/// scylladb/scylladb issue 5862. DynamoDB Local creates the item, and refuses a path into what is not there.
 #[test]
 fn an_update_that_only_takes_away_creates_no_item() {
     let mut world = World::new();
