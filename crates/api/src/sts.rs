@@ -1,10 +1,10 @@
-//! `sts:GetCallerIdentity`, so that clients whose `AWS_ENDPOINT_URL` stands for every service can ask who
-//! they are.
+//! `sts:GetCallerIdentity`, so that clients whose `AWS_ENDPOINT_URL` is set for every service can ask for
+//! their identity.
 //!
-//! STS speaks AWS's query protocol: a form in, XML out. Called by the server for forms that name no DynamoDB
-//! target. The caller is the access key that signed the request, shown as a user of that name; on a node
-//! without access keys it is the account's root. It must never hand out credentials: every other action is
-//! refused.
+//! STS uses AWS's query protocol: a form as request, XML as answer. The server calls this module for forms
+//! that name no DynamoDB target. The caller is the access key that signed the request, shown as a user of
+//! that name. On a node without access keys it is the account's root user. This module must never return
+//! credentials: every other action is refused.
 
 use crate::auth::{AccessKeys, parameters};
 use bytes::Bytes;
@@ -17,7 +17,7 @@ const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 /// Characters of an unknown action that a message repeats.
 const MAX_REPEATED: usize = 128;
 
-/// Whether a request speaks the query protocol.
+/// Whether a request uses the query protocol.
 pub(crate) fn is_query(headers: &HeaderMap) -> bool {
     let form = headers.get(header::CONTENT_TYPE).is_some_and(|value| {
         value.as_bytes().to_ascii_lowercase().starts_with(b"application/x-www-form-urlencoded")
@@ -70,7 +70,7 @@ fn run(keys: &AccessKeys, account: &str, request: &Request<Bytes>, now_ms: u64) 
             return Err((StatusCode::BAD_REQUEST, "MissingAction", message));
         }
     }
-    // The ARN and the id of a root user are made of the account: IAM user guide, IAM identifiers.
+    // The ARN and the id of a root user contain the account id: IAM user guide, IAM identifiers.
     let (arn, id) = match signer {
         Some(key) => (format!("arn:aws:iam::{account}:user/{key}"), key),
         None => (format!("arn:aws:iam::{account}:root"), account),

@@ -153,7 +153,8 @@ impl AccessKeys {
         }
         let signed = Signed::of(request)?;
         let scope = Scope::parse(&signed.credential)?;
-        // An old request is told that it is old, whatever else its scope has wrong. No AWS document settles which comes first.
+        // Expiry is checked first, so an expired request gets that error even if its scope is wrong too. No
+        // AWS document settles which comes first.
         check_time(&signed, now_ms / 1000)?;
         scope.check(&signed, service)?;
         signed.check_covered(request)?;

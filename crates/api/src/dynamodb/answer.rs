@@ -14,13 +14,14 @@ const SERVER: HeaderValue = HeaderValue::from_static("Server");
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Shape {
     encoding: Option<Encoding>,
-    /// The client called its own body `application/json`, and so is the answer called.
+    /// The client sent its body as `application/json`, so the answer has the same content type.
     plain_json: bool,
 }
 
 impl Shape {
-    /// What the headers of a request say of it. No AWS document tells more of content types than "application/x-amz-json-1.0" (developer guide,
-    /// DynamoDB low-level API). DynamoDB Local reads a body as JSON whatever it is called, and so does Torc.
+    /// What the headers of a request say about it. The only content type in AWS's documents is
+    /// "application/x-amz-json-1.0" (developer guide, DynamoDB low-level API). DynamoDB Local reads a body as
+    /// JSON whatever its content type is, and so does Torc.
     pub fn of(headers: &HeaderMap) -> Self {
         let name = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let name = name.and_then(|value| value.split(';').next()).map(str::trim);
@@ -30,7 +31,7 @@ impl Shape {
         }
     }
 
-    /// Errors are not packed.
+    /// Errors are not compressed.
     fn unpacked(self) -> Self {
         Self { encoding: None, ..self }
     }

@@ -1,7 +1,7 @@
-//! Packed bodies: requests in gzip or deflate that say so, and answers to clients that take one of them.
+//! Compressed bodies: requests that declare gzip or deflate, and answers to clients that accept one of them.
 //!
-//! No AWS document tells which encodings DynamoDB takes. RFC 9110, section 8.4.1, tells what their names
-//! mean; RFC 1952, section 2.2, that gzip may have several members.
+//! No AWS document says which encodings DynamoDB accepts. RFC 9110, section 8.4.1, defines their names; RFC
+//! 1952, section 2.2, says that gzip may have several members.
 
 use crate::server::BodyProblem;
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use torc_model::limits::MAX_BODY_BYTES;
 /// Shorter answers are sent as they are: compressing them would cost more than it saves.
 const MIN_BYTES: usize = 4096;
 
-/// How a body is packed.
+/// How a body is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encoding {
     /// RFC 1952.
@@ -32,7 +32,7 @@ impl Encoding {
         name.eq_ignore_ascii_case("deflate").then_some(Self::Deflate)
     }
 
-    /// As it stands in `Content-Encoding`.
+    /// Its name in `Content-Encoding`.
     pub fn header(self) -> HeaderValue {
         HeaderValue::from_static(match self {
             Self::Gzip => "gzip",
@@ -41,7 +41,8 @@ impl Encoding {
     }
 }
 
-/// The body of a request, unpacked if it is packed. Never more than the largest body is unpacked.
+/// The body of a request, decompressed if needed. Never more bytes than the largest permitted body are
+/// decompressed.
 pub(super) fn unpack(headers: &HeaderMap, body: &Bytes) -> Result<Bytes, BodyProblem> {
     let name = headers.get(header::CONTENT_ENCODING).map_or(Ok(""), |value| value.to_str());
     let name = name.map_err(|_| BodyProblem::Encoding)?.trim();
@@ -70,7 +71,7 @@ fn has_zlib_header(body: &[u8]) -> bool {
     matches!(body, [first, second, ..] if first & 15 == 8 && u16::from_be_bytes([*first, *second]).is_multiple_of(31))
 }
 
-/// The body packed, if the client takes that and it is worth it.
+/// The compressed body, if the client accepts that and it saves enough.
 pub(super) fn pack(encoding: Option<Encoding>, body: &[u8]) -> Option<(Encoding, Vec<u8>)> {
     let encoding = encoding.filter(|_| body.len() >= MIN_BYTES)?;
     let out = Vec::with_capacity(body.len() / 4);
@@ -90,7 +91,7 @@ pub(super) fn pack(encoding: Option<Encoding>, body: &[u8]) -> Option<(Encoding,
     Some((encoding, packed))
 }
 
-/// The encoding that the client takes; gzip where it takes both.
+/// The encoding that the client accepts; gzip if it accepts both.
 pub(super) fn accepted(headers: &HeaderMap) -> Option<Encoding> {
     let lists = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     let mut deflate = false;
@@ -146,7 +147,7 @@ mod tests {
         assert_eq!(unpack(&other, &Bytes::from_static(b"{}")), Err(BodyProblem::Encoding));
     }
 
-    /// No AWS document says from which size on DynamoDB packs its answers.
+    /// No AWS document says from which size on DynamoDB compresses its answers.
     #[test]
     fn short_answers_are_not_packed() {
         assert!(pack(None, &[b'x'; 100_000]).is_none());

@@ -133,10 +133,10 @@ impl Update {
         &self.actions
     }
 
-    /// Whether the update has actions and each of them is `REMOVE` or `DELETE`. Such an update of a key
-    /// without an item does nothing, and creates no item: developer guide, Legacy conditional parameters,
+    /// Whether the update has actions and each of them is `REMOVE` or `DELETE`. Such an update has no effect
+    /// on a key without an item, and creates no item: developer guide, Legacy conditional parameters,
     /// AttributeUpdates ("If no item with the specified Key is found: DELETE - Nothing happens; there is no
-    /// attribute to delete"). Of expressions it was observed at AWS: scylladb/scylladb issue 5862.
+    /// attribute to delete"). For expressions it was observed at AWS: scylladb/scylladb issue 5862.
     pub fn only_takes_away(&self) -> bool {
         let takes_away = |action: &Action| matches!(action, Action::Remove(_) | Action::Delete(..));
         !self.actions.is_empty() && self.actions.iter().all(takes_away)

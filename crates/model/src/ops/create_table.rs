@@ -195,8 +195,9 @@ pub(super) fn bounded(units: RawThroughput, index: Option<&str>) -> Result<Throu
     })
 }
 
-/// Warm throughput as it is asked for. What a new on-demand table can take, by the developer guide (Warm
-/// throughput: 12 000 reads and 4 000 writes a second), is the least, and what a side has that is not named.
+/// Warm throughput as requested. The minimum is the throughput of a new on-demand table by the developer
+/// guide (Warm throughput: 12 000 reads and 4 000 writes a second). It is also the default for reads or
+/// writes that the request does not name.
 ///
 /// # Errors
 /// `ValidationException` for less. No AWS document has its text; that it is refused is in the Terraform

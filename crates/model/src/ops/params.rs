@@ -47,9 +47,9 @@ pub(super) struct Params {
     pub scan_filter: Option<LegacyMap>,
 }
 
-/// A request that keeps the service model's constraints and is not judged further yet. Its table is looked up
-/// in between: DynamoDB Local tells of a table that is not there before it tells of expressions, values and
-/// parameters that do not go together. No AWS document settles the order.
+/// A request that satisfies the service model's constraints and is not checked further yet. Its table is
+/// looked up in between: DynamoDB Local reports a missing table before it reports wrong expressions, values
+/// or combinations of parameters. No AWS document settles the order.
 pub struct Unjudged<T> {
     /// The table's name.
     pub table: String,

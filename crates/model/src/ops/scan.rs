@@ -84,8 +84,8 @@ impl Scan {
     }
 
     fn judge(table: String, mut params: Params) -> Result<Self, ApiError> {
-        // Segments are told of before all else. No AWS document settles the order; DynamoDB Local tells of
-        // them last.
+        // Errors of segments are reported before all others. No AWS document settles the order; DynamoDB
+        // Local reports them last.
         let segment = segment(&params)?;
         params.check_mixing(&[ExpressionKind::Projection, ExpressionKind::Filter])?;
         let start = params.exclusive_start_key.take();

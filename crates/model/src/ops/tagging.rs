@@ -32,9 +32,9 @@ impl Resource {
         }
     }
 
-    /// The resource does not exist, which a caller may know of his own account's only; `operation` is what
-    /// was asked of it. The text of the refusal is that of the IAM user guide, Troubleshoot access denied
-    /// error messages. The misspelling is DynamoDB's.
+    /// The resource does not exist, or it belongs to another account: a caller learns only about resources of
+    /// its own account. `operation` is the requested operation. The text of the refusal is that of the IAM
+    /// user guide, Troubleshoot access denied error messages. The misspelling is DynamoDB's.
     pub fn not_found(&self, account: &str, operation: &str) -> ApiError {
         if self.arn.split(':').nth(4) != Some(account) {
             let action = format!("dynamodb:{operation}");

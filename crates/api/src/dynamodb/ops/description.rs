@@ -38,9 +38,9 @@ pub(super) fn answer(
     Value::Object(body).to_string().into_bytes()
 }
 
-/// What is left of a table's description in the answer of `DeleteTable`: the members in the example of the
-/// AWS CLI's reference (delete-table, Output), and those beside them that name the table or are settings of
-/// it as a whole.
+/// The part of a table's description that the answer of `DeleteTable` has: the members in the example of the
+/// AWS CLI's reference (delete-table, Output), and the other members that name the table or are settings of
+/// the whole table.
 const DELETED: [&str; 9] = [
     "TableName",
     "TableStatus",
