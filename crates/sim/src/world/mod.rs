@@ -3,7 +3,7 @@
 //! Everything random is drawn from the world's seed, so one seed is one history.
 //!
 //! * [`machine`]: disk, clocks and process of one machine. [`net`]: the network. [`clock`]: drifting clocks. [`sizes`]: how small everything is.
-//! [`trace`]: a hash over all events. [`watch`]: the oracles that check events as they happen.
+//!   [`trace`]: a hash over all events. [`watch`]: the oracles that check events as they happen.
 
 pub mod clock;
 pub mod machine;
