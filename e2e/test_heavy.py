@@ -155,7 +155,8 @@ def test_many_large_batches_beside_small_writes(cluster):
     logs = [node.log_path.read_text(errors="replace") for node in cluster.nodes]
     assert not any("the connection ended" in log or "panicked" in log for log in logs)
     cluster.wait_whole(5)
-    assert after < max(SLOWER * before, FLOOR_SECONDS)
+    # Judged on a quiet machine only; elsewhere it is printed.
+    assert not FULL or after < max(SLOWER * before, FLOOR_SECONDS)
 
 
 def put(node, number, size, timeout=IN_TIME):
@@ -238,7 +239,7 @@ def test_a_partition_that_is_gone_holds_up_no_other(folder):
         for size, before in alone.items():
             one, other = percentile(before, 0.99), percentile(beside[size], 0.99)
             print(f"writes of {size} bytes: p99 {one * 1e3:.0f} ms alone, {other * 1e3:.0f} ms beside 16 that wait")
-            assert other < max(SLOWER * one, FLOOR_SECONDS)
+            assert not FULL or other < max(SLOWER * one, FLOOR_SECONDS)
     finally:
         stop.set()
         cluster.close()
