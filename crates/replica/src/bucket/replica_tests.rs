@@ -225,7 +225,7 @@ fn a_full_disk_fails_the_batch_and_leaves_the_old_state() {
     let ticket = pending(replica.put(&key(), put("new", &Context::default()), NOW).unwrap());
     let commit = replica.commit();
     assert_eq!(commit.lsn, None);
-    assert!(matches!(&commit.failed[..], [(t, Err(ReplicaError::Storage(_)))] if *t == ticket));
+    assert!(matches!(&commit.failed[..], [(t, Err(ReplicaError::DiskFull))] if *t == ticket));
     assert_eq!(bodies(replica.read(&key()).unwrap()), ["old"]);
     store.set_full(false);
     assert_eq!(
