@@ -31,16 +31,22 @@ PORT_RANGE = tuple(int(port) for port in os.environ.get("TORC_E2E_PORTS", "20000
 READY_SECONDS = 30.0
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """A port nobody listens on now."""
+    """A port nobody listens on now, and that no other node of this run was given."""
     while True:
         port = random.randint(*PORT_RANGE)
+        if port in _given:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
-                return port
             except OSError:
                 continue
+        _given.add(port)
+        return port
 
 
 def basic(access_key: str) -> str:
