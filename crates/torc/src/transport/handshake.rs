@@ -163,8 +163,8 @@ mod tests {
 
     const SECRET: &str = "the secret of this cluster";
 
-    #[tokio::test(start_paused = true)]
-    async fn both_sides_must_know_the_secret() {
+    #[test]
+    fn both_sides_must_know_the_secret() {
         for (opener, answerer, good) in [
             (SECRET, SECRET, true),
             ("", "", true),
@@ -184,8 +184,8 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_proof_opens_one_stream_of_its_class_in_time() {
+    #[test]
+    fn a_proof_opens_one_stream_of_its_class_in_time() {
         let (opener, answerer) = (node(SECRET, 1), node(SECRET, 2));
         let proof = |now| {
             let question = opener.question();
